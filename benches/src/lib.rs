@@ -1,0 +1,1 @@
+//! Criterion benches of tvr, in `benches/benches`; peers in `benches/peers`.

@@ -1,0 +1,1 @@
+//! CLIP: tokenizer, pixels, towers, checkpoints.

@@ -1,0 +1,1 @@
+//! The built-in world, feature files, videos, benchmarks and the loader.

@@ -1,0 +1,1 @@
+//! Recipe, plan, training, evaluation and record.

@@ -1,0 +1,1 @@
+//! From frame and text features to similarities.

@@ -1,0 +1,1 @@
+//! Ranks, recall, intervals and representation of text-video retrieval.

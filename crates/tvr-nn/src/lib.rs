@@ -1,0 +1,1 @@
+//! Blocks that several burn crates of tvr share.

@@ -1,0 +1,1 @@
+//! Re-scoring of similarity matrices.

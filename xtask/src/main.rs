@@ -1,0 +1,2 @@
+//! The commands of tvr.
+fn main() {}
