@@ -1,1 +1,58 @@
-//! Recipe, plan, training, evaluation and record.
+//! The thin wire of tvr: recipe → plan → train → evaluate → record.
+//!
+//! This crate knows all others and puts them together; it parses no arguments and prints nothing. What a long
+//! piece of work has to say goes out as [`Event`]s.
+//!
+//! ```no_run
+//! use std::{path::Path, sync::atomic::AtomicBool};
+//! use tvr_experiment::{Recipe, Surroundings, experiment, plan};
+//!
+//! let path = Path::new("recipes/msrvtt476-mean-pooling.toml");
+//! let plan = plan(&Recipe::read(path)?, path, &Surroundings::default())?;
+//! let stop = AtomicBool::new(false);
+//! let opened = experiment::open(&plan, &stop, &mut |_| ())?;
+//! let outcome = experiment::run(&plan, &opened, 0, true, &stop, &mut |_| ())?;
+//! assert_eq!(outcome.record.schema, "tvr-run/1");
+//! # Ok::<(), tvr_experiment::ExperimentError>(())
+//! ```
+//!
+//! | module | is for |
+//! |---|---|
+//! | [`recipe`], [`mod@plan`] | what is asked for, and every check before data is read |
+//! | [`device`] | the only place that names backends |
+//! | [`towers`], [`corpus`], [`model`] | data and modules of one run |
+//! | [`step`], [`collective`] | the gradient of a whole batch from its parts |
+//! | [`optimizer`], [`bert_adam`], [`schedule`], [`clip_norm`] | how weights move |
+//! | [`train`], [`checkpoint`], [`mod@select`] | the loop, its memory, its choice on val |
+//! | [`evaluate`], [`score`], [`record`], [`claims`] | what is true of a matrix, a run, a claim |
+//! | [`experiment`], [`mod@reproduce`] | one seed of one recipe; everything |
+
+pub mod bert_adam;
+pub mod checkpoint;
+pub mod claims;
+pub mod clip_norm;
+pub mod collective;
+pub mod corpus;
+pub mod device;
+mod error;
+pub mod evaluate;
+pub mod experiment;
+pub mod files;
+pub mod model;
+pub mod optimizer;
+pub mod plan;
+pub mod progress;
+pub mod recipe;
+pub mod record;
+pub mod reproduce;
+pub mod schedule;
+pub mod score;
+pub mod select;
+pub mod step;
+pub mod towers;
+pub mod train;
+
+pub use error::ExperimentError;
+pub use plan::{Plan, Surroundings, plan};
+pub use progress::Event;
+pub use recipe::Recipe;

@@ -1,1 +1,61 @@
-//! Blocks that several burn crates of tvr share.
+//! Blocks that several burn crates of tvr share: attention, CLIP's residual block, masks, norms.
+//!
+//! The towers of `tvr-clip`, the temporal heads of `tvr-heads` and the decoder of `tvr-objectives` have one
+//! wiring, since the heads start from a tower's weights. That wiring stands here once. This crate knows no
+//! video, no text and no loss; it never reads a file and never draws a batch.
+//!
+//! Two promises hold everywhere. **Masks say what is real** (`true` = real), and a masked key has weight
+//! zero exactly: padding an item changes nothing, and an item with nothing real gives zeros, not NaN.
+//! **Sums have a fixed order**: the same bits for any number of threads on one machine.
+//!
+//! ```
+//! use burn::prelude::*;
+//! use tvr_nn::{Activation, BlockConfig, touch};
+//!
+//! let device = Device::flex();
+//! let config = BlockConfig { width: 8, heads: 2, hidden: 32, layer_norm_epsilon: 1e-5, activation: Activation::QuickGelu };
+//! device.seed(7);
+//! let block = config.init(1, &device).unwrap();
+//! touch(&block); // draws the lazy weights now, in module order
+//!
+//! let x = Tensor::<3>::ones([1, 3, 8], &device); // [items, tokens, width]
+//! let mask = Tensor::<2, Bool>::from_data([[true, true, false]], &device); // the third token is padding
+//! let padded = block.forward(x.clone(), Some(mask), false).narrow(1, 0, 2);
+//! let alone = block.forward(x.narrow(1, 0, 2), None, false);
+//! padded.into_data().assert_approx_eq::<f32>(&alone.into_data(), burn::tensor::Tolerance::absolute(1e-6));
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | [`attention`](mod@attention) | multi-head attention, causal or not, with a key mask |
+//! | [`block`] | CLIP's residual attention block, and the same at one position only |
+//! | [`activation`] | quick-GELU and GELU |
+//! | [`mask`] | mean and softmax over what is real |
+//! | [`normalise`] | unit rows, log of a sum of exponentials |
+//! | [`sum`](mod@sum) | sums whose order never depends on threads |
+//! | [`parameters`] | draw lazy weights in module order |
+//! | [`memory`] | keep freed memory in the process |
+//!
+//! On flex with f32, quick-GELU, GELU and the masked softmax run in kernels of our own (`kernels.rs`),
+//! vectorised and on all cores, forward and backward; every other backend and type takes burn's operations.
+
+pub mod activation;
+pub mod attention;
+pub mod block;
+mod error;
+mod kernels;
+pub mod mask;
+pub mod memory;
+pub mod normalise;
+pub mod parameters;
+pub mod sum;
+
+pub use activation::{Activation, gelu, quick_gelu};
+pub use attention::attention;
+pub use block::{Block, BlockConfig};
+pub use error::NnError;
+pub use mask::{masked_mean, masked_softmax};
+pub use memory::keep_freed_memory;
+pub use normalise::{log_sum_exp, unit_rows};
+pub use parameters::touch;
+pub use sum::{mean, sum};

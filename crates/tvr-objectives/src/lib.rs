@@ -1,1 +1,50 @@
 //! From similarities to losses.
+//!
+//! An [`Objective`] takes a batch's [`Pairs`] (cosines of all texts with all videos, the scale that makes logits of
+//! them, and `same`: which video each text belongs to) and gives a [`Loss`] with named parts. It never sees an
+//! encoder, a head or a file, and does not know how many chunks or devices the batch came from.
+//!
+//! Texts and videos of a batch need not be equal in number. Several captions of one video are all right for it
+//! and share its mass; they are negatives of one another only where a recipe says `positives = "diagonal"`.
+//!
+//! State (NCL's queue) lives in the module as a parameter without gradient, so that it is in the record, and
+//! changes in [`Objective::after_step`] alone.
+//!
+//! ```
+//! use burn::prelude::*;
+//! use tvr_objectives::{Objective, Pairs, SymmetricConfig};
+//!
+//! # fn main() -> Result<(), tvr_objectives::ObjectiveError> {
+//! let device = Device::flex();
+//! // Three captions, two videos: the last two captions tell of the second video.
+//! let cosines = Tensor::<2>::from_data([[0.9, 0.1], [0.2, 0.8], [0.1, 0.7]], &device);
+//! let same = Tensor::<1, Int>::from_data([0, 1, 1], &device);
+//! let objective = SymmetricConfig::ours().init()?;
+//! let pairs = Pairs::new(&cosines, Tensor::from_data([100.0], &device), &same);
+//! pairs.check(&objective.needs())?;
+//! let loss = objective.loss(&pairs);
+//! // Each caption finds its video, and the second video leans to one of its two captions.
+//! let parts: Vec<f32> = loss.parts.iter().map(|(_, part)| part.clone().into_scalar()).collect();
+//! assert!(parts[0] < 1e-6 && parts[1] > 1.0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | module | for |
+//! |---|---|
+//! | [`objective`] | the contract: [`Pairs`], [`Loss`], [`Objective`] |
+//! | [`positives`] | from `same` to targets; cross-entropy with several positives |
+//! | [`symmetric`] | symmetric cross-entropy, InfoNCE |
+//! | [`dual_softmax`] | CAMoE's dual softmax loss |
+
+pub mod error;
+pub mod objective;
+pub mod positives;
+pub mod symmetric;
+pub mod dual_softmax;
+
+pub use dual_softmax::{DualSoftmax, DualSoftmaxConfig};
+pub use error::ObjectiveError;
+pub use objective::{CaptionTokens, Loss, Needs, Objective, Pairs};
+pub use positives::{Positives, Targets};
+pub use symmetric::{Symmetric, SymmetricConfig};

@@ -1,2 +1,9 @@
 //! The tests of tvr-experiment, one binary.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, reason = "a test may fail loudly and say why it skips")]
+
+mod bert_adam;
+mod made_up;
+mod optimizer;
+mod recipe;
+mod run;
+mod step;

@@ -1,0 +1,251 @@
+//! Checkpoints: a folder that appears whole or not at all.
+//!
+//! `checkpoints/step-000120/` holds `model.bpk`, `optimizer.bpk` and `state.json` with the step, the recipe's hash,
+//! the selection so far and the SHA-256 of both files. Loader position and random numbers are functions of the
+//! step, so they need no file. A damaged checkpoint is passed over for the one before it, with a word.
+
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::optim::{ModuleOptimizer, OptimizerRecord};
+use burn::store::ModuleRecord;
+use serde::{Deserialize, Serialize};
+
+use crate::error::ExperimentError;
+use crate::files;
+
+/// What a checkpoint says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// `tvr-checkpoint/1`.
+    pub schema: String,
+    /// Steps done.
+    pub step: usize,
+    /// The recipe's hash.
+    pub recipe: String,
+    /// The run's seed.
+    pub seed: u64,
+    /// The best look at val so far: step and score.
+    pub best: Option<(usize, f64)>,
+    /// Parameters with optimiser state.
+    pub optimized: usize,
+    /// SHA-256 of `model.bpk`.
+    pub model_sha256: String,
+    /// SHA-256 of `optimizer.bpk`.
+    pub optimizer_sha256: String,
+}
+
+/// The checkpoints of one run.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    folder: PathBuf,
+}
+
+/// How many step checkpoints stay: the newest, and one to fall back to.
+const KEPT: usize = 2;
+
+impl Checkpoints {
+    /// The checkpoints of the run in `run`; removes what a killed writer left.
+    ///
+    /// # Errors
+    /// A folder that cannot be made or read.
+    pub fn open(run: &Path) -> Result<Self, ExperimentError> {
+        let folder = run.join("checkpoints");
+        std::fs::create_dir_all(&folder).map_err(ExperimentError::file(&folder, "create the folder"))?;
+        for entry in std::fs::read_dir(&folder).map_err(ExperimentError::file(&folder, "list"))?.flatten() {
+            if entry.file_name().to_string_lossy().ends_with(".tmp") {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        Ok(Self { folder })
+    }
+
+    /// Writes a checkpoint: a fresh folder, every file synced, one rename.
+    ///
+    /// # Errors
+    /// The file and the system's word; a half-written folder is removed.
+    pub fn save<M: Module>(
+        &self,
+        model: &M,
+        optimizer: &ModuleOptimizer,
+        mut state: State,
+    ) -> Result<(), ExperimentError> {
+        let name = format!("step-{:06}", state.step);
+        let fresh = self.folder.join(format!("{name}.tmp"));
+        let written = (|| {
+            let model = bytes_of(model.clone().into_record().into_bytes(), &fresh)?;
+            let record = optimizer.to_record();
+            state.optimized = record.len();
+            let optimizer = bytes_of(record.into_bytes(), &fresh)?;
+            state.model_sha256 = files::sha256(&model);
+            state.optimizer_sha256 = files::sha256(&optimizer);
+            files::write_whole(&fresh.join("model.bpk"), &model)?;
+            files::write_whole(&fresh.join("optimizer.bpk"), &optimizer)?;
+            files::write_json(&fresh.join("state.json"), &state)?;
+            let target = self.folder.join(&name);
+            if target.exists() {
+                std::fs::remove_dir_all(&target).map_err(ExperimentError::file(&target, "replace"))?;
+            }
+            std::fs::rename(&fresh, &target).map_err(ExperimentError::file(&target, "write"))?;
+            sync_folder(&self.folder);
+            Ok(())
+        })();
+        if written.is_err() {
+            let _ = std::fs::remove_dir_all(&fresh);
+            return written;
+        }
+        for (_, old) in self.steps()?.into_iter().skip(KEPT) {
+            let _ = std::fs::remove_dir_all(old);
+        }
+        Ok(())
+    }
+
+    /// Writes the selected model's weights, `best.bpk`, with the step in the name of the record beside it.
+    ///
+    /// # Errors
+    /// The file and the system's word.
+    pub fn save_best<M: Module>(&self, model: &M, step: usize) -> Result<(), ExperimentError> {
+        let path = self.best_path(step);
+        let bytes = bytes_of(model.clone().into_record().into_bytes(), &path)?;
+        files::write_whole(&path, &bytes)?;
+        for entry in std::fs::read_dir(&self.folder).map_err(ExperimentError::file(&self.folder, "list"))?.flatten() {
+            let name = entry.file_name().to_string_lossy().to_string();
+            let older = name.strip_prefix("best-").and_then(|rest| rest.strip_suffix(".bpk")).and_then(|n| n.parse().ok());
+            // The one before stays until the next checkpoint knows the new one: a kill between the two must not
+            // leave a checkpoint that names a file that is gone.
+            if older.is_some_and(|older: usize| older + 1 < step && !self.referred(older)) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    fn referred(&self, step: usize) -> bool {
+        self.steps().unwrap_or_default().iter().any(|(_, folder)| {
+            read_state(folder).is_ok_and(|state| state.best.is_some_and(|(best, _)| best == step))
+        })
+    }
+
+    fn best_path(&self, step: usize) -> PathBuf {
+        self.folder.join(format!("best-{step:06}.bpk"))
+    }
+
+    /// Loads the weights selected at `step` into `model`.
+    ///
+    /// # Errors
+    /// The file, and what is wrong with it.
+    pub fn load_best<M: Module>(&self, model: M, step: usize) -> Result<M, ExperimentError> {
+        let path = self.best_path(step);
+        load_weights(model, &path, &files::read(&path)?)
+    }
+
+    /// Loads the newest whole checkpoint of this recipe and seed. `None` where there is none.
+    ///
+    /// # Errors
+    /// A checkpoint of another recipe or seed: a wrong request, which overwrites nothing.
+    pub fn load_newest<M: Module>(
+        &self,
+        model: M,
+        optimizer: ModuleOptimizer,
+        recipe: &str,
+        seed: u64,
+        note: &mut dyn FnMut(String),
+    ) -> Result<(M, ModuleOptimizer, Option<State>), ExperimentError> {
+        for (step, folder) in self.steps()? {
+            let state = match read_state(&folder) {
+                Ok(state) => state,
+                Err(error) => {
+                    note(format!("checkpoint at step {step} is damaged ({error}); trying the one before"));
+                    continue;
+                }
+            };
+            if state.recipe != recipe || state.seed != seed {
+                return Err(ExperimentError::request(format!(
+                    "{}: a checkpoint of another recipe or seed lies there; give the recipe another name or remove the folder",
+                    folder.display()
+                )));
+            }
+            match load(&folder, &state, model.clone(), optimizer.clone()) {
+                Ok((model, optimizer)) => return Ok((model, optimizer, Some(state))),
+                Err(error) => note(format!("checkpoint at step {step} is damaged ({error}); trying the one before")),
+            }
+        }
+        Ok((model, optimizer, None))
+    }
+
+    /// Step checkpoints, newest first.
+    fn steps(&self) -> Result<Vec<(usize, PathBuf)>, ExperimentError> {
+        let mut steps: Vec<(usize, PathBuf)> = std::fs::read_dir(&self.folder)
+            .map_err(ExperimentError::file(&self.folder, "list"))?
+            .flatten()
+            .filter_map(|entry| {
+                let step = entry.file_name().to_string_lossy().strip_prefix("step-")?.parse().ok()?;
+                Some((step, entry.path()))
+            })
+            .collect();
+        steps.sort_by_key(|(step, _)| std::cmp::Reverse(*step));
+        Ok(steps)
+    }
+}
+
+fn read_state(folder: &Path) -> Result<State, ExperimentError> {
+    let path = folder.join("state.json");
+    serde_json::from_slice(&files::read(&path)?)
+        .map_err(|cause| ExperimentError::work(format!("{}: {cause}", path.display())))
+}
+
+fn load<M: Module>(
+    folder: &Path,
+    state: &State,
+    model: M,
+    optimizer: ModuleOptimizer,
+) -> Result<(M, ModuleOptimizer), ExperimentError> {
+    let model_path = folder.join("model.bpk");
+    let weights = files::read(&model_path)?;
+    let optimizer_path = folder.join("optimizer.bpk");
+    let moments = files::read(&optimizer_path)?;
+    for (path, bytes, expected) in
+        [(&model_path, &weights, &state.model_sha256), (&optimizer_path, &moments, &state.optimizer_sha256)]
+    {
+        if files::sha256(bytes) != *expected {
+            return Err(ExperimentError::work(format!("{}: not the bytes that were written", path.display())));
+        }
+    }
+    let model = load_weights(model, &model_path, &weights)?;
+    let record = OptimizerRecord::from_bytes(burn::tensor::Bytes::from_bytes_vec(moments))
+        .map_err(|cause| ExperimentError::work(format!("{}: {cause}", optimizer_path.display())))?;
+    let optimizer = optimizer.load_record(record);
+    // burn drops what it cannot rebuild and starts it afresh, silently; a resumed run would then differ.
+    let restored = optimizer.to_record().len();
+    if restored != state.optimized {
+        return Err(ExperimentError::work(format!(
+            "{}: {restored} of {} optimiser states could be restored",
+            optimizer_path.display(),
+            state.optimized
+        )));
+    }
+    Ok((model, optimizer))
+}
+
+fn load_weights<M: Module>(model: M, path: &Path, bytes: &[u8]) -> Result<M, ExperimentError> {
+    let wrong = |cause: String| ExperimentError::work(format!("{}: {cause}", path.display()));
+    let record = ModuleRecord::from_bytes(burn::tensor::Bytes::from_bytes_vec(bytes.to_vec()))
+        .map_err(|cause| wrong(cause.to_string()))?;
+    model.try_load_record(record).map_err(|cause| wrong(cause.to_string()))
+}
+
+fn bytes_of<E: std::fmt::Display>(
+    bytes: Result<burn::tensor::Bytes, E>,
+    path: &Path,
+) -> Result<Vec<u8>, ExperimentError> {
+    bytes
+        .map(|bytes| bytes.to_vec())
+        .map_err(|cause| ExperimentError::work(format!("{}: cannot be packed: {cause}", path.display())))
+}
+
+fn sync_folder(folder: &Path) {
+    // A folder that cannot be synced (some network file systems) still holds the rename.
+    if let Ok(handle) = std::fs::File::open(folder) {
+        let _ = handle.sync_all();
+    }
+}

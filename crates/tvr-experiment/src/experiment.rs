@@ -1,0 +1,199 @@
+//! One recipe from plan to record, with the built-in parts or with a head and an objective from outside.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+
+use burn::module::Param;
+use burn::nn;
+use burn::prelude::*;
+use tvr_heads::Head;
+use tvr_objectives::Objective;
+
+use crate::corpus::Corpus;
+use crate::error::ExperimentError;
+use crate::evaluate::{self, Judged};
+use crate::model::{Model, TextEncoder, VideoEncoder};
+use crate::plan::Plan;
+use crate::progress::Events;
+use crate::recipe::{DataRecipe, EncoderRecipe};
+use crate::record::{self, Record};
+use crate::towers::Towers;
+use crate::train;
+
+/// Data and towers of a plan, opened once for all seeds.
+pub struct Opened {
+    /// The training split.
+    pub train: Corpus,
+    /// The validation split.
+    pub val: Corpus,
+    /// The world's towers, where the recipe uses them.
+    pub towers: Option<Towers>,
+}
+
+/// A judged run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What was written to `record.json`.
+    pub record: Record,
+    /// Test similarities and rows.
+    pub test: Judged,
+}
+
+/// Opens what a plan needs, training the world's towers if the cache has none.
+///
+/// # Errors
+/// Missing or broken data.
+pub fn open(plan: &Plan, stop: &AtomicBool, events: Events<'_>) -> Result<Opened, ExperimentError> {
+    let towers = match &plan.recipe.encoder {
+        EncoderRecipe::World { .. } => {
+            Some(Towers::open(&plan.recipe.encoder, &plan.surroundings.cache, &plan.device, stop, events)?)
+        }
+        EncoderRecipe::Projection { .. } => None,
+    };
+    let (train, val) = train::open_data(plan, towers.as_ref())?;
+    Ok(Opened { train, val, towers })
+}
+
+/// Trains and judges one seed of a plan with the recipe's own head and objective.
+///
+/// # Errors
+/// As [`run_with`].
+pub fn run(
+    plan: &Plan,
+    opened: &Opened,
+    seed: u64,
+    resume: bool,
+    stop: &AtomicBool,
+    events: Events<'_>,
+) -> Result<Outcome, ExperimentError> {
+    seed_parameters(plan, seed);
+    let device = plan.device.clone().autodiff();
+    let head = plan.recipe.head.init(joint_width(plan, opened), &device)?;
+    let objective = plan.recipe.objective.init()?;
+    run_with(plan, opened, head, objective, seed, resume, stop, events)
+}
+
+/// Trains and judges one seed of a plan with a head and an objective from outside; the door for new methods.
+///
+/// # Errors
+/// Broken data, numbers that are not finite, files that cannot be written, or an interruption.
+#[allow(clippy::too_many_arguments, reason = "each is a different thing, and none has a default")]
+pub fn run_with<H: Head, O: Objective>(
+    plan: &Plan,
+    opened: &Opened,
+    head: H,
+    objective: O,
+    seed: u64,
+    resume: bool,
+    stop: &AtomicBool,
+    events: Events<'_>,
+) -> Result<Outcome, ExperimentError> {
+    let model = build(plan, opened, head, objective, seed)?;
+    let (model, run) = train::train(plan, seed, model, &opened.train, &opened.val, resume, stop, events)?;
+    let test = evaluate::test(&model, plan, opened.towers.as_ref())?;
+    let val = evaluate::judged(&model, &opened.val, plan)?;
+    let mut beside = BTreeMap::new();
+    if let (Some(towers), DataRecipe::World { shuffle_frames: false, .. }) = (&opened.towers, &plan.recipe.data) {
+        beside.insert("order accuracy, %".to_string(), evaluate::order_accuracy(&model, plan, towers)?);
+    }
+    let weights = opened.towers.as_ref().map(|towers| towers.sha256.clone());
+    let record = record::write(plan, &run, &test, &val, weights, beside)?;
+    Ok(Outcome { record, test })
+}
+
+/// Judges a finished run again with the selected weights, on test or, if asked for, val.
+///
+/// # Errors
+/// A run without selected weights, or as [`run_with`].
+pub fn judge_again(plan: &Plan, opened: &Opened, seed: u64, on_val: bool) -> Result<Judged, ExperimentError> {
+    seed_parameters(plan, seed);
+    let device = plan.device.clone().autodiff();
+    let head = plan.recipe.head.init(joint_width(plan, opened), &device)?;
+    let model = build(plan, opened, head, plan.recipe.objective.init()?, seed)?;
+    let folder = plan.run_folder(seed);
+    let record = record::read(&folder)?;
+    let model = crate::checkpoint::Checkpoints::open(&folder)?.load_best(model, record.selected)?;
+    if on_val {
+        evaluate::judged(&model, &opened.val, plan)
+    } else {
+        evaluate::test(&model, plan, opened.towers.as_ref())
+    }
+}
+
+/// The joint width that heads see.
+pub fn joint_width(plan: &Plan, opened: &Opened) -> usize {
+    match &plan.recipe.encoder {
+        EncoderRecipe::Projection { width, .. } => *width,
+        EncoderRecipe::World { .. } => opened.train.width,
+    }
+}
+
+/// Parameters are drawn from one generator of the process, so it is seeded before a model is built.
+fn seed_parameters(plan: &Plan, seed: u64) {
+    plan.device.clone().autodiff().seed(tvr_data::stream(seed, "parameters", 0).next());
+}
+
+fn build<H: Head, O: Objective>(
+    plan: &Plan,
+    opened: &Opened,
+    head: H,
+    objective: O,
+    seed: u64,
+) -> Result<Model<H, O>, ExperimentError> {
+    seed_parameters(plan, seed);
+    let device = plan.device.clone().autodiff();
+    let (text, video, scale) = match (&plan.recipe.encoder, &opened.towers, &opened.train.texts) {
+        (EncoderRecipe::Projection { width, dropout }, _, crate::corpus::Texts::Features { width: text, .. }) => {
+            let linear = |input: usize| nn::LinearConfig::new(input, *width).with_bias(false).init(&device);
+            let dropout = || nn::DropoutConfig::new(*dropout).init();
+            (
+                TextEncoder { tower: None, projection: Some(linear(*text)), dropout: dropout() },
+                VideoEncoder { projection: Some(linear(opened.train.width)), dropout: dropout() },
+                (plan.recipe.train.initial_scale as f32).ln(),
+            )
+        }
+        (EncoderRecipe::World { .. }, Some(towers), _) => {
+            let none = || nn::DropoutConfig::new(0.0).init();
+            (
+                TextEncoder { tower: Some(towers.clip.text.clone()), projection: None, dropout: none() },
+                VideoEncoder { projection: None, dropout: none() },
+                (plan.recipe.train.initial_scale as f32).ln(),
+            )
+        }
+        _ => return Err(ExperimentError::work("the encoder and the data do not fit")),
+    };
+    let logit_scale = Param::from_data([scale], &device);
+    let model = Model { text, video, head, objective, logit_scale };
+    tvr_nn::touch(&model);
+    Ok(model)
+}
+
+/// Seconds of a training step, measured on the plan's own model and data; nothing of it is kept.
+///
+/// # Errors
+/// As [`run`].
+pub fn measure_step(plan: &Plan, opened: &Opened, stop: &AtomicBool) -> Result<f64, ExperimentError> {
+    const WARM: usize = 2;
+    const MEASURED: usize = 8;
+    let folder = plan.surroundings.runs.join(format!(".measure-{}", std::process::id()));
+    let mut trial = plan.clone();
+    trial.steps = WARM + MEASURED;
+    trial.recipe.train.steps = Some(trial.steps);
+    trial.recipe.train.evaluations = 1;
+    trial.surroundings.runs = folder.clone();
+    let mut seconds = Vec::new();
+    seed_parameters(plan, 0);
+    let device = plan.device.clone().autodiff();
+    let head = plan.recipe.head.init(joint_width(plan, opened), &device)?;
+    let model = build(plan, opened, head, plan.recipe.objective.init()?, 0)?;
+    let outcome = train::train(&trial, 0, model, &opened.train, &opened.val, false, stop, &mut |event| {
+        if let crate::progress::Event::Step { seconds: of_step, .. } = event {
+            seconds.push(of_step);
+        }
+    });
+    let _ = std::fs::remove_dir_all(&folder);
+    outcome?;
+    let mut measured = seconds.split_off(WARM.min(seconds.len()));
+    measured.sort_by(f64::total_cmp);
+    Ok(measured.get(measured.len() / 2).copied().unwrap_or(0.0))
+}

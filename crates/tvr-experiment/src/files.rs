@@ -1,0 +1,55 @@
+//! Files that appear whole or not at all.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::error::ExperimentError;
+
+/// Writes `bytes` beside `path`, syncs, and renames: a reader sees the old file or the new one, never half.
+///
+/// # Errors
+/// The path and the system's word; nothing is left behind.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), ExperimentError> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(ExperimentError::file(folder, "create the folder"))?;
+    }
+    let mut beside: PathBuf = path.to_path_buf();
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.tmp", std::process::id()));
+    beside.set_file_name(name);
+    let written = File::create(&beside)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        // The first error is the one to report; a file that was never made cannot be removed.
+        let _ = std::fs::remove_file(&beside);
+    }
+    written.map_err(ExperimentError::file(path, "write"))
+}
+
+/// Writes a value as indented JSON, whole or not at all.
+///
+/// # Errors
+/// As [`write_whole`].
+pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), ExperimentError> {
+    let mut text = serde_json::to_vec_pretty(value)
+        .map_err(|cause| ExperimentError::work(format!("{}: cannot be JSON: {cause}", path.display())))?;
+    text.push(b'\n');
+    write_whole(path, &text)
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// The path and the system's word.
+pub fn read(path: &Path) -> Result<Vec<u8>, ExperimentError> {
+    std::fs::read(path).map_err(ExperimentError::file(path, "read"))
+}
+
+/// SHA-256 of bytes, in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

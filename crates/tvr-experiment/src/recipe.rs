@@ -1,0 +1,226 @@
+//! Recipes: one TOML file is one experiment.
+//!
+//! What a recipe does not say has a default where one is honest; a key that no recipe has is refused with the
+//! nearest known name. The enums under `recipe/` are the only places that list the built-in encoders, heads,
+//! objectives and optimisers.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ExperimentError;
+use crate::files;
+
+mod encoder;
+mod head;
+mod objective;
+mod optimizer;
+mod unknown_key;
+
+pub use encoder::EncoderRecipe;
+pub use head::{BuiltHead, HeadRecipe};
+pub use objective::{BuiltObjective, ObjectiveRecipe};
+pub use optimizer::{Groups, OptimizerRecipe};
+
+/// One experiment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The name; also the file's name and the start of the run folder's.
+    pub name: String,
+    /// One run for each seed.
+    #[serde(default = "one_seed")]
+    pub seeds: Vec<u64>,
+    /// Where texts and videos come from.
+    pub data: DataRecipe,
+    /// How they become features.
+    pub encoder: EncoderRecipe,
+    /// How features become similarities.
+    pub head: HeadRecipe,
+    /// How similarities become a loss.
+    pub objective: ObjectiveRecipe,
+    /// How the loss is driven down.
+    pub train: TrainRecipe,
+    /// What is measured.
+    #[serde(default)]
+    pub eval: EvalRecipe,
+}
+
+/// Where texts and videos come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum DataRecipe {
+    /// The built-in world.
+    World {
+        /// Videos of the test gallery, at most 1,000.
+        #[serde(default = "gallery")]
+        gallery: usize,
+        /// Frames in random order: a fresh order per clip and step, one fixed order per clip at test. A control that
+        /// separates order from capacity.
+        #[serde(default)]
+        shuffle_frames: bool,
+    },
+    /// A folder with `features.safetensors`, `captions.jsonl` and `splits.json`.
+    Features {
+        /// The folder; a relative path is looked up from the working folder.
+        path: PathBuf,
+    },
+}
+
+/// How the loss is driven down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainRecipe {
+    /// Pairs in a step: the global batch, whatever the chunks.
+    pub batch: usize,
+    /// Pairs encoded at a time; 0 encodes the whole batch at once. Chunks change memory and time, not the gradient.
+    #[serde(default)]
+    pub chunk: usize,
+    /// Passes over the training videos.
+    #[serde(default = "one")]
+    pub epochs: usize,
+    /// A cap on the number of steps.
+    #[serde(default)]
+    pub steps: Option<usize>,
+    /// The optimiser and its settings.
+    pub optimizer: OptimizerRecipe,
+    /// Largest global norm of the gradient; 0 does not clip.
+    #[serde(default = "unit")]
+    pub clip_norm: f64,
+    /// Where the learned scale starts; cosines times the scale are logits.
+    #[serde(default = "initial_scale")]
+    pub initial_scale: f64,
+    /// Looks at val this many times in a run, evenly; the best is kept.
+    #[serde(default = "evaluations")]
+    pub evaluations: usize,
+    /// A checkpoint every so many steps, besides one at each look at val; 0 for none between.
+    #[serde(default)]
+    pub checkpoint_every: usize,
+    /// Several captions of one video in a batch: all its positives (`same`), or only the one drawn (`diagonal`).
+    #[serde(default)]
+    pub captions: Captions,
+}
+
+/// How captions are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Captions {
+    /// One caption of each video in an epoch.
+    #[default]
+    OnePerVideo,
+    /// Every caption in an epoch; those of one video may share a batch, and the video is encoded once.
+    All,
+}
+
+/// What is measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvalRecipe {
+    /// Rows: normalisers by name.
+    #[serde(default = "normalizers")]
+    pub normalize: Vec<String>,
+    /// Bands that a reader should see, by `row.direction.metric`.
+    #[serde(default)]
+    pub expect: std::collections::BTreeMap<String, [f64; 2]>,
+}
+
+impl Default for EvalRecipe {
+    fn default() -> Self {
+        Self { normalize: normalizers(), expect: std::collections::BTreeMap::new() }
+    }
+}
+
+fn one_seed() -> Vec<u64> {
+    vec![0]
+}
+fn gallery() -> usize {
+    1000
+}
+fn one() -> usize {
+    1
+}
+fn unit() -> f64 {
+    1.0
+}
+fn initial_scale() -> f64 {
+    1.0 / 0.07
+}
+fn evaluations() -> usize {
+    5
+}
+fn normalizers() -> Vec<String> {
+    ["raw", "dual-softmax:temperature=1", "sinkhorn:tau=1,iterations=50"].map(String::from).to_vec()
+}
+
+impl Recipe {
+    /// Reads a recipe.
+    ///
+    /// # Errors
+    /// The file, and what is wrong with it: an unknown key with the nearest known one, a missing key, a wrong type.
+    pub fn read(path: &Path) -> Result<Self, ExperimentError> {
+        let bytes = std::fs::read(path).map_err(|cause| {
+            ExperimentError::request(format!(
+                "{}: cannot read the recipe: {cause}; `ls recipes` lists those that come with tvr",
+                path.display()
+            ))
+        })?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| ExperimentError::request(format!("{}: a recipe must be UTF-8 text", path.display())))?;
+        Self::parse(&text).map_err(|error| ExperimentError::request(format!("{}: {error}", path.display())))
+    }
+
+    /// Parses a recipe.
+    ///
+    /// # Errors
+    /// As [`Recipe::read`], without the file.
+    pub fn parse(text: &str) -> Result<Self, ExperimentError> {
+        toml::from_str(text).map_err(|error| ExperimentError::request(unknown_key::explain(error.message())))
+    }
+
+    /// Sets one key by its dotted path, as `--set train.steps=20` does.
+    ///
+    /// # Errors
+    /// A path that leads nowhere, or a value that the key does not take.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), ExperimentError> {
+        let wrong = |why: String| ExperimentError::request(format!("--set {key}={value}: {why}"));
+        let mut table = toml::Table::try_from(&*self).map_err(|error| wrong(error.to_string()))?;
+        let value_toml = match format!("value = {value}").parse::<toml::Table>() {
+            Ok(mut parsed) => parsed.remove("value").unwrap_or_else(|| toml::Value::String(value.to_string())),
+            Err(_) => toml::Value::String(value.to_string()),
+        };
+        let (folder, leaf) = match key.rsplit_once('.') {
+            Some((folder, leaf)) => (folder.split('.').collect(), leaf),
+            None => (Vec::new(), key),
+        };
+        let mut place = &mut table;
+        for part in folder {
+            place = match place.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new())) {
+                toml::Value::Table(inner) => inner,
+                _ => return Err(wrong(format!("{part:?} holds a value, not a table"))),
+            };
+        }
+        place.insert(leaf.to_string(), value_toml);
+        let text = toml::to_string(&table).map_err(|error| wrong(error.to_string()))?;
+        *self = toml::from_str(&text).map_err(|error| wrong(unknown_key::explain(error.message())))?;
+        Ok(())
+    }
+
+    /// The recipe as TOML, every default written out.
+    ///
+    /// # Errors
+    /// Only if a value cannot be TOML, which a parsed recipe's can.
+    pub fn to_toml(&self) -> Result<String, ExperimentError> {
+        toml::to_string_pretty(self).map_err(|error| ExperimentError::work(format!("the recipe cannot be TOML: {error}")))
+    }
+
+    /// A hash of everything but the name and the list of seeds: two recipes with one hash train the same model.
+    ///
+    /// # Errors
+    /// As [`Recipe::to_toml`].
+    pub fn hash(&self) -> Result<String, ExperimentError> {
+        let mut same = self.clone();
+        same.name = String::new();
+        same.seeds = Vec::new();
+        Ok(files::sha256(same.to_toml()?.as_bytes()))
+    }
+}

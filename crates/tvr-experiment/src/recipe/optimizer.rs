@@ -1,0 +1,101 @@
+//! The built-in optimisers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bert_adam::BertSchedule;
+use crate::schedule::Schedule;
+
+/// The optimiser and its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum OptimizerRecipe {
+    /// AdamW with PyTorch's order of decay.
+    Adamw {
+        /// Rate of new modules: head, projections, objective.
+        learning_rate: f64,
+        /// Rate of towers and of the logit scale; by default that of new modules.
+        #[serde(default)]
+        tower_learning_rate: Option<f64>,
+        /// Decay of the groups that decay.
+        #[serde(default = "weight_decay")]
+        weight_decay: f64,
+        /// Decays of the moments.
+        #[serde(default = "betas")]
+        betas: [f64; 2],
+        /// Added to the root of the second moment.
+        #[serde(default = "epsilon")]
+        epsilon: f64,
+        /// Share of steps that warm up.
+        #[serde(default = "warmup_share")]
+        warmup_share: f64,
+        /// The schedule.
+        #[serde(default = "schedule")]
+        schedule: Schedule,
+        /// Who decays.
+        #[serde(default)]
+        groups: Groups,
+    },
+    /// CLIP4Clip's optimiser.
+    BertAdam {
+        /// Rate of new modules.
+        #[serde(default = "bert_rate")]
+        learning_rate: f64,
+        /// Rate of towers, as a share of `learning_rate`.
+        #[serde(default = "bert_coefficient")]
+        tower_coefficient: f64,
+        /// Decay of the groups that decay.
+        #[serde(default = "bert_decay")]
+        weight_decay: f64,
+        /// Share of steps that warm up.
+        #[serde(default = "warmup_share")]
+        warmup_share: f64,
+        /// The schedule.
+        #[serde(default = "bert_schedule")]
+        schedule: BertSchedule,
+        /// Who decays.
+        #[serde(default = "clip4clip")]
+        groups: Groups,
+    },
+}
+
+/// Who decays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Groups {
+    /// Matrices alone: no bias, norm, embedding, position, class token or logit scale.
+    #[default]
+    Ours,
+    /// CLIP4Clip's: everything whose name has no "bias", norm gains and logit scale included.
+    Clip4clip,
+}
+
+fn weight_decay() -> f64 {
+    0.1
+}
+fn betas() -> [f64; 2] {
+    [0.9, 0.98]
+}
+fn epsilon() -> f64 {
+    1e-6
+}
+fn warmup_share() -> f64 {
+    0.1
+}
+fn schedule() -> Schedule {
+    Schedule::WarmupCosine
+}
+fn bert_rate() -> f64 {
+    1e-4
+}
+fn bert_coefficient() -> f64 {
+    1e-3
+}
+fn bert_decay() -> f64 {
+    0.2
+}
+fn bert_schedule() -> BertSchedule {
+    BertSchedule::WarmupCosine
+}
+fn clip4clip() -> Groups {
+    Groups::Clip4clip
+}

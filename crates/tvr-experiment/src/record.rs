@@ -1,0 +1,222 @@
+//! What a run leaves behind: `record.json` for programs, `card.md` for a paper's appendix.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+use tvr_metrics::Summary;
+
+use crate::error::ExperimentError;
+use crate::evaluate::Judged;
+use crate::files;
+use crate::plan::Plan;
+use crate::recipe::DataRecipe;
+use crate::score::Row;
+use crate::train::Run;
+
+/// `record.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// `tvr-run/1`.
+    pub schema: String,
+    /// The recipe's name.
+    pub recipe: String,
+    /// The recipe's hash.
+    pub recipe_hash: String,
+    /// tvr's version.
+    pub version: String,
+    /// Backends compiled in.
+    pub features: Vec<String>,
+    /// The device.
+    pub device: String,
+    /// Threads of the compute pool.
+    pub threads: usize,
+    /// The seed.
+    pub seed: u64,
+    /// Hash of the test gallery: ids of videos and captions.
+    pub gallery: String,
+    /// Videos and captions of the test gallery.
+    pub gallery_size: [usize; 2],
+    /// Hash of the towers' weights, where towers were used.
+    pub weights: Option<String>,
+    /// Steps in all, and the one chosen on val.
+    pub steps: usize,
+    /// The step chosen on val.
+    pub selected: usize,
+    /// Mean seconds of a step.
+    pub step_seconds: f64,
+    /// Largest memory of the process so far, in bytes.
+    pub peak_memory_bytes: u64,
+    /// Test metrics by row.
+    pub test: Vec<RowRecord>,
+    /// Val metrics by row.
+    pub val: Vec<RowRecord>,
+    /// Shares measured beside, such as order accuracy in per cent.
+    pub beside: BTreeMap<String, f64>,
+}
+
+/// One row's metrics.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RowRecord {
+    /// The normaliser.
+    pub normalize: String,
+    /// What it sees: raw, bank, transductive.
+    pub regime: String,
+    /// T2V metrics by name.
+    pub text_to_video: BTreeMap<String, f64>,
+    /// V2T metrics by name.
+    pub video_to_text: BTreeMap<String, f64>,
+}
+
+impl Record {
+    /// A test metric by `row.direction.metric`, as `raw.text_to_video.MnR`; `None` where there is none of that name.
+    pub fn metric(&self, path: &str) -> Option<f64> {
+        let (rest, metric) = path.rsplit_once('.')?;
+        let (row, direction) = rest.rsplit_once('.')?;
+        let row = self.test.iter().find(|found| found.normalize == row)?;
+        match direction {
+            "text_to_video" => row.text_to_video.get(metric).copied(),
+            "video_to_text" => row.video_to_text.get(metric).copied(),
+            _ => None,
+        }
+    }
+}
+
+impl RowRecord {
+    /// The record of a judged row.
+    pub fn of(row: &Row) -> Self {
+        Self {
+            normalize: row.normalize.clone(),
+            regime: row.regime.to_string(),
+            text_to_video: named(&row.judgement.text_to_video),
+            video_to_text: named(&row.judgement.video_to_text),
+        }
+    }
+}
+
+/// A summary's metrics by the names that tables use.
+pub fn named(summary: &Summary) -> BTreeMap<String, f64> {
+    let recalls = summary.recalls.iter().map(|recall| (format!("R@{}", recall.cutoff), recall.percent));
+    recalls.chain([("MdR".into(), summary.median_rank), ("MnR".into(), summary.mean_rank)]).collect()
+}
+
+/// Writes similarities, record and card of a judged run.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn write(
+    plan: &Plan,
+    run: &Run,
+    test: &Judged,
+    val: &Judged,
+    weights: Option<String>,
+    beside: BTreeMap<String, f64>,
+) -> Result<Record, ExperimentError> {
+    let record = Record {
+        schema: "tvr-run/1".into(),
+        recipe: plan.recipe.name.clone(),
+        recipe_hash: plan.recipe.hash()?,
+        version: env!("CARGO_PKG_VERSION").into(),
+        features: crate::device::features().into_iter().map(String::from).collect(),
+        device: plan.surroundings.device.clone(),
+        threads: rayon::current_num_threads(),
+        seed: run.seed,
+        gallery: test.gallery.clone(),
+        gallery_size: [test.logits.nrows(), test.logits.ncols()],
+        weights,
+        steps: run.steps,
+        selected: run.selected,
+        step_seconds: run.step_seconds,
+        peak_memory_bytes: peak_memory_bytes(),
+        test: test.rows.iter().map(RowRecord::of).collect(),
+        val: val.rows.iter().map(RowRecord::of).collect(),
+        beside,
+    };
+    save_similarities(&run.folder.join("similarity.safetensors"), &test.logits, &val.logits)?;
+    files::write_whole(&run.folder.join("card.md"), card(plan, &record).as_bytes())?;
+    files::write_json(&run.folder.join("record.json"), &record)?;
+    Ok(record)
+}
+
+/// Reads a run's record.
+///
+/// # Errors
+/// The file, and what is wrong with it.
+pub fn read(folder: &Path) -> Result<Record, ExperimentError> {
+    let path = folder.join("record.json");
+    serde_json::from_slice(&files::read(&path)?)
+        .map_err(|cause| ExperimentError::work(format!("{}: {cause}", path.display())))
+}
+
+fn save_similarities(path: &Path, test: &Array2<f32>, val: &Array2<f32>) -> Result<(), ExperimentError> {
+    let bytes = |matrix: &Array2<f32>| -> Vec<u8> { matrix.iter().flat_map(|value| value.to_le_bytes()).collect() };
+    let (test_bytes, val_bytes) = (bytes(test), bytes(val));
+    let wrong =
+        |cause: safetensors::SafeTensorError| ExperimentError::work(format!("{}: {cause}", path.display()));
+    let tensors = [
+        ("test", safetensors::tensor::TensorView::new(safetensors::Dtype::F32, test.shape().to_vec(), &test_bytes).map_err(wrong)?),
+        ("val", safetensors::tensor::TensorView::new(safetensors::Dtype::F32, val.shape().to_vec(), &val_bytes).map_err(wrong)?),
+    ];
+    let packed = safetensors::serialize(tensors, None).map_err(wrong)?;
+    files::write_whole(path, &packed)
+}
+
+/// The process's largest resident memory, in bytes; 0 where the system does not say.
+pub fn peak_memory_bytes() -> u64 {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        })
+        .map_or(0, |kibibytes| kibibytes * 1024)
+}
+
+fn card(plan: &Plan, record: &Record) -> String {
+    let data = match &plan.recipe.data {
+        DataRecipe::World { shuffle_frames, .. } => format!(
+            "the built-in world, version {}{}",
+            tvr_data::WORLD_VERSION,
+            if *shuffle_frames { ", frames in random order" } else { "" }
+        ),
+        DataRecipe::Features { path } => format!("feature file {}", path.display()),
+    };
+    let mut card = format!(
+        "# {} · seed {}\n\n\
+         | | |\n|---|---|\n\
+         | data | {data} |\n\
+         | gallery | {} captions, {} videos, one caption per video; hash {} |\n\
+         | training | {} steps of {} pairs; step {} chosen on val by the sum of R@1, R@5, R@10 of both directions |\n\
+         | ties | average: the expectation under random tie-breaking |\n\
+         | device | {}, {} threads, tvr {} |\n\n\
+         | row | regime | T2V R@1 | R@5 | R@10 | MdR | MnR | V2T R@1 | R@5 | R@10 | MdR | MnR |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|\n",
+        record.recipe,
+        record.seed,
+        record.gallery_size[0],
+        record.gallery_size[1],
+        &record.gallery[..16.min(record.gallery.len())],
+        record.steps,
+        plan.recipe.train.batch,
+        record.selected,
+        record.device,
+        record.threads,
+        record.version,
+    );
+    for row in &record.test {
+        let figures: Vec<String> = [&row.text_to_video, &row.video_to_text]
+            .iter()
+            .flat_map(|metrics| {
+                ["R@1", "R@5", "R@10", "MdR", "MnR"]
+                    .map(|name| metrics.get(name).map_or("-".into(), |value| format!("{value:.1}")))
+            })
+            .collect();
+        card.push_str(&format!("| {} | {} | {} |\n", row.normalize, row.regime, figures.join(" | ")));
+    }
+    card.push_str("\nTransductive rows see the other test queries; compare them with transductive rows only.\n");
+    for (name, value) in &record.beside {
+        card.push_str(&format!("\n{name}: {value:.1}\n"));
+    }
+    card
+}

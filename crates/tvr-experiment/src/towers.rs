@@ -1,0 +1,282 @@
+//! The built-in world's CLIP: trained once on stills, kept in the cache, and its features of every frame with it.
+//!
+//! Two stages, as the world asks for: first sentences that speak of places alone, then whole ones. Without the
+//! first the tower never learns where things are, and no head could see motion.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use burn::module::{Module, Param};
+use burn::optim::GradientsParams;
+use burn::prelude::*;
+use rayon::prelude::*;
+use tvr_clip::{Clip, ClipConfig, Tokenizer};
+use tvr_data::{Split, World};
+use tvr_objectives::{Objective, Pairs};
+
+use crate::error::ExperimentError;
+use crate::files;
+use crate::model::{LARGEST_LOG_SCALE, encode_tokens};
+use crate::optimizer;
+use crate::progress::{Event, Events};
+use crate::recipe::{EncoderRecipe, Groups, OptimizerRecipe};
+use crate::schedule::Schedule;
+
+/// Frames of a world's video, padding included.
+const FRAMES: usize = 8;
+
+/// Captions that the tokenizer is trained on.
+const TOKENIZER_VIDEOS: usize = 2000;
+
+/// Merges of the world's BPE: about one token a word.
+const MERGES: usize = 300;
+
+/// The world's towers and what is cached with them.
+pub struct Towers {
+    /// Both towers.
+    pub clip: Clip,
+    /// The tokenizer of the world's captions.
+    pub tokenizer: Tokenizer,
+    /// SHA-256 of the weights file.
+    pub sha256: String,
+    device: Device,
+    folder: PathBuf,
+}
+
+/// Unit features of frames.
+#[derive(Clone, Debug)]
+pub struct FrameFeatures {
+    /// `[videos, frames, width]`.
+    pub values: Vec<f32>,
+    /// `[videos, frames]`.
+    pub mask: Vec<bool>,
+    /// Frames of a video.
+    pub frames_per_video: usize,
+    /// Values of a frame.
+    pub width: usize,
+}
+
+impl Towers {
+    /// The towers of a recipe: from the cache, or trained and put there.
+    ///
+    /// # Errors
+    /// A file that cannot be read or written, a loss that is not finite, or an interruption.
+    pub fn open(
+        encoder: &EncoderRecipe,
+        cache: &Path,
+        device: &Device,
+        stop: &AtomicBool,
+        events: Events<'_>,
+    ) -> Result<Self, ExperimentError> {
+        let key = serde_json::to_string(encoder)
+            .map_err(|cause| ExperimentError::work(format!("the encoder cannot be JSON: {cause}")))?;
+        let key = files::sha256(format!("{} {} {key}", tvr_data::WORLD_VERSION, env!("CARGO_PKG_VERSION")).as_bytes());
+        let folder = cache.join(format!("world-{}", &key[..16]));
+        let tokenizer = tokenizer()?;
+        let fresh = init(encoder, &tokenizer, device)?;
+        let weights = folder.join("towers.bpk");
+        let clip = if weights.exists() {
+            let bytes = files::read(&weights)?;
+            let wrong = |cause: String| {
+                ExperimentError::work(format!("{}: {cause}; remove the file to train the towers anew", weights.display()))
+            };
+            let record = burn::store::ModuleRecord::from_bytes(burn::tensor::Bytes::from_bytes_vec(bytes))
+                .map_err(|cause| wrong(cause.to_string()))?;
+            fresh.try_load_record(record).map_err(|cause| wrong(cause.to_string()))?
+        } else {
+            let trained = pretrain(fresh, encoder, &tokenizer, device, stop, events)?;
+            let bytes = trained
+                .clone()
+                .into_record()
+                .into_bytes()
+                .map_err(|cause| ExperimentError::work(format!("the towers cannot be packed: {cause}")))?;
+            files::write_whole(&weights, &bytes)?;
+            trained
+        };
+        let sha256 = files::sha256(&files::read(&weights)?);
+        Ok(Self { clip, tokenizer, sha256, device: device.clone(), folder })
+    }
+
+    /// Unit features of every frame of a split's first `videos` videos, from the cache where they lie there.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn frame_features(&self, split: Split, videos: usize) -> Result<FrameFeatures, ExperimentError> {
+        let path = self.folder.join(format!("{}-{videos}-{}.f32", split.name(), &self.sha256[..8]));
+        let width = self.clip.joint_width();
+        let (lengths, cached) = (lengths(split, videos), std::fs::read(&path).ok());
+        let expected = videos * FRAMES * width * size_of::<f32>();
+        let values = match cached.filter(|bytes| bytes.len() == expected) {
+            Some(bytes) => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            None => {
+                let values = self.encode_split(split, videos);
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                files::write_whole(&path, &bytes)?;
+                values
+            }
+        };
+        let mask = lengths.iter().flat_map(|&length| (0..FRAMES).map(move |frame| frame < length)).collect();
+        Ok(FrameFeatures { values, mask, frames_per_video: FRAMES, width })
+    }
+
+    fn encode_split(&self, split: Split, videos: usize) -> Vec<f32> {
+        const CHUNK: usize = 64;
+        let world = World::default();
+        let clip = self.clip.valid();
+        let device = &self.device;
+        let mut values = Vec::with_capacity(videos * FRAMES * clip.joint_width());
+        for start in (0..videos).step_by(CHUNK) {
+            let end = (start + CHUNK).min(videos);
+            let frames: Vec<Vec<u8>> = (start..end)
+                .into_par_iter()
+                .map(|video| {
+                    let mut frames = world.clip(split, video).frames;
+                    frames.resize(FRAMES * 32 * 32 * 3, 0);
+                    frames
+                })
+                .collect();
+            let pixels = pixels(&frames, (end - start) * FRAMES, device);
+            let features = tvr_nn::unit_rows(clip.encode_images(pixels));
+            values.extend(features.into_data().convert::<f32>().iter::<f32>());
+        }
+        values
+    }
+}
+
+fn lengths(split: Split, videos: usize) -> Vec<usize> {
+    let world = World::default();
+    (0..videos).into_par_iter().map(|video| world.length(split, video)).collect()
+}
+
+fn tokenizer() -> Result<Tokenizer, ExperimentError> {
+    let world = World::default();
+    let captions: Vec<String> = (0..TOKENIZER_VIDEOS * 5)
+        .into_par_iter()
+        .map(|index| {
+            if index % 5 < 4 {
+                world.caption(Split::Train, index / 5, index % 5).text()
+            } else {
+                world.still(index / 5).caption
+            }
+        })
+        .collect();
+    Tokenizer::train_world(captions.iter().map(String::as_str), MERGES)
+        .map_err(|error| ExperimentError::work(error.to_string()))
+}
+
+fn init(encoder: &EncoderRecipe, tokenizer: &Tokenizer, device: &Device) -> Result<Clip, ExperimentError> {
+    let EncoderRecipe::World { tower_seed, .. } = encoder else {
+        return Err(ExperimentError::request("encoder: the world's data needs encoder.kind = \"world\""));
+    };
+    let training = device.clone().autodiff();
+    training.seed(tvr_data::stream(*tower_seed, "towers", 0).next());
+    let config = ClipConfig::world(tokenizer.vocabulary_size());
+    config.init(&training).map_err(|error| ExperimentError::request(error.to_string()))
+}
+
+/// `[images, 3, 32, 32]` from u8 `[images, 32, 32, 3]`: `(value − 118) / 64`.
+fn pixels(images: &[Vec<u8>], count: usize, device: &Device) -> Tensor<4> {
+    let values: Vec<f32> = images.iter().flatten().map(|&byte| (f32::from(byte) - 118.0) / 64.0).collect();
+    Tensor::<4>::from_data(TensorData::new(values, [count, 32, 32, 3]), device).permute([0, 3, 1, 2])
+}
+
+fn pretrain(
+    mut clip: Clip,
+    encoder: &EncoderRecipe,
+    tokenizer: &Tokenizer,
+    device: &Device,
+    stop: &AtomicBool,
+    events: Events<'_>,
+) -> Result<Clip, ExperimentError> {
+    let EncoderRecipe::World { pretrain_steps, place_steps, pretrain_batch, pretrain_learning_rate, .. } = encoder
+    else {
+        return Err(ExperimentError::request("encoder: the world's data needs encoder.kind = \"world\""));
+    };
+    let (steps, place_steps, batch) = (*pretrain_steps, *place_steps, *pretrain_batch);
+    let settings = OptimizerRecipe::Adamw {
+        learning_rate: *pretrain_learning_rate,
+        tower_learning_rate: None,
+        weight_decay: 0.1,
+        betas: [0.9, 0.98],
+        epsilon: 1e-6,
+        warmup_share: 0.1,
+        schedule: Schedule::WarmupCosine,
+        groups: Groups::Ours,
+    };
+    let training = device.clone().autodiff();
+    let mut adam = optimizer::build(&settings, &clip, steps)?;
+    events(Event::Begin { label: "towers on stills".into(), total: steps, done: 0 });
+    let world = World::default();
+    // Drawn ahead on one thread of its own, so that a step never waits for pictures.
+    let (send, receive) = std::sync::mpsc::sync_channel::<Stills>(4);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut next = 0;
+            for step in 0..steps {
+                let stills = draw(&world, &mut next, batch, step < place_steps, tokenizer);
+                if send.send(stills).is_err() {
+                    return;
+                }
+            }
+        });
+        for step in 0..steps {
+            let begin = Instant::now();
+            if stop.load(Ordering::Relaxed) {
+                return Err(ExperimentError::work(
+                    "stopped while the towers were trained; the next run trains them from the start",
+                ));
+            }
+            let stills = receive.recv().map_err(|_| ExperimentError::work("the drawing of stills ended early"))?;
+            let images = clip.encode_images(pixels(&stills.pixels, batch, &training));
+            let all: Vec<usize> = (0..batch).collect();
+            let texts = encode_tokens(&clip.text, &stills.tokens, &all, &training);
+            let cosines = tvr_nn::unit_rows(texts).matmul(tvr_nn::unit_rows(images).transpose());
+            let loss = symmetric.loss(&Pairs::new(&cosines, clip.logit_scale.val().exp(), &same)).total;
+            let value = loss.clone().into_scalar::<f32>();
+            if !value.is_finite() {
+                return Err(ExperimentError::work(format!(
+                    "the towers' loss is {value} at step {step}; lower encoder.pretrain_learning_rate"
+                )));
+            }
+            let mut gradients = GradientsParams::from_grads(loss.backward(), &clip);
+            crate::clip_norm::clip_global_norm(&clip, &mut gradients, Some(1.0));
+            clip = adam.step(optimizer::rate(&settings, step, steps), clip, gradients);
+            clip.logit_scale = clamp(clip.logit_scale);
+            events(Event::Step {
+                done: step + 1,
+                loss: Some(f64::from(value)),
+                seconds: begin.elapsed().as_secs_f64(),
+            });
+        }
+        events(Event::End);
+        Ok(clip)
+    })
+}
+
+fn clamp(scale: Param<Tensor<1>>) -> Param<Tensor<1>> {
+    scale.map(|scale| scale.detach().clamp_max(LARGEST_LOG_SCALE).require_grad())
+}
+
+/// One batch of stills.
+struct Stills {
+    pixels: Vec<Vec<u8>>,
+    tokens: Vec<Vec<u32>>,
+}
+
+/// The next `batch` stills; in the place stage those alone that have a place sentence.
+fn draw(world: &World, next: &mut usize, batch: usize, place: bool, tokenizer: &Tokenizer) -> Stills {
+    let mut stills = Stills { pixels: Vec::with_capacity(batch), tokens: Vec::with_capacity(batch) };
+    while stills.pixels.len() < batch {
+        let still = world.still(*next);
+        *next += 1;
+        let sentence = match (place, still.place) {
+            (true, Some(place)) => place,
+            (true, None) => continue,
+            (false, _) => still.caption,
+        };
+        stills.tokens.push(tokenizer.encode(&sentence));
+        stills.pixels.push(still.pixels);
+    }
+    stills
+}

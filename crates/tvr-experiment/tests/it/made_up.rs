@@ -1,0 +1,58 @@
+//! A small feature folder in which texts and videos share a hidden vector.
+
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, TensorView};
+
+const HIDDEN: usize = 6;
+const FRAMES: usize = 3;
+
+/// Writes `features.safetensors`, `captions.jsonl` and `splits.json` of `train + val + test` videos, two captions each.
+pub fn write(folder: &Path, train: usize, val: usize, test: usize) {
+    std::fs::create_dir_all(folder).unwrap();
+    let videos = train + val + test;
+    let noise = |index: usize, key: u64| tvr_data::stream(7, "made-up", key * 100_000 + index as u64).next();
+    let unit = |value: u64| (value >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
+    let hidden = |video: usize, axis: usize| unit(noise(video * HIDDEN + axis, 1));
+    let frames: Vec<u8> = (0..videos * FRAMES * HIDDEN)
+        .flat_map(|index| {
+            let video = index / (FRAMES * HIDDEN);
+            (hidden(video, index % HIDDEN) + 0.1 * unit(noise(index, 2))).to_le_bytes()
+        })
+        .collect();
+    let texts: Vec<u8> = (0..videos * 2 * HIDDEN)
+        .flat_map(|index| {
+            let video = index / (2 * HIDDEN);
+            (hidden(video, HIDDEN - 1 - index % HIDDEN) + 0.1 * unit(noise(index, 3))).to_le_bytes()
+        })
+        .collect();
+    let mask = vec![1u8; videos * FRAMES];
+    let text_video: Vec<u8> = (0..videos * 2).flat_map(|text| ((text / 2) as i64).to_le_bytes()).collect();
+    let video_ids: Vec<String> = (0..videos).map(|video| format!("v{video}")).collect();
+    let text_ids: Vec<String> = (0..videos * 2).map(|text| format!("t{text}")).collect();
+    let metadata = [
+        ("format".to_string(), "tvr-features/1".to_string()),
+        ("encoder".to_string(), "made up".to_string()),
+        ("video_ids".to_string(), serde_json::to_string(&video_ids).unwrap()),
+        ("text_ids".to_string(), serde_json::to_string(&text_ids).unwrap()),
+    ];
+    let tensors = [
+        ("frames", TensorView::new(Dtype::F32, vec![videos, FRAMES, HIDDEN], &frames).unwrap()),
+        ("mask", TensorView::new(Dtype::U8, vec![videos, FRAMES], &mask).unwrap()),
+        ("text", TensorView::new(Dtype::F32, vec![videos * 2, HIDDEN], &texts).unwrap()),
+        ("text_video", TensorView::new(Dtype::I64, vec![videos * 2], &text_video).unwrap()),
+    ];
+    let bytes = safetensors::serialize(tensors, Some(metadata.into_iter().collect())).unwrap();
+    std::fs::write(folder.join("features.safetensors"), bytes).unwrap();
+    let captions: String = (0..videos * 2)
+        .map(|text| format!("{{\"id\": \"t{text}\", \"video\": \"v{}\", \"text\": \"caption {text}\"}}\n", text / 2))
+        .collect();
+    std::fs::write(folder.join("captions.jsonl"), captions).unwrap();
+    let (val_start, test_start) = (train, train + val);
+    let queries = |range: std::ops::Range<usize>| range.map(|video| format!("t{}", 2 * video)).collect::<Vec<_>>();
+    let splits = serde_json::json!({
+        "train": video_ids[..val_start], "val": video_ids[val_start..test_start], "test": video_ids[test_start..],
+        "val_queries": queries(val_start..test_start), "test_queries": queries(test_start..videos),
+    });
+    std::fs::write(folder.join("splits.json"), splits.to_string()).unwrap();
+}

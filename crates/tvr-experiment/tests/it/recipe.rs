@@ -1,0 +1,97 @@
+//! Recipes: every one in the repository parses and plans; wrong ones say what to mend.
+
+use std::path::{Path, PathBuf};
+
+use tvr_experiment::{Recipe, Surroundings, plan};
+
+fn recipes() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+fn example() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/world-mean-pooling.toml")).unwrap()
+}
+
+#[test]
+fn every_recipe_parses_and_survives_being_written_out() {
+    for path in recipes() {
+        let recipe = Recipe::read(&path).unwrap();
+        assert_eq!(path.file_stem().unwrap().to_str().unwrap(), recipe.name);
+        assert_eq!(Recipe::parse(&recipe.to_toml().unwrap()).unwrap(), recipe);
+    }
+}
+
+#[test]
+fn every_world_recipe_plans() {
+    for path in recipes() {
+        let recipe = Recipe::read(&path).unwrap();
+        if recipe.name.starts_with("world") {
+            let plan = plan(&recipe, &path, &Surroundings::default()).unwrap();
+            assert!(plan.steps > 0);
+        }
+    }
+}
+
+#[track_caller]
+fn refused(text: &str, expected: &str) {
+    let message = match Recipe::parse(text) {
+        Err(error) => {
+            assert_eq!(error.exit_code(), 2);
+            error.to_string()
+        }
+        Ok(recipe) => plan(&recipe, Path::new("recipes/x.toml"), &Surroundings::default()).unwrap_err().to_string(),
+    };
+    assert!(message.contains(expected), "{message}");
+}
+
+#[test]
+fn a_mistyped_key_is_answered_with_the_nearest_name() {
+    refused(&example().replace("learning_rate = 3e-3", "learnin_rate = 3e-3"), "did you mean \"learning_rate\"?");
+    refused(&example().replace("batch = 128", "bach = 128"), "did you mean \"batch\"?");
+    refused(&example().replace("kind = \"symmetric\"", "kind = \"symetric\""), "did you mean \"symmetric\"?");
+}
+
+#[test]
+fn a_setting_outside_its_domain_is_refused_by_name() {
+    refused(&example().replace("batch = 128", "batch = 1"), "train.batch = 1");
+    refused(&example().replace("batch = 128", "batch = 100000"), "lower it");
+    refused(&example().replace("sinkhorn:tau=1", "sinkhorn:tau=0"), "tau");
+    refused(&example().replace("seeds = [0, 1, 2]", "seeds = []"), "seeds is empty");
+    refused(&example().replace("name = \"world-mean-pooling\"", "name = \"../out\""), "plain file name");
+    refused(&example().replace("hidden_factor = 2", "hidden_factor = 0"), "hidden_factor");
+}
+
+#[test]
+fn set_changes_one_key_and_refuses_one_that_is_not_there() {
+    let mut recipe = Recipe::parse(&example()).unwrap();
+    recipe.set("train.steps", "20").unwrap();
+    recipe.set("name", "short").unwrap();
+    assert_eq!((recipe.train.steps, recipe.name.as_str()), (Some(20), "short"));
+    let message = recipe.set("train.setps", "20").unwrap_err().to_string();
+    assert!(message.contains("did you mean \"steps\"?"), "{message}");
+    assert_eq!(recipe.train.steps, Some(20));
+}
+
+#[test]
+fn the_hash_forgets_name_and_seeds_alone() {
+    let recipe = Recipe::parse(&example()).unwrap();
+    let mut other = recipe.clone();
+    other.name = "other".into();
+    other.seeds = vec![7];
+    assert_eq!(recipe.hash().unwrap(), other.hash().unwrap());
+    other.set("train.batch", "64").unwrap();
+    assert_ne!(recipe.hash().unwrap(), other.hash().unwrap());
+}
+
+#[test]
+fn an_absent_backend_is_named_with_its_feature() {
+    let message = tvr_experiment::device::open("cuda:0").unwrap_err().to_string();
+    if !tvr_experiment::device::features().contains(&"cuda") {
+        assert!(message.contains("--features cuda"), "{message}");
+    }
+    let message = tvr_experiment::device::open("gpu").unwrap_err().to_string();
+    assert!(message.contains("unknown device \"gpu\""), "{message}");
+}

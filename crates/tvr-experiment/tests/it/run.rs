@@ -1,0 +1,156 @@
+//! Whole runs on a small made-up feature folder: the same weights however they were interrupted.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tvr_experiment::{Event, ExperimentError, Plan, Recipe, Surroundings, experiment, plan};
+
+/// flex has one generator for the whole process; a test that depends on its stream holds this.
+pub fn generator() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const RECIPE: &str = r#"
+name = "small"
+[data]
+kind = "features"
+path = "DATA"
+[encoder]
+kind = "projection"
+width = 16
+dropout = 0.2
+[head]
+kind = "mean-pooling"
+[objective]
+kind = "symmetric"
+[train]
+batch = 8
+epochs = 4
+evaluations = 2
+checkpoint_every = 3
+[train.optimizer]
+kind = "adamw"
+learning_rate = 1e-2
+"#;
+
+/// A folder with features of 40 made-up videos.
+pub fn features(folder: &Path) {
+    crate::made_up::write(folder, 24, 8, 8);
+}
+
+fn planned(folder: &Path, runs: &str) -> Plan {
+    let mut recipe = Recipe::parse(&RECIPE.replace("DATA", folder.join("data").to_str().unwrap())).unwrap();
+    recipe.seeds = vec![3];
+    let surroundings =
+        Surroundings { runs: folder.join(runs), cache: folder.join("cache"), device: "flex".into() };
+    plan(&recipe, Path::new("small.toml"), &surroundings).unwrap()
+}
+
+fn weights(plan: &Plan) -> Vec<u8> {
+    let text = std::fs::read(plan.run_folder(3).join("similarity.safetensors")).unwrap();
+    assert!(!text.is_empty());
+    text
+}
+
+#[test]
+fn an_interrupted_run_ends_with_the_same_similarities_bit_for_bit() {
+    let _alone = generator();
+    let folder = tempfile::tempdir().unwrap();
+    features(&folder.path().join("data"));
+    let never = AtomicBool::new(false);
+
+    let straight = planned(folder.path(), "straight");
+    let opened = experiment::open(&straight, &never, &mut |_| ()).unwrap();
+    experiment::run(&straight, &opened, 3, false, &never, &mut |_| ()).unwrap();
+
+    let broken = planned(folder.path(), "broken");
+    for stop_at in [2, 5, 9] {
+        let stop = AtomicBool::new(false);
+        let mut listen = |event: Event| {
+            if let Event::Step { done, .. } = event
+                && done == stop_at
+            {
+                stop.store(true, Ordering::Relaxed);
+            }
+        };
+        let error = experiment::run(&broken, &opened, 3, true, &stop, &mut listen).unwrap_err();
+        assert!(matches!(error, ExperimentError::Interrupted { .. }), "{error}");
+        assert!(error.to_string().contains("--resume"));
+    }
+    experiment::run(&broken, &opened, 3, true, &never, &mut |_| ()).unwrap();
+    assert_eq!(weights(&straight), weights(&broken));
+    let log = |plan: &Plan| std::fs::read_to_string(plan.run_folder(3).join("steps.jsonl")).unwrap();
+    let losses = |log: String| -> Vec<String> {
+        log.lines()
+            .map(|line| {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                format!("{} {} {}", line["step"], line["loss"], line["grad_norm"])
+            })
+            .collect()
+    };
+    assert_eq!(losses(log(&straight)), losses(log(&broken)));
+    assert_eq!(losses(log(&straight)).len(), straight.steps);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_word() {
+    let _alone = generator();
+    let folder = tempfile::tempdir().unwrap();
+    features(&folder.path().join("data"));
+    let never = AtomicBool::new(false);
+    let straight = planned(folder.path(), "straight");
+    let opened = experiment::open(&straight, &never, &mut |_| ()).unwrap();
+    experiment::run(&straight, &opened, 3, false, &never, &mut |_| ()).unwrap();
+    let expected = weights(&straight);
+
+    let checkpoints = straight.run_folder(3).join("checkpoints");
+    let newest = checkpoints.join(format!("step-{:06}", straight.steps));
+    let model = newest.join("model.bpk");
+    let mut bytes = std::fs::read(&model).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&model, bytes).unwrap();
+    let mut words = Vec::new();
+    experiment::run(&straight, &opened, 3, true, &never, &mut |event| {
+        if let Event::Note(word) = event {
+            words.push(word);
+        }
+    })
+    .unwrap();
+    assert!(words.iter().any(|word| word.contains("damaged") && word.contains("the one before")), "{words:?}");
+    assert_eq!(weights(&straight), expected);
+}
+
+#[test]
+fn a_checkpoint_of_another_recipe_is_refused_and_kept() {
+    let _alone = generator();
+    let folder = tempfile::tempdir().unwrap();
+    features(&folder.path().join("data"));
+    let never = AtomicBool::new(false);
+    let mut plan = planned(folder.path(), "runs");
+    let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
+    experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap();
+    let expected = weights(&plan);
+    plan.recipe.set("train.initial_scale", "20.0").unwrap();
+    let error = experiment::run(&plan, &opened, 3, true, &never, &mut |_| ()).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("another recipe"), "{error}");
+    assert_eq!(weights(&plan), expected);
+}
+
+#[test]
+fn training_finds_the_pairs_of_an_easy_data_set() {
+    let _alone = generator();
+    let folder = tempfile::tempdir().unwrap();
+    features(&folder.path().join("data"));
+    let never = AtomicBool::new(false);
+    let mut plan = planned(folder.path(), "runs");
+    plan.recipe.train.epochs = 30;
+    plan.steps = 90;
+    let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
+    let outcome = experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap();
+    let recall = outcome.record.metric("raw.text_to_video.R@1").unwrap();
+    assert!(recall >= 75.0, "chance is 12.5, found {recall}");
+}

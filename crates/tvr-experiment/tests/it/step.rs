@@ -1,0 +1,139 @@
+//! The seam: the gradient of a batch does not depend on the parts it is encoded in.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::nn;
+use burn::optim::GradientsParams;
+use burn::prelude::*;
+use tvr_experiment::corpus::{Corpus, Texts};
+use tvr_experiment::model::{Model, TextEncoder, VideoEncoder};
+use tvr_experiment::step::{Batch, gradients};
+use tvr_heads::{Head, MeanPoolingConfig, SeqTransfConfig};
+use tvr_objectives::{Objective, SymmetricConfig};
+
+pub const WIDTH: usize = 8;
+
+/// A small made-up split: `videos` videos of 3 frames (the first has 2), two captions each.
+pub fn corpus(videos: usize) -> Corpus {
+    let wave = |index: usize, turn: f32| ((index as f32 + 1.0) * turn).sin();
+    let mut mask = vec![true; videos * 3];
+    mask[2] = false;
+    Corpus {
+        video_ids: (0..videos).map(|video| format!("v{video}")).collect(),
+        text_ids: (0..2 * videos).map(|text| format!("t{text}")).collect(),
+        text_video: (0..2 * videos).map(|text| text / 2).collect(),
+        queries: (0..videos).map(|video| 2 * video).collect(),
+        frames: (0..videos * 3 * 5).map(|index| wave(index, 0.7)).collect(),
+        frames_per_video: 3,
+        width: 5,
+        mask,
+        texts: Texts::Features { values: (0..2 * videos * 6).map(|index| wave(index, 1.3)).collect(), width: 6 },
+    }
+}
+
+pub fn model<H: Head, O: Objective>(head: H, objective: O, dropout: f64, device: &Device) -> Model<H, O> {
+    device.seed(11);
+    let linear = |input| nn::LinearConfig::new(input, WIDTH).with_bias(false).init(device);
+    let dropout = || nn::DropoutConfig::new(dropout).init();
+    let model = Model {
+        text: TextEncoder { tower: None, projection: Some(linear(6)), dropout: dropout() },
+        video: VideoEncoder { projection: Some(linear(5)), dropout: dropout() },
+        head,
+        objective,
+        logit_scale: Param::from_data([2.0f32], device),
+    };
+    tvr_nn::touch(&model);
+    model
+}
+
+/// All gradients of a model in module order; zeros where a parameter took no part.
+pub fn flat<M: Module>(model: &M, gradients: &GradientsParams) -> Vec<f32> {
+    struct Flat<'a>(&'a GradientsParams, Vec<f32>);
+    impl ModuleVisitor for Flat<'_> {
+        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+            match self.0.get::<D>(parameter.id) {
+                Some(gradient) => self.1.extend(gradient.into_data().iter::<f32>()),
+                None => self.1.extend(vec![0.0; parameter.val().shape().num_elements()]),
+            }
+        }
+    }
+    let mut flat = Flat(gradients, Vec::new());
+    model.visit(&mut flat);
+    flat.1
+}
+
+fn batch() -> Batch {
+    // Seven captions of five videos: two videos have both of theirs.
+    Batch { texts: vec![0, 2, 3, 4, 6, 7, 8], videos: vec![0, 1, 2, 3, 4], text_video: vec![0, 1, 1, 2, 3, 3, 4], shuffle: None }
+}
+
+fn check<H: Head>(head: H, name: &str) {
+    let device = Device::flex();
+    let training = device.clone().autodiff();
+    let model = model(head, SymmetricConfig::ours().init().unwrap(), 0.0, &training);
+    let corpus = corpus(6);
+    let whole = gradients(&model, &corpus, &batch(), 0, &device, 5).unwrap();
+    let expected = flat(&model, &whole.0);
+    let largest = expected.iter().fold(0f32, |most, value| most.max(value.abs()));
+    assert!(largest > 1e-3, "{name}: the whole gradient is nothing");
+    // 1, 2, 3 (uneven: 3 + 3 + 1) and 4 chunks and one item at a time.
+    for chunk in [7, 4, 3, 2, 1] {
+        let parts = gradients(&model, &corpus, &batch(), chunk, &device, 5).unwrap();
+        assert!((whole.1.loss - parts.1.loss).abs() < 1e-5, "{name}: {} {}", whole.1.loss, parts.1.loss);
+        for (found, expected) in flat(&model, &parts.0).iter().zip(&expected) {
+            // f32 sums in another order.
+            assert!((found - expected).abs() <= 2e-6 * largest.max(1.0), "{name}, chunk {chunk}: {found} {expected}");
+        }
+    }
+}
+
+#[test]
+fn chunks_leave_the_gradient_of_mean_pooling() {
+    let device = Device::flex().autodiff();
+    check(MeanPoolingConfig::reference().init(WIDTH, &device).unwrap(), "mean-pooling");
+}
+
+#[test]
+fn chunks_leave_the_gradient_of_the_temporal_transformer() {
+    let device = Device::flex().autodiff();
+    let config = SeqTransfConfig { heads: 2, ..SeqTransfConfig::ours(3) };
+    device.seed(3);
+    let head = config.init(WIDTH, &device).unwrap();
+    check(head, "seq-transf");
+}
+
+#[test]
+fn a_step_repeats_itself_bit_for_bit_with_dropout() {
+    let _alone = crate::run::generator();
+    let device = Device::flex();
+    let training = device.clone().autodiff();
+    let head = MeanPoolingConfig::reference().init(WIDTH, &training).unwrap();
+    let model = model(head, SymmetricConfig::ours().init().unwrap(), 0.3, &training);
+    let corpus = corpus(6);
+    for chunk in [0, 2] {
+        let first = gradients(&model, &corpus, &batch(), chunk, &device, 9).unwrap();
+        let again = gradients(&model, &corpus, &batch(), chunk, &device, 9).unwrap();
+        assert_eq!(flat(&model, &first.0), flat(&model, &again.0));
+        let other = gradients(&model, &corpus, &batch(), chunk, &device, 10).unwrap();
+        assert_ne!(flat(&model, &first.0), flat(&model, &other.0));
+    }
+}
+
+#[test]
+fn dropout_in_a_chunk_repeats_its_mask_in_the_second_pass() {
+    // With a linear head the pulled gradient equals the numerical one only if both passes drop the same values.
+    let _alone = crate::run::generator();
+    let device = Device::flex();
+    let training = device.clone().autodiff();
+    let head = MeanPoolingConfig::reference().init(WIDTH, &training).unwrap();
+    let model = model(head, SymmetricConfig::ours().init().unwrap(), 0.5, &training);
+    let corpus = corpus(6);
+    let loss_at = |shift: f32| {
+        let mut moved = model.clone();
+        moved.logit_scale = moved.logit_scale.map(|scale| scale.detach().add_scalar(shift).require_grad());
+        gradients(&moved, &corpus, &batch(), 2, &device, 21).unwrap().1.loss
+    };
+    let numerical = (loss_at(1e-2) - loss_at(-1e-2)) / 2e-2;
+    let (of_parts, ..) = gradients(&model, &corpus, &batch(), 2, &device, 21).unwrap();
+    let analytical = *flat(&model, &of_parts).last().unwrap();
+    assert!((numerical - f64::from(analytical)).abs() < 2e-3, "{numerical} {analytical}");
+}

@@ -1,0 +1,88 @@
+//! What can be wrong with a setting or with features.
+
+use tvr_nn::NnError;
+
+/// Why a head could not be made, or features not be coded.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeadError {
+    /// A setting outside its domain.
+    #[error("{head}: {setting} = {value}, but it must be {domain}")]
+    Setting {
+        /// The head, as recipes call it.
+        head: &'static str,
+        /// The setting, as recipes call it.
+        setting: &'static str,
+        /// The value given.
+        value: f64,
+        /// What is allowed.
+        domain: &'static str,
+    },
+    /// A block of a temporal head that cannot be built.
+    #[error("{head}: {cause}")]
+    Block {
+        /// The head, as recipes call it.
+        head: &'static str,
+        /// What is wrong with the block.
+        cause: NnError,
+    },
+    /// Two tensors of one item set that do not fit each other.
+    #[error("{what} is {found:?}, but {expected:?} is needed")]
+    Shape {
+        /// The tensor.
+        what: &'static str,
+        /// The shape that would fit.
+        expected: Vec<usize>,
+        /// The shape it has.
+        found: Vec<usize>,
+    },
+    /// An item of which every step is masked: nothing is known of it.
+    #[error("{what} {item} has no real step: its mask is false everywhere; leave it out")]
+    AllMasked {
+        /// What kind of item: "video", "text", "expert".
+        what: &'static str,
+        /// Its index in the batch.
+        item: usize,
+    },
+    /// A value that is NaN or infinite where the mask says it is real.
+    #[error("{what} {item} has a value that is NaN or infinite")]
+    NotFinite {
+        /// What kind of item.
+        what: &'static str,
+        /// Its index in the batch.
+        item: usize,
+    },
+    /// Nothing to work on.
+    #[error("there are no {what}; at least one is needed")]
+    Empty {
+        /// What is absent.
+        what: &'static str,
+    },
+    /// More frames than a head has positions for.
+    #[error("a video has {frames} frames, but the head was made for at most {most}; raise max_frames or sample fewer")]
+    TooManyFrames {
+        /// Number of frames.
+        frames: usize,
+        /// Number of positions.
+        most: usize,
+    },
+    /// A head needs what the features do not carry.
+    #[error("the head needs {what}, but the features carry none")]
+    Missing {
+        /// What is missing.
+        what: String,
+    },
+}
+
+/// A whole number above 0, or the error that names the setting.
+pub(crate) fn at_least_one(
+    head: &'static str,
+    setting: &'static str,
+    value: usize,
+) -> Result<usize, HeadError> {
+    if value > 0 {
+        Ok(value)
+    } else {
+        Err(HeadError::Setting { head, setting, value: 0.0, domain: "a number above 0" })
+    }
+}

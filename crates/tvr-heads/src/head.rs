@@ -1,0 +1,121 @@
+//! What every head does: features to codes, codes to similarities.
+
+use burn::module::{Module, ModuleDisplay};
+use burn::prelude::*;
+
+use crate::codes::{TextCodes, VideoCodes};
+use crate::error::HeadError;
+use crate::features::{TextFeatures, VideoFeatures};
+
+/// What a head wants beside frames and one vector per text. The plan compares it with what encoders and data offer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// A vector per frame (a head of experts alone does without).
+    pub frames: bool,
+    /// A vector per token of the text.
+    pub tokens: bool,
+    /// These streams of the text, by name.
+    pub streams: Vec<&'static str>,
+    /// These experts of the video, by name.
+    pub experts: Vec<String>,
+    /// Whether a similarity depends on the other items that are scored with it (EMCL). Such a head may give
+    /// other figures for other tiles; every other head must not.
+    pub mixes_items: bool,
+    /// The most frames it has positions for; `None` where any number will do.
+    pub max_frames: Option<usize>,
+}
+
+impl Needs {
+    /// Whether these videos are sound and have what the head wants. Called once where features enter.
+    ///
+    /// # Errors
+    /// What [`VideoFeatures::check`] finds; an expert that is missing; more frames than positions.
+    pub fn check_videos(&self, videos: &VideoFeatures) -> Result<(), HeadError> {
+        videos.check()?;
+        let [_, frames] = videos.mask.dims();
+        if let Some(most) = self.max_frames.filter(|&most| frames > most) {
+            return Err(HeadError::TooManyFrames { frames, most });
+        }
+        for name in &self.experts {
+            if !videos.experts.iter().any(|expert| expert.name == *name) {
+                return Err(HeadError::Missing { what: format!("the expert \"{name}\"") });
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for texts.
+    ///
+    /// # Errors
+    /// What [`TextFeatures::check`] finds; tokens or a stream that are missing.
+    pub fn check_texts(&self, texts: &TextFeatures) -> Result<(), HeadError> {
+        texts.check()?;
+        if self.tokens && texts.tokens.is_none() {
+            return Err(HeadError::Missing { what: "token features of the texts".into() });
+        }
+        for name in &self.streams {
+            if !texts.streams.iter().any(|stream| stream.name == *name) {
+                return Err(HeadError::Missing { what: format!("the text stream \"{name}\"") });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the numbers of a similarity are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unit {
+    /// In [-1, 1]; times the logit scale it is a logit.
+    #[default]
+    Cosine,
+    /// A logit already; the logit scale is not applied.
+    Logit,
+}
+
+/// All pairs of some texts and videos.
+#[derive(Clone, Debug)]
+pub struct Similarity {
+    /// What retrieval ranks by. `[texts, videos]`
+    pub fused: Tensor<2>,
+    /// The same of each stream alone, for heads that have streams. Each `[texts, videos]`
+    pub streams: Vec<(&'static str, Tensor<2>)>,
+}
+
+impl Similarity {
+    /// A similarity without streams.
+    pub fn of(fused: Tensor<2>) -> Self {
+        Self { fused, streams: Vec::new() }
+    }
+}
+
+/// From features to similarities, in two parts: what concerns one item, once per item, and what concerns a pair.
+///
+/// The similarity of a pair depends on that text and that video alone, unless [`Needs::mixes_items`]; no head sees
+/// who belongs to whom. `tests/it/conformance.rs` proves it for every head of this crate. `ModuleDisplay` stands
+/// beside `Module` so that a wrapper (`Emcl<H: Head>`) can derive `Module`.
+pub trait Head: Module + ModuleDisplay {
+    /// What it takes beside one vector per text.
+    fn needs(&self) -> Needs;
+
+    /// What its similarities are.
+    fn unit(&self) -> Unit {
+        Unit::Cosine
+    }
+
+    /// Codes of videos that passed [`VideoFeatures::check`]. Any chunking gives the same codes.
+    fn code_videos(&self, videos: VideoFeatures) -> VideoCodes;
+
+    /// Codes of texts that passed [`TextFeatures::check`]. Any chunking gives the same codes.
+    fn code_texts(&self, texts: TextFeatures) -> TextCodes;
+
+    /// All pairs of some texts and videos.
+    fn similarity(&self, texts: &TextCodes, videos: &VideoCodes) -> Similarity;
+
+    /// What the head remembers of a batch, after the optimiser has stepped.
+    fn after_step(&mut self, _texts: &TextCodes, _videos: &VideoCodes) {}
+}
+
+/// Cosine of all pairs of unit rows. `[texts, width]`, `[videos, width]` to `[texts, videos]`
+pub fn cosine(texts: &TextCodes, videos: &VideoCodes) -> Tensor<2> {
+    texts.pooled.clone().matmul(videos.pooled.clone().transpose())
+}

@@ -1,0 +1,106 @@
+//! From ranks to the figures of a table.
+//!
+//! ```text
+//! R@K = 100 · mean over queries of hit(K)     MdR = median rank     MnR = mean rank     ranks count from 1
+//! ```
+//!
+//! The median of an even count is the mean of the two middle ranks, except where CLIP4Clip's code takes the lower one.
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::multi_caption::Rule;
+use crate::{MetricError, Ranks, Ties};
+
+/// The figures of one direction, with the ranks they come from.
+///
+/// As JSON: `{"rule": "grouped", "queries": 1000, "R@1": 46.7, …, "MdR": 2.0, "MnR": 9.785}`; T2V has no rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// Number of queries, dropped ones included.
+    pub queries: usize,
+    /// One entry a cut-off, in the policy's order.
+    pub recalls: Vec<Recall>,
+    /// MdR.
+    pub median_rank: f64,
+    /// MnR.
+    pub mean_rank: f64,
+    /// Where each query found its true item; [`Ranks::hits_percent`] is what a bootstrap resamples.
+    pub ranks: Ranks,
+}
+
+/// R@K.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Recall {
+    /// K.
+    pub cutoff: usize,
+    /// The share of queries that found their item among the first K, 0 to 100.
+    pub percent: f64,
+}
+
+impl Summary {
+    /// The figures of some ranks.
+    ///
+    /// # Errors
+    /// [`MetricError::AllDropped`] when [`Ties::Reference`] left no query, [`MetricError::Setting`] for a cut-off of 0.
+    pub fn new(ranks: Ranks, cutoffs: &[usize]) -> Result<Self, MetricError> {
+        if cutoffs.contains(&0) {
+            return Err(MetricError::Setting { name: "cutoff", value: 0.0, domain: "at least 1" });
+        }
+        let reference = ranks.ties() == Ties::Reference;
+        let entries: Vec<u32> = if reference { ranks.reference_entries() } else { Vec::new() };
+        let mut places: Vec<f64> = match reference {
+            true => entries.iter().map(|&place| f64::from(place) + 1.0).collect(),
+            false => ranks.per_query(),
+        };
+        if places.is_empty() {
+            return Err(MetricError::AllDropped { queries: ranks.queries() });
+        }
+        let count = places.len() as f64;
+        let percent = |cutoff: usize| match reference {
+            true => 100.0 * entries.iter().filter(|&&place| (place as usize) < cutoff).count() as f64 / count,
+            false => ranks.hits_percent(cutoff).iter().sum::<f64>() / count,
+        };
+        let recalls = cutoffs.iter().map(|&cutoff| Recall { cutoff, percent: percent(cutoff) }).collect();
+        let mean_rank = places.iter().sum::<f64>() / count;
+        let median_rank = median(&mut places, ranks.lower_median());
+        Ok(Self { queries: ranks.queries(), recalls, median_rank, mean_rank, ranks })
+    }
+
+    /// R@K in percent; nothing for a cut-off that the policy does not name.
+    pub fn recall_percent(&self, cutoff: usize) -> Option<f64> {
+        self.recalls.iter().find(|recall| recall.cutoff == cutoff).map(|recall| recall.percent)
+    }
+
+    /// Against what each query was ranked.
+    pub fn rule(&self) -> Rule {
+        self.ranks.rule()
+    }
+}
+
+impl Serialize for Summary {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if self.rule() != Rule::PerCaption {
+            map.serialize_entry("rule", self.rule().name())?;
+        }
+        map.serialize_entry("queries", &self.queries)?;
+        for Recall { cutoff, percent } in &self.recalls {
+            map.serialize_entry(&format!("R@{cutoff}"), percent)?;
+        }
+        map.serialize_entry("MdR", &self.median_rank)?;
+        map.serialize_entry("MnR", &self.mean_rank)?;
+        map.end()
+    }
+}
+
+/// Of at least one value, none of them NaN.
+fn median(values: &mut [f64], lower: bool) -> f64 {
+    let half = values.len() / 2;
+    let even = values.len().is_multiple_of(2);
+    let (below, &mut upper, _) = values.select_nth_unstable_by(half, f64::total_cmp);
+    if !even {
+        return upper;
+    }
+    let lower_middle = below.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if lower { lower_middle } else { (lower_middle + upper) / 2.0 }
+}

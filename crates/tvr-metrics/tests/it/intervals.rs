@@ -1,0 +1,108 @@
+//! Intervals against tables, closed forms and a slow bootstrap.
+
+use tvr_metrics::{
+    Interval, Resampling, Verdict, bootstrap, hierarchical_bootstrap, paired_bootstrap, paired_student,
+    student_quantile,
+};
+
+#[track_caller]
+fn close(found: f64, expected: f64, tolerance: f64) {
+    assert!((found - expected).abs() <= tolerance, "{found} is not {expected} within {tolerance}");
+}
+
+fn noise(count: usize, salt: u64) -> Vec<f64> {
+    (0..count as u64).map(|i| ((i + salt).wrapping_mul(2_654_435_761) % 1000) as f64 / 1000.0).collect()
+}
+
+#[test]
+fn student_quantiles_are_those_of_the_table() {
+    // scipy.stats.t.ppf; printed with six decimals
+    let table = [
+        (1, 0.95, 12.706_205),
+        (2, 0.95, 4.302_653),
+        (3, 0.95, 3.182_446),
+        (4, 0.95, 2.776_445),
+        (9, 0.95, 2.262_157),
+        (30, 0.95, 2.042_272),
+        (120, 0.95, 1.979_930),
+        (2, 0.99, 9.924_843),
+        (10, 0.5, 0.699_812),
+    ];
+    for (freedom, level, t) in table {
+        close(student_quantile(freedom, level).unwrap(), t, 1e-6);
+    }
+    close(student_quantile(1_000_000, 0.95).unwrap(), 1.959_966, 1e-6); // nearly normal
+}
+
+#[test]
+fn paired_student_is_the_formula() {
+    let found = paired_student(&[10.0, 11.0, 12.0], &[11.0, 13.0, 15.0], 0.95).unwrap();
+    close(found.mean, 2.0, 1e-12);
+    close(found.high - found.mean, 4.302_653 / 3f64.sqrt(), 1e-6); // deviation 1
+    close(found.mean - found.low, found.high - found.mean, 1e-12);
+    let same = paired_student(&[1.0, 2.0], &[2.0, 3.0], 0.95).unwrap();
+    assert_eq!(same, Interval { mean: 1.0, low: 1.0, high: 1.0 });
+}
+
+#[test]
+fn bootstrap_is_as_wide_as_the_normal_interval_of_a_large_sample() {
+    let values = noise(2000, 1);
+    let mean = values.iter().sum::<f64>() / 2000.0;
+    let deviation = (values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 2000.0).sqrt();
+    let half = 1.96 * deviation / 2000f64.sqrt();
+    let found = bootstrap(&values, &Resampling::default()).unwrap();
+    close(found.mean, mean, 1e-12);
+    close(found.low, mean - half, 0.1 * half); // 4,000 draws place a 2.5 % quantile within some 5 %
+    close(found.high, mean + half, 0.1 * half);
+}
+
+#[test]
+fn intervals_repeat_with_the_seed_and_move_with_it() {
+    let values = noise(300, 5);
+    let at = |seed| bootstrap(&values, &Resampling { seed, ..Resampling::default() }).unwrap();
+    assert_eq!(at(3), at(3));
+    assert_ne!(at(3), at(4));
+}
+
+#[test]
+fn a_paired_difference_that_is_constant_has_no_width() {
+    let (before, after) = (noise(100, 0), noise(100, 0).iter().map(|x| x + 1.0).collect::<Vec<_>>());
+    let found = paired_bootstrap(&before, &after, &Resampling::default()).unwrap();
+    close(found.low, 1.0, 1e-12);
+    close(found.high, 1.0, 1e-12);
+}
+
+#[test]
+fn one_seed_is_the_plain_bootstrap_and_equal_seeds_keep_its_width() {
+    let values = noise(400, 9);
+    let plain = bootstrap(&values, &Resampling::default()).unwrap();
+    assert_eq!(hierarchical_bootstrap(std::slice::from_ref(&values), &Resampling::default()).unwrap(), plain);
+    let thrice = hierarchical_bootstrap(&vec![values; 3], &Resampling::default()).unwrap();
+    close(thrice.high - thrice.low, plain.high - plain.low, 0.1 * (plain.high - plain.low)); // draws differ
+}
+
+#[test]
+fn seeds_that_disagree_widen_the_hierarchical_interval() {
+    let seeds: Vec<Vec<f64>> = [0.0, 5.0, 10.0].iter().map(|&level| vec![level; 50]).collect();
+    let found = hierarchical_bootstrap(&seeds, &Resampling::default()).unwrap();
+    // A mean of three draws from {0, 5, 10} is 0 or 10 with probability 1/27 each, above the 2.5 % tails.
+    assert_eq!(found, Interval { mean: 5.0, low: 0.0, high: 10.0 });
+}
+
+#[test]
+fn verdicts_need_both_intervals() {
+    let at = |low: f64, high: f64| Interval { mean: (low + high) / 2.0, low, high };
+    let cases = [
+        (at(0.1, 3.0), at(0.2, 2.0), Verdict::Holds),
+        (at(0.1, 0.4), at(0.1, 0.4), Verdict::Holds),
+        (at(-0.1, 3.0), at(0.2, 2.0), Verdict::Undecided),
+        (at(-3.0, -0.1), at(-2.0, -1.0), Verdict::DoesNotHold),
+        (at(-0.5, 0.5), at(-0.2, 0.3), Verdict::DoesNotHold),
+        (at(-0.5, 0.5), at(-2.0, -0.3), Verdict::DoesNotHold),
+        (at(-0.5, 0.6), at(-0.2, 0.3), Verdict::Undecided),
+    ];
+    for (student, resampled, verdict) in cases {
+        assert_eq!(Verdict::of(&student, &resampled), verdict, "{student:?} {resampled:?}");
+    }
+    assert_eq!(serde_json::to_string(&Verdict::DoesNotHold).unwrap(), "\"does not hold\"");
+}

@@ -1,0 +1,61 @@
+//! Multi-head attention.
+//!
+//! ```text
+//! weight[q, k] = softmax over the visible k of (scale · query[q] · key[k])
+//! out[q]       = Σ_k weight[q, k] · value[k]
+//! ```
+//!
+//! Key `k` is visible to query `q` if the mask says that it is real and, when causal, if it does not come
+//! later. With fewer queries than keys, the queries are the last ones (aligned at the end).
+//! A hidden key has weight zero exactly, a query that sees nothing gets zeros.
+
+use burn::prelude::*;
+
+use crate::kernels::{self, Visible};
+use crate::mask::softmax_where;
+
+/// Attention over all heads.
+///
+/// - `query`: `[items, heads, queries, width]`
+/// - `key`, `value`: `[items, heads, keys, width]`
+/// - `scale`: factor of the products, usually `width^-0.5`
+/// - `mask`: `[items, keys]`, true = real
+/// - returns `[items, heads, queries, width]`
+pub fn attention(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    scale: f32,
+    causal: bool,
+    mask: Option<Tensor<2, Bool>>,
+) -> Tensor<4> {
+    let scores = query.matmul(key.swap_dims(2, 3));
+    weights(scores, scale, causal, mask).matmul(value)
+}
+
+/// The weights of [`attention`] from the products of queries and keys, `[items, heads, queries, keys]`.
+fn weights(scores: Tensor<4>, scale: f32, causal: bool, mask: Option<Tensor<2, Bool>>) -> Tensor<4> {
+    let [items, _, queries, keys] = scores.dims();
+    // One query aligned at the end sees every key.
+    let causal = causal && queries > 1;
+    if kernels::applies(&scores) {
+        let real = mask.map(|mask| mask.into_data().iter::<bool>().collect());
+        return kernels::softmax(scores, Visible { scale, causal, real });
+    }
+    let hidden = mask.map(|mask| mask.bool_not().reshape([items, 1, 1, keys]).expand(scores.dims()));
+    let later = causal.then(|| later(queries, keys, &scores.device()).expand(scores.dims()));
+    let hidden = match (hidden, later) {
+        (Some(hidden), Some(later)) => Some(hidden.bool_or(later)),
+        (hidden, later) => hidden.or(later),
+    };
+    softmax_where(scores * f64::from(scale), hidden)
+}
+
+/// True where a key comes later than the query, `[1, 1, queries, keys]`.
+fn later(queries: usize, keys: usize, device: &Device) -> Tensor<4, Bool> {
+    let first = keys as i64 - queries as i64;
+    let shape = [1, 1, queries, keys];
+    let query = Tensor::<1, Int>::arange(first..keys as i64, device).reshape([1, 1, queries, 1]).expand(shape);
+    let key = Tensor::<1, Int>::arange(0..keys as i64, device).reshape([1, 1, 1, keys]).expand(shape);
+    key.greater(query)
+}

@@ -1,0 +1,50 @@
+//! Kernels of our own, for flex and f32: quick-GELU, GELU and the scaled, masked softmax of attention.
+//!
+//! burn's flex computes these value by value with libm, on one thread, and under autodiff once more in the
+//! backward pass. Here one loop per operation is vectorised, runs on all cores, and has its own backward.
+//! Work is cut into chunks of a fixed size and sums have a fixed order, so results have the same bits for any
+//! number of threads.
+//!
+//! [`applies`] is asked at run time. Whatever it refuses (f64, half precision, another backend) takes burn's
+//! plain operations at the call, so the extension needs no other backend and no feature.
+
+mod loops;
+mod ops;
+
+use std::sync::Arc;
+
+use burn::backend::{Dispatch, DispatchTensorKind};
+use burn::prelude::*;
+use burn::tensor::DType;
+
+use ops::Fused;
+
+/// An operation on each value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pointwise {
+    QuickGelu,
+    Gelu,
+}
+
+/// Which scores of `[items, heads, queries, keys]` a softmax sees, and their factor.
+#[derive(Clone, Debug)]
+pub(crate) struct Visible {
+    pub scale: f32,
+    pub causal: bool,
+    pub real: Option<Arc<[bool]>>, // [items, keys], row by row
+}
+
+/// Whether these kernels can run on `x`.
+pub(crate) fn applies<const D: usize>(x: &Tensor<D>) -> bool {
+    x.dtype() == DType::F32 && matches!(x.clone().into_dispatch().kind, DispatchTensorKind::Flex(_))
+}
+
+/// Applies `function` to each value of `x`, for which [`applies`] holds.
+pub(crate) fn pointwise<const D: usize>(x: Tensor<D>, function: Pointwise) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as Fused>::pointwise(x.into_dispatch(), function))
+}
+
+/// Softmax of the visible scores, for which [`applies`] holds.
+pub(crate) fn softmax(scores: Tensor<4>, visible: Visible) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as Fused>::visible_softmax(scores.into_dispatch(), visible))
+}

@@ -1,0 +1,145 @@
+//! The kernels as operations of burn: one trait, its implementation for flex, and the backward steps.
+
+use burn::backend::autodiff::{
+    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+    grads::Gradients,
+    ops::{Backward, Ops, OpsKind},
+};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Flex, Scalar, TensorMetadata, backend_extension};
+
+use super::{Pointwise, Visible, loops};
+use crate::activation::QUICK_SLOPE;
+
+/// The fused operations. The gradients have bodies of plain operations, which serve second derivatives.
+#[backend_extension(Flex, Autodiff)]
+pub trait Fused: Backend {
+    fn pointwise(x: FloatTensor<Self>, function: Pointwise) -> FloatTensor<Self>;
+
+    fn pointwise_gradient(
+        x: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        function: Pointwise,
+    ) -> FloatTensor<Self> {
+        let slope = match function {
+            // σ + 1.702 x σ (1 − σ)
+            Pointwise::QuickGelu => {
+                let scaled = Self::float_mul_scalar(x, Scalar::from(QUICK_SLOPE));
+                let gate = Self::sigmoid(scaled.clone());
+                let rest = Self::float_add_scalar(Self::float_neg(gate.clone()), Scalar::from(1.0f32));
+                let bend = Self::float_mul(Self::float_mul(scaled, gate.clone()), rest);
+                Self::float_add(gate, bend)
+            }
+            // Φ + x φ
+            Pointwise::Gelu => {
+                let root = Self::float_mul_scalar(x.clone(), Scalar::from(std::f32::consts::FRAC_1_SQRT_2));
+                let erf = Self::float_add_scalar(Self::float_erf(root), Scalar::from(1.0f32));
+                let share = Self::float_mul_scalar(erf, Scalar::from(0.5f32));
+                let power = Self::float_mul_scalar(Self::float_mul(x.clone(), x.clone()), Scalar::from(-0.5f32));
+                let density = Self::float_mul_scalar(Self::float_exp(power), Scalar::from(loops::DENSITY));
+                Self::float_add(share, Self::float_mul(x, density))
+            }
+        };
+        Self::float_mul(slope, gradient)
+    }
+
+    fn visible_softmax(scores: FloatTensor<Self>, visible: Visible) -> FloatTensor<Self>;
+
+    fn softmax_gradient(
+        weights: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        scale: f32,
+    ) -> FloatTensor<Self> {
+        let last = weights.rank() - 1;
+        let inner = Self::float_sum_dim(Self::float_mul(weights.clone(), gradient.clone()), last);
+        let moved = Self::float_mul(weights, Self::float_sub(gradient, inner));
+        Self::float_mul_scalar(moved, Scalar::from(scale))
+    }
+}
+
+impl Fused for Flex {
+    fn pointwise(x: FlexTensor, function: Pointwise) -> FlexTensor {
+        // In place if this is the only holder; a shared tensor is copied by `storage_mut`.
+        let mut x = x.to_contiguous();
+        let (from, to) = span(&x);
+        loops::pointwise(&mut x.storage_mut::<f32>()[from..to], function);
+        x
+    }
+
+    fn pointwise_gradient(x: FlexTensor, gradient: FlexTensor, function: Pointwise) -> FlexTensor {
+        let (x, mut gradient) = (x.to_contiguous(), gradient.to_contiguous());
+        let ((from, to), (first, last)) = (span(&x), span(&gradient));
+        let values = &x.storage::<f32>()[from..to];
+        loops::pointwise_gradient(values, &mut gradient.storage_mut::<f32>()[first..last], function);
+        gradient
+    }
+
+    fn visible_softmax(scores: FlexTensor, visible: Visible) -> FlexTensor {
+        let mut scores = scores.to_contiguous();
+        let shape = [0, 1, 2, 3].map(|axis| scores.layout().shape()[axis]);
+        let (from, to) = span(&scores);
+        loops::softmax(&mut scores.storage_mut::<f32>()[from..to], shape, &visible);
+        scores
+    }
+
+    fn softmax_gradient(weights: FlexTensor, gradient: FlexTensor, scale: f32) -> FlexTensor {
+        let (weights, mut gradient) = (weights.to_contiguous(), gradient.to_contiguous());
+        let keys = weights.layout().shape()[3];
+        let ((from, to), (first, last)) = (span(&weights), span(&gradient));
+        let values = &weights.storage::<f32>()[from..to];
+        loops::softmax_gradient(values, &mut gradient.storage_mut::<f32>()[first..last], keys, scale);
+        gradient
+    }
+}
+
+/// Where a contiguous tensor lies in its storage.
+fn span(x: &FlexTensor) -> (usize, usize) {
+    let start = x.layout().start_offset();
+    (start, start + x.layout().num_elements())
+}
+
+impl<B: Fused, C: CheckpointStrategy> Fused for Autodiff<B, C> {
+    fn pointwise(x: FloatTensor<Self>, function: Pointwise) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Step;
+        impl<B: Fused> Backward<B, 1> for Step {
+            type State = (FloatTensor<B>, Pointwise);
+            fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+                let gradient = gradients.consume::<B>(&ops.node);
+                let (x, function) = ops.state;
+                if let [Some(parent)] = ops.parents {
+                    gradients.register::<B>(parent.id, B::pointwise_gradient(x, gradient, function));
+                }
+            }
+        }
+        let (x, node) = x.into_parts();
+        match Step.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(step) => step.finish((x.clone(), function), B::pointwise(x, function)),
+            OpsKind::UnTracked(step) => step.finish(B::pointwise(x, function)),
+        }
+    }
+
+    fn visible_softmax(scores: FloatTensor<Self>, visible: Visible) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Step;
+        impl<B: Fused> Backward<B, 1> for Step {
+            type State = (FloatTensor<B>, f32);
+            fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+                let gradient = gradients.consume::<B>(&ops.node);
+                let (weights, scale) = ops.state;
+                if let [Some(parent)] = ops.parents {
+                    gradients.register::<B>(parent.id, B::softmax_gradient(weights, gradient, scale));
+                }
+            }
+        }
+        let scale = visible.scale;
+        let (scores, node) = scores.into_parts();
+        let step = Step.prepare::<C>([node]).compute_bound().stateful();
+        let weights = B::visible_softmax(scores, visible);
+        match step {
+            OpsKind::Tracked(step) => step.finish((weights.clone(), scale), weights),
+            OpsKind::UnTracked(step) => step.finish(weights),
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Unit rows, and the log of a sum of exponentials.
+
+use burn::prelude::*;
+
+/// Rows shorter than this are divided by it, so that a zero row stays zero and has a finite gradient.
+const SHORTEST: f64 = 1e-6;
+
+/// Divides every row (last dimension) by its length. A row of zeros stays zero.
+pub fn unit_rows<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    // The clamp stands below the root: the root's gradient at zero is infinite, and 0 · ∞ is NaN.
+    let length = x.clone().square().sum_dim(D - 1).clamp_min(SHORTEST * SHORTEST).sqrt();
+    x / length
+}
+
+/// `ln Σ exp(x)` along `dim`, which stays with size 1. Finite wherever the result is; −∞ where all are −∞.
+pub fn log_sum_exp<const D: usize>(x: Tensor<D>, dim: usize) -> Tensor<D> {
+    let largest = x.clone().detach().max_dim(dim);
+    // −∞ − (−∞) is NaN: such rows are not shifted.
+    let empty = largest.clone().equal_elem(f32::NEG_INFINITY);
+    let largest = largest.mask_fill(empty, 0.0);
+    (x - largest.clone()).exp().sum_dim(dim).log() + largest
+}

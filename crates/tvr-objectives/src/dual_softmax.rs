@@ -1,0 +1,114 @@
+//! Dual softmax loss (DSL): a pair counts as far as *both* sides choose each other.
+//!
+//! ```text
+//! prior[t, v] = exp(z[t, v] / T) / Σ_t' exp(z[t', v] / T)     over the texts, per video
+//! r[t, v]     = N · z[t, v] · prior[t, v]
+//! T2V         = −mean_t Σ_v y[t, v] ln softmax_v(r)[t, v]      V2T is the same on zᵀ, with its own prior
+//! L           = ½ (T2V + V2T)
+//! ```
+//!
+//! | symbol | meaning | shape, unit |
+//! |---|---|---|
+//! | `z` | similarity times scale | `[texts, videos]`, logits |
+//! | `T` | temperature of the prior | above 0, logits |
+//! | `N` | texts in the batch (videos, for V2T), or 1 | count |
+//! | `y` | targets, see [`crate::positives`] | `[texts, videos]` |
+//!
+//! Source: Cheng et al. 2021 (CAMoE), arXiv 2109.04290; code: starmemda/CAMoE, `DSL.py`.
+//! `N` and `T = 1000` are read in the code; it has one direction and returns the rows, the caller passes `zᵀ` too.
+//! The paper adds the two directions, as does microsoft/XPretrain's CLIP-ViP; here they are averaged, so that the
+//! loss stands beside [`crate::Symmetric`] on one scale. At `T = 1` *with* `N` the loss explodes: use it without.
+
+use burn::prelude::*;
+use burn::tensor::activation;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ObjectiveError, above_zero};
+use crate::objective::{Loss, Needs, Objective, Pairs};
+use crate::positives::Positives;
+use crate::symmetric::both_directions;
+
+/// Settings of [`DualSoftmax`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DualSoftmaxConfig {
+    /// Temperature of the prior, in logits; above 0.
+    pub temperature: f32,
+    /// Whether the prior is a constant to the gradient.
+    #[serde(default)]
+    pub detach: bool,
+    /// Whether `N` is the number of items that the prior runs over; else it is 1.
+    pub scale_by_batch: bool,
+    /// Which pairs count as right.
+    #[serde(default)]
+    pub positives: Positives,
+}
+
+impl DualSoftmaxConfig {
+    /// The paper's formula: the prior on the logits themselves, without `N` (its temperature is from memory, see
+    /// `methods.md` §4.3).
+    pub fn paper() -> Self {
+        Self { temperature: 1.0, detach: false, scale_by_batch: false, positives: Positives::Same }
+    }
+
+    /// What the authors' code does.
+    pub fn reference() -> Self {
+        Self { temperature: 1000.0, detach: false, scale_by_batch: true, positives: Positives::Diagonal }
+    }
+
+    /// Checks every setting. The plan calls this, so a wrong recipe fails before data is opened.
+    ///
+    /// # Errors
+    /// [`ObjectiveError::Setting`] names the first setting outside its domain.
+    pub fn init(&self) -> Result<DualSoftmax, ObjectiveError> {
+        Ok(DualSoftmax {
+            temperature: above_zero("dual-softmax", "temperature", self.temperature)?,
+            detach: self.detach,
+            scale_by_batch: self.scale_by_batch,
+            positives: self.positives,
+        })
+    }
+}
+
+/// The dual softmax loss. Only [`DualSoftmaxConfig::init`] makes one, so its settings are valid.
+#[derive(Module, Debug)]
+pub struct DualSoftmax {
+    #[module(skip)]
+    temperature: f32,
+    #[module(skip)]
+    detach: bool,
+    #[module(skip)]
+    scale_by_batch: bool,
+    #[module(skip)]
+    positives: Positives,
+}
+
+impl DualSoftmax {
+    /// Share of each row in its column. `[rows, columns]`, columns sum to 1
+    pub fn prior(&self, logits: Tensor<2>) -> Tensor<2> {
+        let prior = activation::softmax(logits / self.temperature, 0);
+        if self.detach { prior.detach() } else { prior }
+    }
+
+    /// Logits times prior times `N`, for a search along the columns. `[rows, columns]`
+    pub fn revise(&self, logits: Tensor<2>) -> Tensor<2> {
+        let [rows, _] = logits.dims();
+        let revised = logits.clone() * self.prior(logits);
+        if self.scale_by_batch { revised * rows as f32 } else { revised }
+    }
+}
+
+impl Objective for DualSoftmax {
+    fn needs(&self) -> Needs {
+        Needs { square: self.positives.square(), ..Needs::default() }
+    }
+
+    fn loss(&self, pairs: &Pairs) -> Loss {
+        let logits = pairs.logits();
+        both_directions(
+            self.revise(logits.clone()),
+            self.revise(logits.transpose()),
+            self.positives.targets(pairs),
+        )
+    }
+}

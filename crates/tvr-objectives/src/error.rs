@@ -1,0 +1,74 @@
+//! What can be wrong with a setting or a batch.
+
+/// Why an objective could not be made, or a batch not be judged.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ObjectiveError {
+    /// A setting outside its domain.
+    #[error("{objective}: {setting} = {value}, but it must be {domain}")]
+    Setting {
+        /// The objective, as recipes call it.
+        objective: &'static str,
+        /// The setting, as recipes call it.
+        setting: &'static str,
+        /// The value given.
+        value: f64,
+        /// What is allowed.
+        domain: &'static str,
+    },
+    /// Two parts of one batch that do not fit each other.
+    #[error("{what} has {found} rows, but the batch has {expected}")]
+    Rows {
+        /// The part.
+        what: &'static str,
+        /// How many it should have.
+        expected: usize,
+        /// How many it has.
+        found: usize,
+    },
+    /// A batch without texts or without videos.
+    #[error("the batch has {texts} texts and {videos} videos; it needs at least one of each")]
+    Empty {
+        /// Number of texts.
+        texts: usize,
+        /// Number of videos.
+        videos: usize,
+    },
+    /// A text that belongs to a video outside the batch.
+    #[error("text {text} belongs to video {video}, but the batch has videos 0 to {last}")]
+    Outside {
+        /// Index of the text.
+        text: usize,
+        /// The index it names.
+        video: i64,
+        /// The largest index there is.
+        last: usize,
+    },
+    /// The diagonal was asked for, but the matrix is not square.
+    #[error("positives = \"diagonal\" needs as many texts as videos, but the batch has {texts} and {videos}; use positives = \"same\"")]
+    NotSquare {
+        /// Number of texts.
+        texts: usize,
+        /// Number of videos.
+        videos: usize,
+    },
+    /// An objective needs what the batch does not carry.
+    #[error("the objective needs {what}, but the batch carries none")]
+    Missing {
+        /// What is missing.
+        what: &'static str,
+    },
+}
+
+/// A finite number above 0, or the error that names the setting.
+pub(crate) fn above_zero(
+    objective: &'static str,
+    setting: &'static str,
+    value: f32,
+) -> Result<f32, ObjectiveError> {
+    if value.is_finite() && value > 0.0 {
+        Ok(value)
+    } else {
+        Err(ObjectiveError::Setting { objective, setting, value: value.into(), domain: "a number above 0" })
+    }
+}

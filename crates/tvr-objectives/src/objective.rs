@@ -1,0 +1,132 @@
+//! What every objective takes and gives: [`Pairs`] in, [`Loss`] out.
+
+use burn::module::{Module, ModuleDisplay};
+use burn::prelude::*;
+
+use crate::error::ObjectiveError;
+
+/// What an objective wants beside the similarities. The plan compares it with what head and encoder offer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Similarities of these streams, by name.
+    pub streams: Vec<&'static str>,
+    /// The vectors of texts and videos themselves.
+    pub codes: bool,
+    /// The captions' tokens.
+    pub captions: bool,
+    /// As many texts as videos, pair by pair on the diagonal.
+    pub square: bool,
+}
+
+/// The tokens of the captions of a batch.
+#[derive(Clone, Debug)]
+pub struct CaptionTokens {
+    /// Token numbers. `[texts, tokens]`
+    pub ids: Tensor<2, Int>,
+    /// True where a token is real. `[texts, tokens]`
+    pub mask: Tensor<2, Bool>,
+}
+
+/// One batch, seen by an objective.
+#[derive(Clone, Debug)]
+pub struct Pairs<'a> {
+    /// Cosine of every text with every video. `[texts, videos]`
+    pub similarity: &'a Tensor<2>,
+    /// The same per stream, by name. Each `[texts, videos]`
+    pub streams: &'a [(&'static str, Tensor<2>)],
+    /// What turns a cosine into a logit, `exp(logit_scale)`. `[1]`
+    pub scale: Tensor<1>,
+    /// For every text the index of its video in this batch. `[texts]`
+    pub same: &'a Tensor<1, Int>,
+    /// The texts' vectors, where asked for. `[texts, width]`
+    pub texts: Option<&'a Tensor<2>>,
+    /// The videos' vectors, where asked for. `[videos, width]`
+    pub videos: Option<&'a Tensor<2>>,
+    /// The captions' tokens, where asked for.
+    pub captions: Option<&'a CaptionTokens>,
+}
+
+impl<'a> Pairs<'a> {
+    /// Similarities, scale, and who belongs to whom; the rest is absent.
+    pub fn new(similarity: &'a Tensor<2>, scale: Tensor<1>, same: &'a Tensor<1, Int>) -> Self {
+        Self { similarity, streams: &[], scale, same, texts: None, videos: None, captions: None }
+    }
+
+    /// Similarity times scale. `[texts, videos]`
+    pub fn logits(&self) -> Tensor<2> {
+        self.similarity.clone() * self.scale.clone().unsqueeze::<2>()
+    }
+
+    /// The similarity of one stream times scale, `[texts, videos]`; `None` where the head has no such stream.
+    pub fn stream_logits(&self, name: &str) -> Option<Tensor<2>> {
+        let (_, similarity) = self.streams.iter().find(|(stream, _)| *stream == name)?;
+        Some(similarity.clone() * self.scale.clone().unsqueeze::<2>())
+    }
+
+    /// Whether the batch has what an objective needs, in shapes that fit. The step calls it once at its border;
+    /// behind it, a broken shape is our bug. Reads `same` from the device.
+    ///
+    /// # Errors
+    /// The first thing that is missing or does not fit.
+    pub fn check(&self, needs: &Needs) -> Result<(), ObjectiveError> {
+        let [texts, videos] = self.similarity.dims();
+        if texts == 0 || videos == 0 {
+            return Err(ObjectiveError::Empty { texts, videos });
+        }
+        rows("same", texts, self.same.dims()[0])?;
+        if needs.square && texts != videos {
+            return Err(ObjectiveError::NotSquare { texts, videos });
+        }
+        for (text, video) in self.same.clone().into_data().iter::<i64>().enumerate() {
+            if video < 0 || video >= videos as i64 {
+                return Err(ObjectiveError::Outside { text, video, last: videos - 1 });
+            }
+        }
+        for &name in &needs.streams {
+            let Some((_, stream)) = self.streams.iter().find(|(stream, _)| *stream == name) else {
+                return Err(ObjectiveError::Missing { what: name });
+            };
+            rows(name, texts, stream.dims()[0])?;
+        }
+        if needs.codes {
+            let vectors = self.texts.ok_or(ObjectiveError::Missing { what: "text vectors" })?;
+            rows("the text vectors", texts, vectors.dims()[0])?;
+            let vectors = self.videos.ok_or(ObjectiveError::Missing { what: "video vectors" })?;
+            rows("the video vectors", videos, vectors.dims()[0])?;
+        }
+        if needs.captions {
+            let captions = self.captions.ok_or(ObjectiveError::Missing { what: "caption tokens" })?;
+            rows("the caption tokens", texts, captions.ids.dims()[0])?;
+        }
+        Ok(())
+    }
+}
+
+/// A loss and what it is made of.
+#[derive(Clone, Debug)]
+pub struct Loss {
+    /// What is minimised. `[1]`, nats
+    pub total: Tensor<1>,
+    /// Named parts, for the log and the plots. Each `[1]`
+    pub parts: Vec<(&'static str, Tensor<1>)>,
+}
+
+/// From the similarities of a batch to a loss.
+///
+/// `ModuleDisplay` stands beside `Module` so that a struct that holds an objective can derive `Module`.
+pub trait Objective: Module + ModuleDisplay {
+    /// What it takes beside the similarities.
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+
+    /// The loss of a batch that passed [`Pairs::check`]. A pure function: it changes no state.
+    fn loss(&self, pairs: &Pairs) -> Loss;
+
+    /// What the objective remembers of a batch, after the optimiser has stepped.
+    fn after_step(&mut self, _pairs: &Pairs) {}
+}
+
+fn rows(what: &'static str, expected: usize, found: usize) -> Result<(), ObjectiveError> {
+    if expected == found { Ok(()) } else { Err(ObjectiveError::Rows { what, expected, found }) }
+}

@@ -1,0 +1,81 @@
+//! Symmetric cross-entropy (InfoNCE): each side finds its partner among the other side of the batch.
+//!
+//! ```text
+//! z = scale · cosine
+//! L = ½ ( −mean_t Σ_v y[t, v] ln softmax_v(z)[t, v]  −  mean_v Σ_t y'[v, t] ln softmax_t(z)[t, v] )
+//! ```
+//!
+//! | symbol | meaning | shape, unit |
+//! |---|---|---|
+//! | `z` | similarity times scale | `[texts, videos]`, logits |
+//! | `y`, `y'` | targets, see [`crate::positives`] | `[texts, videos]`, `[videos, texts]` |
+//!
+//! Source: Luo et al. 2021 (CLIP4Clip), arXiv 2104.08860; code: ArrowLuo/CLIP4Clip, `modules/until_module.py:
+//! CrossEn`, which is this with `positives = "diagonal"`.
+
+use burn::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::ObjectiveError;
+use crate::objective::{Loss, Needs, Objective, Pairs};
+use crate::positives::{Positives, Targets, cross_entropy};
+
+/// Settings of [`Symmetric`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SymmetricConfig {
+    /// Which pairs count as right.
+    #[serde(default)]
+    pub positives: Positives,
+}
+
+impl SymmetricConfig {
+    /// Every text with its video (ours): several captions of a video are never negatives of one another.
+    pub fn ours() -> Self {
+        Self { positives: Positives::Same }
+    }
+
+    /// What CLIP4Clip's code does: the diagonal.
+    pub fn reference() -> Self {
+        Self { positives: Positives::Diagonal }
+    }
+
+    /// Makes the objective.
+    ///
+    /// # Errors
+    /// None today: every value of the settings is valid.
+    pub fn init(&self) -> Result<Symmetric, ObjectiveError> {
+        Ok(Symmetric { positives: self.positives })
+    }
+}
+
+/// The symmetric cross-entropy.
+#[derive(Module, Debug)]
+pub struct Symmetric {
+    #[module(skip)]
+    positives: Positives,
+}
+
+impl Objective for Symmetric {
+    fn needs(&self) -> Needs {
+        Needs { square: self.positives.square(), ..Needs::default() }
+    }
+
+    fn loss(&self, pairs: &Pairs) -> Loss {
+        let logits = pairs.logits();
+        both_directions(logits.clone(), logits.transpose(), self.positives.targets(pairs))
+    }
+}
+
+/// Half of the two cross-entropies, with the two as parts.
+///
+/// - `text_to_video`: `[texts, videos]`, logits
+/// - `video_to_text`: `[videos, texts]`, logits
+pub(crate) fn both_directions(text_to_video: Tensor<2>, video_to_text: Tensor<2>, targets: Targets) -> Loss {
+    let text_to_video = cross_entropy(text_to_video, targets.text_to_video);
+    let video_to_text = cross_entropy(video_to_text, targets.video_to_text);
+    Loss {
+        total: (text_to_video.clone() + video_to_text.clone()) / 2.0,
+        parts: vec![("text_to_video", text_to_video), ("video_to_text", video_to_text)],
+    }
+}

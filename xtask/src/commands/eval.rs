@@ -1,0 +1,65 @@
+//! `eval`: judges a finished run again.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use tvr_experiment::{ExperimentError, Recipe, Surroundings, experiment, plan, record};
+
+use crate::commands::train;
+use crate::draw::draw;
+
+/// Judge a finished run again, with other normalisers if you like.
+///
+/// Examples:
+///   cargo xtask eval runs/world-mean-pooling-0
+///   cargo xtask eval runs/world-mean-pooling-0 --normalize raw --normalize inverted-softmax:temperature=1
+#[derive(clap::Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// The run's folder.
+    run: PathBuf,
+    /// A row each, as for `score`; by default those of the run's recipe.
+    #[arg(long, value_name = "SPEC")]
+    normalize: Vec<String>,
+    /// Which split: test or val.
+    #[arg(long, default_value = "test")]
+    split: String,
+    /// Where towers and features are cached.
+    #[arg(long, default_value = "cache")]
+    cache: PathBuf,
+    /// The device.
+    #[arg(long, default_value = "flex")]
+    device: String,
+    /// Write the rows as JSON to this file, or to stdout with "-".
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What the run's folder, the data or a normaliser says.
+pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError> {
+    let on_val = match args.split.as_str() {
+        "test" => false,
+        "val" => true,
+        other => return Err(ExperimentError::request(format!("--split {other}: it must be test or val"))),
+    };
+    let mut record = record::read(&args.run)?;
+    let mut recipe = Recipe::read(&args.run.join("recipe.toml"))?;
+    if !args.normalize.is_empty() {
+        recipe.eval.normalize.clone_from(&args.normalize);
+    }
+    let surroundings = Surroundings {
+        runs: args.run.parent().map(PathBuf::from).unwrap_or_default(),
+        cache: args.cache.clone(),
+        device: args.device.clone(),
+    };
+    let plan = plan(&recipe, &args.run.join("recipe.toml"), &surroundings)?;
+    let opened = experiment::open(&plan, stop, &mut draw())?;
+    let judged = experiment::judge_again(&plan, &opened, record.seed, on_val)?;
+    record.test = judged.rows.iter().map(record::RowRecord::of).collect();
+    record.beside.clear();
+    train::show(std::slice::from_ref(&record));
+    crate::commands::json(args.json.as_deref(), &record.test)
+}

@@ -1,0 +1,44 @@
+//! `plan`: what would run, with a measured step time.
+
+use std::sync::atomic::AtomicBool;
+
+use tvr_experiment::{ExperimentError, experiment};
+
+use crate::commands::train;
+use crate::draw::draw;
+
+/// Show what a recipe would run: every choice resolved, sizes, memory, step time measured, time in all.
+///
+/// Examples:
+///   cargo xtask plan recipes/world-seq-transf.toml
+///   cargo xtask plan recipes/msrvtt476-mean-pooling.toml --set train.batch=512
+#[derive(clap::Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    #[command(flatten)]
+    train: train::Args,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What the plan or the data says.
+pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError> {
+    let plan = args.train.plan()?;
+    let opened = experiment::open(&plan, stop, &mut draw())?;
+    let seconds = experiment::measure_step(&plan, &opened, stop)?;
+    print!("{}", plan.recipe.to_toml()?);
+    let runs = plan.recipe.seeds.len();
+    let total = seconds * plan.steps as f64 * runs as f64;
+    println!();
+    println!("# {} training videos, {} captions; {} val videos", plan.counts.train_videos, plan.counts.train_texts, plan.counts.val_videos);
+    println!("# {} steps of {} pairs, {} seeds", plan.steps, plan.recipe.train.batch, runs);
+    println!("# {:.1} ms a step measured on {}; {:.0} s in all", seconds * 1000.0, plan.surroundings.device, total);
+    println!("# memory so far: {:.0} MB", tvr_experiment::record::peak_memory_bytes() as f64 / 1e6);
+    let summary = serde_json::json!({
+        "schema": "tvr-plan/1", "recipe": plan.recipe, "counts": plan.counts, "steps": plan.steps,
+        "step_seconds": seconds, "total_seconds": total,
+        "peak_memory_bytes": tvr_experiment::record::peak_memory_bytes(),
+    });
+    crate::commands::json(args.train.json.as_deref(), &summary)
+}

@@ -1,0 +1,139 @@
+//! `train`: one recipe, a run folder for each seed.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use tvr_experiment::{ExperimentError, Plan, Recipe, Surroundings, experiment, plan, record::Record};
+
+use crate::draw::draw;
+use crate::table::Table;
+
+/// Train a recipe and judge it.
+///
+/// Examples:
+///   cargo xtask train recipes/msrvtt476-mean-pooling.toml
+///   cargo xtask train recipes/world-seq-transf.toml --set train.steps=200 --set name=short
+///   cargo xtask train recipes/world-seq-transf.toml --resume
+#[derive(clap::Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// The recipe, a TOML file.
+    pub recipe: PathBuf,
+    /// Set one key by its dotted path, as train.steps=20; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Go on where the newest whole checkpoint stands.
+    #[arg(long)]
+    pub resume: bool,
+    /// Where to write the run folders.
+    #[arg(long, default_value = "runs")]
+    pub runs: PathBuf,
+    /// Where towers and features are cached.
+    #[arg(long, default_value = "cache")]
+    pub cache: PathBuf,
+    /// The device: flex | cuda:N | vulkan:N | tch:cpu | tch:cuda:N.
+    #[arg(long, default_value = "flex")]
+    pub device: String,
+    /// Write the records as JSON to this file, or to stdout with "-".
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write a line on stderr for every step; scripts that watch a run read it.
+    #[arg(long)]
+    pub log_steps: bool,
+}
+
+impl Args {
+    /// The checked plan.
+    ///
+    /// # Errors
+    /// A recipe that does not plan.
+    pub fn plan(&self) -> Result<Plan, ExperimentError> {
+        let mut recipe = Recipe::read(&self.recipe)?;
+        apply(&mut recipe, &self.set)?;
+        let surroundings =
+            Surroundings { runs: self.runs.clone(), cache: self.cache.clone(), device: self.device.clone() };
+        plan(&recipe, &self.recipe, &surroundings)
+    }
+}
+
+/// Applies `--set KEY=VALUE`s.
+///
+/// # Errors
+/// A pair without "=", an unknown key or a value of the wrong type.
+pub fn apply(recipe: &mut Recipe, set: &[String]) -> Result<(), ExperimentError> {
+    for pair in set {
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| ExperimentError::request(format!("--set {pair}: write KEY=VALUE, as train.steps=20")))?;
+        recipe.set(key, value)?;
+    }
+    Ok(())
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What the plan, the data or the run says.
+pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError> {
+    let plan = args.plan()?;
+    let mut events = draw();
+    let mut log = |event: tvr_experiment::Event| {
+        if let (true, tvr_experiment::Event::Step { done, .. }) = (args.log_steps, &event) {
+            eprintln!("step {done}");
+        }
+        events(event);
+    };
+    let opened = experiment::open(&plan, stop, &mut log)?;
+    let mut records = Vec::new();
+    for &seed in &plan.recipe.seeds {
+        records.push(experiment::run(&plan, &opened, seed, args.resume, stop, &mut log)?.record);
+    }
+    show(&records);
+    for record in &records {
+        for (band, [low, high]) in &plan.recipe.eval.expect {
+            if let Some(value) = record.metric(band).filter(|value| !(low..=high).contains(&value)) {
+                eprintln!("note: {band} is {value:.2} with seed {}, outside the recipe's band {low} to {high}", record.seed);
+            }
+        }
+    }
+    crate::commands::json(args.json.as_deref(), &records)
+}
+
+/// One table of the records, with the mean over seeds.
+pub fn show(records: &[Record]) {
+    let mut table = Table::new(&[
+        "row", "regime", "seed", "T2V R@1", "R@5", "R@10", "MdR", "MnR", "V2T R@1", "R@5", "R@10", "MdR", "MnR",
+    ]);
+    let names = ["R@1", "R@5", "R@10", "MdR", "MnR"];
+    let rows = records.first().map_or(0, |record| record.test.len());
+    for index in 0..rows {
+        let mut sums = [0.0; 10];
+        let mut label = (String::new(), String::new());
+        for record in records {
+            let row = &record.test[index];
+            label = (row.normalize.clone(), row.regime.clone());
+            let figures: Vec<f64> = [&row.text_to_video, &row.video_to_text]
+                .iter()
+                .flat_map(|metrics| names.map(|name| metrics.get(name).copied().unwrap_or(f64::NAN)))
+                .collect();
+            for (sum, figure) in sums.iter_mut().zip(&figures) {
+                *sum += figure / records.len() as f64;
+            }
+            let mut cells = vec![label.0.clone(), label.1.clone(), record.seed.to_string()];
+            cells.extend(figures.iter().map(|figure| format!("{figure:.1}")));
+            table.row(cells);
+        }
+        if records.len() > 1 {
+            let mut cells = vec![label.0, label.1, "mean".to_string()];
+            cells.extend(sums.iter().map(|figure| format!("{figure:.1}")));
+            table.row(cells);
+        }
+    }
+    table.print();
+    for record in records {
+        for (name, value) in &record.beside {
+            println!("{name}, seed {}: {value:.1}", record.seed);
+        }
+    }
+}
+

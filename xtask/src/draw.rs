@@ -1,0 +1,32 @@
+//! Draws an experiment's events on stderr.
+
+use tvr_experiment::Event;
+
+use crate::bar::Progress;
+
+/// A listener that shows progress with loss, step time and time left.
+pub fn draw() -> impl FnMut(Event) {
+    let mut bar: Option<Progress> = None;
+    move |event| match event {
+        Event::Begin { label, total, done } => {
+            let progress = Progress::start(total, &label);
+            progress.tick(done, "");
+            bar = Some(progress);
+        }
+        Event::Step { done, loss, seconds } => {
+            if let Some(bar) = &bar {
+                let loss = loss.map_or(String::new(), |loss| format!("loss {loss:.3}, "));
+                bar.tick(done, &format!("{loss}{:.0} ms a step", seconds * 1000.0));
+            }
+        }
+        Event::End => {
+            if let Some(bar) = bar.take() {
+                bar.finish();
+            }
+        }
+        Event::Note(word) => match &bar {
+            Some(bar) => bar.note(&word),
+            None => eprintln!("{word}"),
+        },
+    }
+}
