@@ -1,1 +1,42 @@
-//! The built-in world, feature files, videos, benchmarks and the loader.
+//! Where texts and videos come from: the built-in world, feature files, and the loader.
+//!
+//! Everything random is a function of `(seed, purpose, index)`, so a batch is the same whoever asks for it, on any
+//! number of threads, in a run that was interrupted or in one that was not. Data hands out plain arrays; it must
+//! never know of models, devices or losses.
+//!
+//! ```
+//! use tvr_data::{Draw, Loader, Split, World};
+//!
+//! let world = World::default();
+//! assert_eq!(world.caption(Split::Val, 0, 0).text(), "in the forest an orange object disappears");
+//! assert_eq!(world.clip(Split::Test, 0).length, 7);
+//!
+//! let captions = vec![vec![0, 1], vec![2], vec![3, 4]]; // of three videos
+//! let loader = Loader::new(captions, 2, 7, Draw::OnePerVideo)?;
+//! assert_eq!(loader.batch(5), loader.batch(5)); // no position, nothing to save
+//! # Ok::<(), tvr_data::DataError>(())
+//! ```
+//!
+//! | module | is for |
+//! |---|---|
+//! | [`random`] | numbers as a function of what they are for |
+//! | [`mod@world`] | clips, sentences and stills drawn on the fly |
+//! | [`feature_file`] | features of any encoder, with captions and splits |
+//! | [`loader`], [`prefetch`] | batches in a fixed order; work done ahead |
+//! | [`gallery`] | hashes that say what a result was measured on |
+
+mod error;
+pub mod random;
+pub mod world;
+pub mod feature_file;
+pub mod loader;
+pub mod prefetch;
+pub mod gallery;
+
+pub use error::DataError;
+pub use feature_file::{FeatureFile, Part};
+pub use gallery::gallery_hash;
+pub use loader::{Batch, Draw, Loader};
+pub use prefetch::Prefetch;
+pub use random::{Rng, stream};
+pub use world::{Clip, Sentence, Split, Still, Tag, WORLD_VERSION, World};
