@@ -3,15 +3,14 @@
 use tvr_experiment::Event;
 
 use crate::bar::Progress;
+use crate::exit;
 
 /// A listener that shows progress with loss, step time and time left.
 pub fn draw() -> impl FnMut(Event) {
     let mut bar: Option<Progress> = None;
     move |event| match event {
         Event::Begin { label, total, done } => {
-            let progress = Progress::start(total, &label);
-            progress.tick(done, "");
-            bar = Some(progress);
+            bar = Some(Progress::resume(total, &label, done));
         }
         Event::Step { done, loss, seconds } => {
             if let Some(bar) = &bar {
@@ -26,7 +25,7 @@ pub fn draw() -> impl FnMut(Event) {
         }
         Event::Note(word) => match &bar {
             Some(bar) => bar.note(&word),
-            None => eprintln!("{word}"),
+            None => exit::say(&word),
         },
     }
 }

@@ -1,2 +1,18 @@
-//! The commands of tvr.
-fn main() {}
+//! The commands of tvr: arguments, progress, tables, exit codes. Everything else is in `tvr-experiment`.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its user; libraries never print")]
+
+mod bar;
+mod commands;
+mod draw;
+mod exit;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    exit::ignore_file_size_signal();
+    exit::code(commands::Cli::parse().run())
+}

@@ -1,1 +1,50 @@
-//! CLIP: tokenizer, pixels, towers, checkpoints.
+//! CLIP: tokenizer and the two towers, from a preset or of any size.
+//!
+//! One crate holds everything that turns an image or a caption into a vector of the joint space, wired exactly
+//! as OpenAI's CLIP. It knows no video, no similarity head and no loss: frames are images here, and what is done
+//! with their codes is decided in `tvr-heads`.
+//!
+//! Codes are **not** normalised; a head divides by their length where its formula says so. Padding never
+//! changes a code: the text tower is causal and pools at the end-of-text token.
+//!
+//! ```
+//! use burn::prelude::*;
+//! use tvr_clip::{ClipConfig, Tokenizer};
+//!
+//! let captions = ["a red square moves left", "a blue circle moves up"];
+//! let tokenizer = Tokenizer::train_world(captions.iter().map(ToString::to_string), 300)?;
+//! let ids = tokenizer.encode_batch(&captions, 24)?;
+//!
+//! let device = Device::flex();
+//! device.seed(1);
+//! let clip = ClipConfig::world(tokenizer.vocabulary(), 24).init(&device)?;
+//!
+//! let texts = clip.encode_texts(ids.tensor(&device)); // [2, 96]
+//! let images = clip.encode_images(Tensor::zeros([3, 3, 32, 32], &device)); // [3, 96]
+//! assert_eq!((texts.dims(), images.dims()), ([2, 96], [3, 96]));
+//! # Ok::<(), tvr_clip::ClipError>(())
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | [`config`] | sizes of a model, presets |
+//! | [`tokenizer`] | byte-pair encoding, lower-casing, truncation that keeps the end of text |
+//! | [`patches`] | images to rows of patches |
+//! | [`image_tower`], [`text_tower`] | the two transformers, pooled or with every token |
+//! | [`model`] | both towers and the logit scale |
+
+pub mod config;
+mod error;
+pub mod image_tower;
+pub mod model;
+pub mod patches;
+pub mod text_tower;
+pub mod tokenizer;
+
+pub use config::{ClipConfig, EosRule, ImageConfig, PatchPositions, TextConfig};
+pub use error::ClipError;
+pub use image_tower::ImageTower;
+pub use model::Clip;
+pub use patches::patchify;
+pub use text_tower::TextTower;
+pub use tokenizer::{TokenBatch, Tokenizer};

@@ -17,7 +17,7 @@
 //!
 //! Source: ArrowLuo/CLIP4Clip, `modules/optimization.py`.
 
-use burn::optim::{Optimizer, RecordState};
+use burn::optim::{AdaptiveMomentumState, Optimizer};
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -70,16 +70,8 @@ pub struct BertAdam {
     pub max_gradient_norm: Option<f64>,
 }
 
-/// What BertAdam remembers of one tensor.
-#[derive(RecordState, Clone)]
-pub struct BertAdamState<const D: usize> {
-    /// Steps taken.
-    pub steps: usize,
-    /// First moment.
-    pub moment_1: Tensor<D>,
-    /// Second moment.
-    pub moment_2: Tensor<D>,
-}
+/// What BertAdam remembers of one tensor: burn's Adam state, whose `time` counts the steps.
+pub type BertAdamState<const D: usize> = AdaptiveMomentumState<D>;
 
 impl Optimizer for BertAdam {
     type State<const D: usize> = BertAdamState<D>;
@@ -101,7 +93,7 @@ impl Optimizer for BertAdam {
         };
         let (steps, moment_1, moment_2) = match state {
             Some(state) => (
-                state.steps,
+                state.time,
                 state.moment_1.mul_scalar(self.beta_1) + gradient.clone().mul_scalar(1.0 - self.beta_1),
                 state.moment_2.mul_scalar(self.beta_2) + gradient.square().mul_scalar(1.0 - self.beta_2),
             ),
@@ -117,14 +109,10 @@ impl Optimizer for BertAdam {
         }
         let factor = self.total.map_or(1.0, |total| self.schedule.factor(steps as f64 / total, self.warmup));
         let tensor = tensor - update.mul_scalar(rate * self.learning_rate * factor);
-        (tensor, Some(BertAdamState { steps: steps + 1, moment_1, moment_2 }))
+        (tensor, Some(AdaptiveMomentumState { time: steps + 1, moment_1, moment_2, max_moment_2: None }))
     }
 
     fn to_device<const D: usize>(state: BertAdamState<D>, device: &Device) -> BertAdamState<D> {
-        BertAdamState {
-            steps: state.steps,
-            moment_1: state.moment_1.to_device(device),
-            moment_2: state.moment_2.to_device(device),
-        }
+        state.to_device(device)
     }
 }

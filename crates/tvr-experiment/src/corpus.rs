@@ -59,7 +59,7 @@ impl Corpus {
                     Split::Test => *gallery,
                     other => World::size(other),
                 };
-                Ok(world(split, videos, towers))
+                world(split, videos, towers)
             }
             (DataRecipe::World { .. }, None) => {
                 Err(ExperimentError::work("the world's features need its towers, which were not made"))
@@ -115,17 +115,18 @@ impl Corpus {
 }
 
 fn features(folder: &std::path::Path, split: Split) -> Result<Corpus, ExperimentError> {
-    let set = FeatureFile::open(folder).map_err(|error| ExperimentError::work(error.to_string()))?;
-    let part = set.part(split).map_err(|error| ExperimentError::work(error.to_string()))?;
+    let wrong = |error: tvr_data::DataError| ExperimentError::work(error.to_string());
+    let set = FeatureFile::open(folder).map_err(wrong)?;
+    let part = set.part(split).map_err(wrong)?;
     let mut frames = Vec::new();
     let mut mask = Vec::new();
     for &video in &part.videos {
-        frames.extend(set.frames(video));
+        frames.extend(set.frames(video).map_err(wrong)?);
         mask.extend(set.mask(video));
     }
     let mut values = Vec::new();
     for &text in &part.texts {
-        values.extend(set.text(text));
+        values.extend(set.text(text).map_err(wrong)?);
     }
     Ok(Corpus {
         video_ids: part.videos.iter().map(|&video| set.video_ids()[video].clone()).collect(),
@@ -143,14 +144,14 @@ fn features(folder: &std::path::Path, split: Split) -> Result<Corpus, Experiment
 /// Captions of each of the world's videos.
 pub const WORLD_CAPTIONS: usize = 5;
 
-fn world(split: Split, videos: usize, towers: &Towers) -> Corpus {
+fn world(split: Split, videos: usize, towers: &Towers) -> Result<Corpus, ExperimentError> {
     let world = World::default();
     let captions: Vec<String> = (0..videos * WORLD_CAPTIONS)
         .into_par_iter()
         .map(|index| world.caption(split, index / WORLD_CAPTIONS, index % WORLD_CAPTIONS).text())
         .collect();
-    let features = towers.frame_features(split, videos);
-    Corpus {
+    let features = towers.frame_features(split, videos)?;
+    Ok(Corpus {
         video_ids: (0..videos).map(|video| format!("{}{video}", split.name())).collect(),
         text_ids: (0..videos * WORLD_CAPTIONS)
             .map(|text| format!("{}{}-{}", split.name(), text / WORLD_CAPTIONS, text % WORLD_CAPTIONS))
@@ -161,6 +162,6 @@ fn world(split: Split, videos: usize, towers: &Towers) -> Corpus {
         width: features.width,
         frames: features.values,
         mask: features.mask,
-        texts: Texts::Tokens(captions.iter().map(|caption| towers.tokenizer.encode(caption)).collect()),
-    }
+        texts: Texts::Tokens(towers.tokens(&captions)?),
+    })
 }

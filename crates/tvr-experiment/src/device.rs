@@ -11,6 +11,9 @@ use crate::error::ExperimentError;
 /// The names that `--device` understands, as help shows them.
 pub const DEVICE_HELP: &str = "flex | cuda:N | vulkan:N | tch:cpu | tch:cuda:N";
 
+/// The device that needs nothing but a processor.
+pub const DEFAULT_DEVICE: &str = "flex";
+
 /// Features compiled into this binary, for the record.
 pub fn features() -> Vec<&'static str> {
     let mut features = vec!["flex"];

@@ -5,7 +5,6 @@ use std::sync::atomic::AtomicBool;
 
 use burn::module::Param;
 use burn::nn;
-use burn::prelude::*;
 use tvr_heads::Head;
 use tvr_objectives::Objective;
 

@@ -53,6 +53,7 @@ pub mod towers;
 pub mod train;
 
 pub use error::ExperimentError;
+pub use tvr_nn::keep_freed_memory;
 pub use plan::{Plan, Surroundings, plan};
 pub use progress::Event;
 pub use recipe::Recipe;

@@ -80,15 +80,16 @@ pub(crate) fn encode_tokens(tower: &TextTower, tokens: &[Vec<u32>], texts: &[usi
         }
         let longest = group.iter().map(|&place| tokens[texts[place]].len()).max().unwrap_or(1);
         let mut ids = Vec::with_capacity(group.len() * longest);
-        let mut ends = Vec::with_capacity(group.len());
+        let mut lengths = Vec::with_capacity(group.len());
         for &place in group {
             let caption = &tokens[texts[place]];
             ids.extend(caption.iter().map(|&id| id as i32));
             ids.resize(ids.len() + longest - caption.len(), 0);
-            ends.push(caption.len() - 1);
+            lengths.push(caption.len() as i32);
         }
         let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [group.len(), longest]), device);
-        groups.push(tower.encode(ids, &ends));
+        let lengths = Tensor::<1, Int>::from_data(TensorData::new(lengths, [group.len()]), device);
+        groups.push(tower.encode(ids, lengths));
     }
     let sorted = Tensor::cat(groups, 0);
     let mut back = vec![0i32; texts.len()];

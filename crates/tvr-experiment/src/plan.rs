@@ -25,7 +25,7 @@ pub struct Surroundings {
 
 impl Default for Surroundings {
     fn default() -> Self {
-        Self { runs: "runs".into(), cache: "cache".into(), device: "flex".into() }
+        Self { runs: "runs".into(), cache: "cache".into(), device: device::DEFAULT_DEVICE.into() }
     }
 }
 
@@ -174,7 +174,7 @@ fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
 fn width(recipe: &Recipe) -> usize {
     match &recipe.encoder {
         EncoderRecipe::Projection { width, .. } => *width,
-        EncoderRecipe::World { .. } => tvr_clip::ClipConfig::world(1).joint_width,
+        EncoderRecipe::World { .. } => tvr_clip::ClipConfig::world(1, 1).joint,
     }
 }
 

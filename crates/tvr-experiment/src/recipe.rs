@@ -17,7 +17,7 @@ mod objective;
 mod optimizer;
 mod unknown_key;
 
-pub use encoder::EncoderRecipe;
+pub use encoder::{EncoderRecipe, Frames};
 pub use head::{BuiltHead, HeadRecipe};
 pub use objective::{BuiltObjective, ObjectiveRecipe};
 pub use optimizer::{Groups, OptimizerRecipe};

@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use rayon::prelude::*;
 use tvr_clip::{Clip, ClipConfig, Tokenizer};
-use tvr_data::{Split, World};
-use tvr_objectives::{Objective, Pairs};
+use tvr_data::{Prefetch, Split, World};
+use tvr_objectives::{Objective, Pairs, SymmetricConfig};
 
 use crate::error::ExperimentError;
 use crate::files;
-use crate::model::{LARGEST_LOG_SCALE, encode_tokens};
+use crate::model::encode_tokens;
 use crate::optimizer;
 use crate::progress::{Event, Events};
 use crate::recipe::{EncoderRecipe, Groups, OptimizerRecipe};
@@ -31,6 +31,9 @@ const TOKENIZER_VIDEOS: usize = 2000;
 
 /// Merges of the world's BPE: about one token a word.
 const MERGES: usize = 300;
+
+/// Longest caption in tokens; the world's longest is well below.
+const CONTEXT: usize = 48;
 
 /// The world's towers and what is cached with them.
 pub struct Towers {
@@ -98,13 +101,21 @@ impl Towers {
         Ok(Self { clip, tokenizer, sha256, device: device.clone(), folder })
     }
 
+    /// Tokens of captions, start and end included.
+    ///
+    /// # Errors
+    /// A caption that the tokenizer cannot take.
+    pub fn tokens(&self, captions: &[String]) -> Result<Vec<Vec<u32>>, ExperimentError> {
+        captions.iter().map(|caption| encode(&self.tokenizer, caption)).collect()
+    }
+
     /// Unit features of every frame of a split's first `videos` videos, from the cache where they lie there.
     ///
     /// # Errors
     /// A file that cannot be written.
     pub fn frame_features(&self, split: Split, videos: usize) -> Result<FrameFeatures, ExperimentError> {
         let path = self.folder.join(format!("{}-{videos}-{}.f32", split.name(), &self.sha256[..8]));
-        let width = self.clip.joint_width();
+        let width = ClipConfig::world(self.tokenizer.vocabulary(), CONTEXT).joint;
         let (lengths, cached) = (lengths(split, videos), std::fs::read(&path).ok());
         let expected = videos * FRAMES * width * size_of::<f32>();
         let values = match cached.filter(|bytes| bytes.len() == expected) {
@@ -125,7 +136,7 @@ impl Towers {
         let world = World::default();
         let clip = self.clip.valid();
         let device = &self.device;
-        let mut values = Vec::with_capacity(videos * FRAMES * clip.joint_width());
+        let mut values = Vec::new();
         for start in (0..videos).step_by(CHUNK) {
             let end = (start + CHUNK).min(videos);
             let frames: Vec<Vec<u8>> = (start..end)
@@ -161,8 +172,12 @@ fn tokenizer() -> Result<Tokenizer, ExperimentError> {
             }
         })
         .collect();
-    Tokenizer::train_world(captions.iter().map(String::as_str), MERGES)
+    Tokenizer::train_world(captions, MERGES)
         .map_err(|error| ExperimentError::work(error.to_string()))
+}
+
+fn encode(tokenizer: &Tokenizer, caption: &str) -> Result<Vec<u32>, ExperimentError> {
+    tokenizer.encode(caption, CONTEXT).map_err(|error| ExperimentError::work(error.to_string()))
 }
 
 fn init(encoder: &EncoderRecipe, tokenizer: &Tokenizer, device: &Device) -> Result<Clip, ExperimentError> {
@@ -171,7 +186,7 @@ fn init(encoder: &EncoderRecipe, tokenizer: &Tokenizer, device: &Device) -> Resu
     };
     let training = device.clone().autodiff();
     training.seed(tvr_data::stream(*tower_seed, "towers", 0).next());
-    let config = ClipConfig::world(tokenizer.vocabulary_size());
+    let config = ClipConfig::world(tokenizer.vocabulary(), CONTEXT);
     config.init(&training).map_err(|error| ExperimentError::request(error.to_string()))
 }
 
@@ -207,55 +222,43 @@ fn pretrain(
     let training = device.clone().autodiff();
     let mut adam = optimizer::build(&settings, &clip, steps)?;
     events(Event::Begin { label: "towers on stills".into(), total: steps, done: 0 });
-    let world = World::default();
-    // Drawn ahead on one thread of its own, so that a step never waits for pictures.
-    let (send, receive) = std::sync::mpsc::sync_channel::<Stills>(4);
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            let mut next = 0;
-            for step in 0..steps {
-                let stills = draw(&world, &mut next, batch, step < place_steps, tokenizer);
-                if send.send(stills).is_err() {
-                    return;
-                }
-            }
-        });
-        for step in 0..steps {
-            let begin = Instant::now();
-            if stop.load(Ordering::Relaxed) {
-                return Err(ExperimentError::work(
-                    "stopped while the towers were trained; the next run trains them from the start",
-                ));
-            }
-            let stills = receive.recv().map_err(|_| ExperimentError::work("the drawing of stills ended early"))?;
-            let images = clip.encode_images(pixels(&stills.pixels, batch, &training));
-            let all: Vec<usize> = (0..batch).collect();
-            let texts = encode_tokens(&clip.text, &stills.tokens, &all, &training);
-            let cosines = tvr_nn::unit_rows(texts).matmul(tvr_nn::unit_rows(images).transpose());
-            let loss = symmetric.loss(&Pairs::new(&cosines, clip.logit_scale.val().exp(), &same)).total;
-            let value = loss.clone().into_scalar::<f32>();
-            if !value.is_finite() {
-                return Err(ExperimentError::work(format!(
-                    "the towers' loss is {value} at step {step}; lower encoder.pretrain_learning_rate"
-                )));
-            }
-            let mut gradients = GradientsParams::from_grads(loss.backward(), &clip);
-            crate::clip_norm::clip_global_norm(&clip, &mut gradients, Some(1.0));
-            clip = adam.step(optimizer::rate(&settings, step, steps), clip, gradients);
-            clip.logit_scale = clamp(clip.logit_scale);
-            events(Event::Step {
-                done: step + 1,
-                loss: Some(f64::from(value)),
-                seconds: begin.elapsed().as_secs_f64(),
-            });
+    let symmetric = SymmetricConfig::ours().init().map_err(|error| ExperimentError::work(error.to_string()))?;
+    let everyone: Vec<usize> = (0..batch).collect();
+    let same: Vec<i32> = (0..batch as i32).collect();
+    let same = Tensor::<1, Int>::from_data(TensorData::new(same, [batch]), &training);
+    // Drawn ahead on a thread of its own, so that a step never waits for pictures.
+    let tokenizer = tokenizer.clone();
+    let ahead = Prefetch::new(0..steps, 1, 4, move |step| draw(step, batch, place_steps, &tokenizer));
+    for (step, stills) in ahead.enumerate() {
+        let begin = Instant::now();
+        if stop.load(Ordering::Relaxed) {
+            return Err(ExperimentError::work(
+                "stopped while the towers were trained; the next run trains them from the start",
+            ));
         }
-        events(Event::End);
-        Ok(clip)
-    })
-}
-
-fn clamp(scale: Param<Tensor<1>>) -> Param<Tensor<1>> {
-    scale.map(|scale| scale.detach().clamp_max(LARGEST_LOG_SCALE).require_grad())
+        let stills = stills?;
+        let images = clip.encode_images(pixels(&stills.pixels, batch, &training));
+        let texts = encode_tokens(&clip.text, &stills.tokens, &everyone, &training);
+        let cosines = tvr_nn::unit_rows(texts).matmul(tvr_nn::unit_rows(images).transpose());
+        let loss = symmetric.loss(&Pairs::new(&cosines, clip.logit_scale(), &same)).total;
+        let value = loss.clone().into_scalar::<f32>();
+        if !value.is_finite() {
+            return Err(ExperimentError::work(format!(
+                "the towers' loss is {value} at step {step}; lower encoder.pretrain_learning_rate"
+            )));
+        }
+        let mut gradients = GradientsParams::from_grads(loss.backward(), &clip);
+        crate::clip_norm::clip_global_norm(&clip, &mut gradients, Some(1.0));
+        clip = adam.step(optimizer::rate(&settings, step, steps), clip, gradients);
+        clip = clip.clamp_logit_scale();
+        events(Event::Step {
+            done: step + 1,
+            loss: Some(f64::from(value)),
+            seconds: begin.elapsed().as_secs_f64(),
+        });
+    }
+    events(Event::End);
+    Ok(clip)
 }
 
 /// One batch of stills.
@@ -264,19 +267,28 @@ struct Stills {
     tokens: Vec<Vec<u32>>,
 }
 
-/// The next `batch` stills; in the place stage those alone that have a place sentence.
-fn draw(world: &World, next: &mut usize, batch: usize, place: bool, tokenizer: &Tokenizer) -> Stills {
+/// The stills of a step. In the place stage those alone that have a place sentence: a third of them, found among
+/// four times as many.
+fn draw(step: usize, batch: usize, place_steps: usize, tokenizer: &Tokenizer) -> Result<Stills, ExperimentError> {
+    const PLACE_STRIDE: usize = 4;
+    let world = World::default();
+    let place = step < place_steps;
+    let mut next = if place {
+        step * batch * PLACE_STRIDE
+    } else {
+        place_steps * batch * PLACE_STRIDE + (step - place_steps) * batch
+    };
     let mut stills = Stills { pixels: Vec::with_capacity(batch), tokens: Vec::with_capacity(batch) };
     while stills.pixels.len() < batch {
-        let still = world.still(*next);
-        *next += 1;
+        let still = world.still(next);
+        next += 1;
         let sentence = match (place, still.place) {
             (true, Some(place)) => place,
             (true, None) => continue,
             (false, _) => still.caption,
         };
-        stills.tokens.push(tokenizer.encode(&sentence));
+        stills.tokens.push(encode(tokenizer, &sentence)?);
         stills.pixels.push(still.pixels);
     }
-    stills
+    Ok(stills)
 }

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use burn::prelude::*;
 use serde::Serialize;
-use tvr_data::{Loader, Split};
+use tvr_data::{Draw, Loader, Split};
 use tvr_heads::Head;
 use tvr_objectives::Objective;
 
@@ -83,7 +82,11 @@ pub fn train<H: Head, O: Objective>(
     let log_path = folder.join("steps.jsonl");
     let mut log = open_log(&log_path, start)?;
 
-    let loader = Loader::new(train.captions(), recipe.train.batch, seed, recipe.train.captions == Captions::All)
+    let draw = match recipe.train.captions {
+        Captions::OnePerVideo => Draw::OnePerVideo,
+        Captions::All => Draw::All,
+    };
+    let loader = Loader::new(train.captions(), recipe.train.batch, seed, draw)
         .map_err(|error| ExperimentError::request(error.to_string()))?;
     let looks = look_steps(steps, recipe.train.evaluations);
     events(Event::Begin { label: format!("{} seed {seed}", recipe.name), total: steps, done: start });

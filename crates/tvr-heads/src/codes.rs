@@ -90,6 +90,17 @@ impl<Side> Codes<Side> {
         self.extras.iter().find(|(known, _)| *known == name).map(|(_, rows)| rows)
     }
 
+    /// The vector per step, for the pairwise part of a head whose codes always have one.
+    ///
+    /// # Panics
+    /// On codes of another head, which have none.
+    pub fn steps(&self) -> &Sequence {
+        match &self.sequence {
+            Some(sequence) => sequence,
+            None => unreachable!("codes of another head: they have no sequence"),
+        }
+    }
+
     /// Number of items.
     pub fn n_items(&self) -> usize {
         self.pooled.dims()[0]
@@ -122,7 +133,7 @@ impl<Side> Codes<Side> {
         for part in &parts {
             let same_names = part.extras.iter().map(|(name, _)| *name).eq(names.iter().copied());
             if !same_names || part.sequence.is_some() != has_sequence {
-                return Err(HeadError::Missing { what: "the same tensors in every part of the codes".into() });
+                return Err(HeadError::Parts);
             }
         }
         let steps = parts.iter().filter_map(|part| part.sequence.as_ref().map(Sequence::n_steps)).max();
@@ -254,11 +265,7 @@ impl<Side> CodeGradients<Side> {
         Self {
             pooled: self.pooled.as_ref().map(|x| x.clone().to_device(device)),
             sequence: self.sequence.as_ref().map(|x| x.clone().to_device(device)),
-            extras: self
-                .extras
-                .iter()
-                .map(|x| x.as_ref().map(|x| x.clone().to_device(device)))
-                .collect(),
+            extras: self.extras.iter().map(|x| x.as_ref().map(|x| x.clone().to_device(device))).collect(),
             side: PhantomData,
         }
     }

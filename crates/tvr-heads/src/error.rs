@@ -58,8 +58,13 @@ pub enum HeadError {
         /// What is absent.
         what: &'static str,
     },
+    /// Codes that were not made by one head.
+    #[error("the parts hold different tensors; codes that are joined must come from one head")]
+    Parts,
     /// More frames than a head has positions for.
-    #[error("a video has {frames} frames, but the head was made for at most {most}; raise max_frames or sample fewer")]
+    #[error(
+        "a video has {frames} frames, but the head was made for at most {most}; raise max_frames or sample fewer"
+    )]
     TooManyFrames {
         /// Number of frames.
         frames: usize,

@@ -39,7 +39,9 @@
 //! | [`tiles`] | codes of a whole split by chunks, all pairs by tiles |
 //! | [`adapter`] | a projection and a residual perceptron on every frame |
 //! | [`mean_pooling`] | CLIP4Clip's meanP |
+//! | [`seq_lstm`] | CLIP4Clip's seqLSTM |
 //! | [`seq_transf`] | CLIP4Clip's seqTransf, a temporal transformer |
+//! | [`tight_transf`] | CLIP4Clip's tightTransf, a transformer over each pair |
 
 pub mod error;
 pub mod features;
@@ -47,8 +49,11 @@ pub mod codes;
 pub mod head;
 pub mod tiles;
 pub mod adapter;
+mod blocks;
 pub mod mean_pooling;
+pub mod seq_lstm;
 pub mod seq_transf;
+pub mod tight_transf;
 
 pub use adapter::{FrameAdapter, FrameAdapterConfig};
 pub use codes::{CodeGradients, Codes, Sequence, TextCodes, VideoCodes};
@@ -56,5 +61,7 @@ pub use error::HeadError;
 pub use features::{Expert, TextFeatures, TextStream, Tokens, VideoFeatures};
 pub use head::{Head, Needs, Similarity, Unit, cosine};
 pub use mean_pooling::{MeanPooling, MeanPoolingConfig};
+pub use seq_lstm::{SeqLstm, SeqLstmConfig};
 pub use seq_transf::{Positions, SeqTransf, SeqTransfConfig};
+pub use tight_transf::{TightTransf, TightTransfConfig};
 pub use tiles::{Tile, code_all_texts, code_all_videos, score_all, score_tiles};

@@ -19,13 +19,13 @@
 use std::f64::consts::PI;
 
 use burn::module::{Initializer, Param};
-use burn::nn::{LayerNorm, Linear};
 use burn::prelude::*;
 use burn::tensor::assert_shape;
 use serde::{Deserialize, Serialize};
-use tvr_nn::{Activation, Block, BlockConfig, unit_rows};
+use tvr_nn::{Block, unit_rows};
 
 use crate::adapter::{FrameAdapter, FrameAdapterConfig};
+use crate::blocks;
 use crate::codes::{TextCodes, VideoCodes};
 use crate::error::{HeadError, at_least_one};
 use crate::features::{TextFeatures, VideoFeatures};
@@ -103,19 +103,7 @@ impl SeqTransfConfig {
     pub fn init(&self, width: usize, device: &Device) -> Result<SeqTransf, HeadError> {
         let layers = at_least_one(NAME, "layers", self.layers)?;
         let max_frames = at_least_one(NAME, "max_frames", self.max_frames)?;
-        if !(self.epsilon.is_finite() && self.epsilon > 0.0) {
-            let domain = "a number above 0";
-            return Err(HeadError::Setting { head: NAME, setting: "epsilon", value: self.epsilon, domain });
-        }
-        let block = BlockConfig {
-            width,
-            heads: self.heads,
-            hidden: 4 * width,
-            layer_norm_epsilon: self.epsilon,
-            activation: Activation::QuickGelu,
-        };
-        let blocks = (0..layers).map(|_| block.init(layers, device)).collect::<Result<Vec<_>, _>>();
-        let blocks = blocks.map_err(|cause| HeadError::Block { head: NAME, cause })?;
+        let blocks = blocks::make(NAME, layers, width, self.heads, self.epsilon, device)?;
         let adapter = self.adapter.as_ref().map(|adapter| adapter.init(width, device)).transpose()?;
         let positions = match self.positions {
             Positions::Sinusoid => Param::from_data(waves(max_frames, width), device),
@@ -145,7 +133,10 @@ impl SeqTransf {
     pub fn contextualise(&self, frames: Tensor<3>, mask: Tensor<2, Bool>) -> Tensor<3> {
         let [videos, n_frames, _] = frames.dims();
         assert_shape!(mask, [videos, n_frames]);
-        assert!(n_frames <= self.max_frames, "Needs::check_videos lets no video of {n_frames} frames through");
+        assert!(
+            n_frames <= self.max_frames,
+            "Needs::check_videos lets no video of {n_frames} frames through"
+        );
         let frames = adapted(self.adapter.as_ref(), quiet_padding(frames, &mask));
         let positions = self.positions.val().slice_dim(0, 0..n_frames).unsqueeze_dim::<3>(0);
         let mut hidden = frames.clone() + positions;
@@ -161,34 +152,7 @@ impl SeqTransf {
     /// # Errors
     /// [`HeadError::Shape`] where the tower is narrower, wider, shorter or shallower than this head.
     pub fn start_from_tower(mut self, positions: &Tensor<2>, blocks: &[Block]) -> Result<Self, HeadError> {
-        let [max_frames, width] = self.positions.val().dims();
-        let [found, tower_width] = positions.dims();
-        let shape = |what, expected: Vec<usize>, found: Vec<usize>| HeadError::Shape { what, expected, found };
-        if found < max_frames || tower_width != width {
-            return Err(shape("the tower's positions", vec![max_frames, width], vec![found, tower_width]));
-        }
-        if blocks.len() < self.blocks.len() {
-            return Err(shape("the tower's depth", vec![self.blocks.len()], vec![blocks.len()]));
-        }
-        self.positions = Param::from_tensor(positions.clone().detach().slice_dim(0, 0..max_frames));
-        for (block, tower) in self.blocks.iter_mut().zip(blocks) {
-            if tower.expand.weight.val().dims() != block.expand.weight.val().dims() {
-                let (ours, theirs) = (block.expand.weight.val().dims(), tower.expand.weight.val().dims());
-                return Err(shape("a block of the tower", ours.to_vec(), theirs.to_vec()));
-            }
-            copy_norm(&mut block.attention_norm, &tower.attention_norm);
-            copy_norm(&mut block.mlp_norm, &tower.mlp_norm);
-            for (ours, theirs) in [
-                (&mut block.query, &tower.query),
-                (&mut block.key, &tower.key),
-                (&mut block.value, &tower.value),
-                (&mut block.output, &tower.output),
-                (&mut block.expand, &tower.expand),
-                (&mut block.contract, &tower.contract),
-            ] {
-                *ours = Linear { weight: copy(&theirs.weight), bias: theirs.bias.as_ref().map(copy) };
-            }
-        }
+        blocks::start_from_tower(&mut self.positions, &mut self.blocks, positions, blocks)?;
         Ok(self)
     }
 }
@@ -221,14 +185,4 @@ fn waves(frames: usize, width: usize) -> TensorData {
     };
     let values = (0..frames).flat_map(|frame| (0..width).map(move |channel| value(frame, channel) as f32));
     TensorData::new(values.collect::<Vec<f32>>(), [frames, width])
-}
-
-/// A parameter of its own with the same value: one that shared its id would share its gradient too.
-fn copy<const D: usize>(param: &Param<Tensor<D>>) -> Param<Tensor<D>> {
-    Param::from_tensor(param.val().detach())
-}
-
-fn copy_norm(ours: &mut LayerNorm, theirs: &LayerNorm) {
-    ours.gamma = copy(&theirs.gamma);
-    ours.beta = theirs.beta.as_ref().map(copy);
 }

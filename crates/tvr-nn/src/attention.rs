@@ -18,7 +18,7 @@ use crate::mask::softmax_where;
 ///
 /// - `query`: `[items, heads, queries, width]`
 /// - `key`, `value`: `[items, heads, keys, width]`
-/// - `scale`: factor of the products, usually `width^-0.5`
+/// - `scale`: factor of the products, above 0, usually `width^-0.5`
 /// - `mask`: `[items, keys]`, true = real
 /// - returns `[items, heads, queries, width]`
 pub fn attention(
@@ -55,7 +55,8 @@ fn weights(scores: Tensor<4>, scale: f32, causal: bool, mask: Option<Tensor<2, B
 fn later(queries: usize, keys: usize, device: &Device) -> Tensor<4, Bool> {
     let first = keys as i64 - queries as i64;
     let shape = [1, 1, queries, keys];
-    let query = Tensor::<1, Int>::arange(first..keys as i64, device).reshape([1, 1, queries, 1]).expand(shape);
+    let query =
+        Tensor::<1, Int>::arange(first..keys as i64, device).reshape([1, 1, queries, 1]).expand(shape);
     let key = Tensor::<1, Int>::arange(0..keys as i64, device).reshape([1, 1, 1, keys]).expand(shape);
     key.greater(query)
 }

@@ -146,7 +146,9 @@ impl Block {
         let query = rows_at(normed.clone(), positions.clone()).reshape([items, 1, width]);
         let mask = if causal {
             let key = Tensor::<1, Int>::arange(0..tokens as i64, &device).reshape([1, tokens]);
-            let seen = key.expand([items, tokens]).lower_equal(positions.clone().reshape([items, 1]).expand([items, tokens]));
+            let seen = key
+                .expand([items, tokens])
+                .lower_equal(positions.clone().reshape([items, 1]).expand([items, tokens]));
             Some(match mask {
                 Some(mask) => mask.bool_and(seen),
                 None => seen,

@@ -45,7 +45,9 @@ pub enum ObjectiveError {
         last: usize,
     },
     /// The diagonal was asked for, but the matrix is not square.
-    #[error("positives = \"diagonal\" needs as many texts as videos, but the batch has {texts} and {videos}; use positives = \"same\"")]
+    #[error(
+        "positives = \"diagonal\" needs as many texts as videos, but the batch has {texts} and {videos}; use positives = \"same\""
+    )]
     NotSquare {
         /// Number of texts.
         texts: usize,

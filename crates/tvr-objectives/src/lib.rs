@@ -42,9 +42,11 @@ pub mod objective;
 pub mod positives;
 pub mod symmetric;
 pub mod dual_softmax;
+pub mod ncl;
 
 pub use dual_softmax::{DualSoftmax, DualSoftmaxConfig};
 pub use error::ObjectiveError;
+pub use ncl::{Askers, Ncl, NclConfig};
 pub use objective::{CaptionTokens, Loss, Needs, Objective, Pairs};
 pub use positives::{Positives, Targets};
 pub use symmetric::{Symmetric, SymmetricConfig};

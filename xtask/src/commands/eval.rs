@@ -1,12 +1,14 @@
 //! `eval`: judges a finished run again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use tvr_experiment::device::DEFAULT_DEVICE;
 use tvr_experiment::{ExperimentError, Recipe, Surroundings, experiment, plan, record};
 
 use crate::commands::train;
 use crate::draw::draw;
+use crate::exit;
 
 /// Judge a finished run again, with other normalisers if you like.
 ///
@@ -28,7 +30,7 @@ pub struct Args {
     #[arg(long, default_value = "cache")]
     cache: PathBuf,
     /// The device.
-    #[arg(long, default_value = "flex")]
+    #[arg(long, default_value = DEFAULT_DEVICE)]
     device: String,
     /// Write the rows as JSON to this file, or to stdout with "-".
     #[arg(long, value_name = "FILE")]
@@ -60,6 +62,8 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     let judged = experiment::judge_again(&plan, &opened, record.seed, on_val)?;
     record.test = judged.rows.iter().map(record::RowRecord::of).collect();
     record.beside.clear();
-    train::show(std::slice::from_ref(&record));
-    crate::commands::json(args.json.as_deref(), &record.test)
+    if args.json.as_deref() != Some(Path::new("-")) {
+        exit::print(&train::shown(std::slice::from_ref(&record)))?;
+    }
+    exit::json(args.json.as_deref(), &record.test)
 }

@@ -1,11 +1,13 @@
 //! `plan`: what would run, with a measured step time.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::{ExperimentError, experiment};
 
 use crate::commands::train;
 use crate::draw::draw;
+use crate::exit;
 
 /// Show what a recipe would run: every choice resolved, sizes, memory, step time measured, time in all.
 ///
@@ -27,18 +29,28 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     let plan = args.train.plan()?;
     let opened = experiment::open(&plan, stop, &mut draw())?;
     let seconds = experiment::measure_step(&plan, &opened, stop)?;
-    print!("{}", plan.recipe.to_toml()?);
     let runs = plan.recipe.seeds.len();
     let total = seconds * plan.steps as f64 * runs as f64;
-    println!();
-    println!("# {} training videos, {} captions; {} val videos", plan.counts.train_videos, plan.counts.train_texts, plan.counts.val_videos);
-    println!("# {} steps of {} pairs, {} seeds", plan.steps, plan.recipe.train.batch, runs);
-    println!("# {:.1} ms a step measured on {}; {:.0} s in all", seconds * 1000.0, plan.surroundings.device, total);
-    println!("# memory so far: {:.0} MB", tvr_experiment::record::peak_memory_bytes() as f64 / 1e6);
+    let memory = tvr_experiment::record::peak_memory_bytes();
+    if args.train.json.as_deref() != Some(Path::new("-")) {
+        exit::print(&format!(
+            "{}\n# {} training videos, {} captions; {} val videos\n# {} steps of {} pairs, {runs} seeds\n\
+             # {:.1} ms a step measured on {}; {total:.0} s in all\n# {:.0} MB of memory at most\n",
+            plan.recipe.to_toml()?,
+            plan.counts.train_videos,
+            plan.counts.train_texts,
+            plan.counts.val_videos,
+            plan.steps,
+            plan.recipe.train.batch,
+            seconds * 1000.0,
+            plan.surroundings.device,
+            memory as f64 / 1e6,
+        ))?;
+    }
     let summary = serde_json::json!({
         "schema": "tvr-plan/1", "recipe": plan.recipe, "counts": plan.counts, "steps": plan.steps,
         "step_seconds": seconds, "total_seconds": total,
-        "peak_memory_bytes": tvr_experiment::record::peak_memory_bytes(),
+        "peak_memory_bytes": memory,
     });
-    crate::commands::json(args.train.json.as_deref(), &summary)
+    exit::json(args.train.json.as_deref(), &summary)
 }

@@ -1,12 +1,14 @@
 //! `reproduce`: trains, judges, and says which claims hold.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use tvr_experiment::device::DEFAULT_DEVICE;
 use tvr_experiment::reproduce::{Extent, Reproduction, reproduce};
 use tvr_experiment::{ExperimentError, Surroundings};
 
 use crate::draw::draw;
+use crate::exit;
 use crate::table::Table;
 
 /// Train and judge on the built-in world, and say which published claims hold there.
@@ -29,8 +31,8 @@ pub struct Args {
     /// Where towers and features are cached.
     #[arg(long, default_value = "cache")]
     cache: PathBuf,
-    /// The device: flex | cuda:N | vulkan:N | tch:cpu | tch:cuda:N.
-    #[arg(long, default_value = "flex")]
+    /// The device, as docs/ARCHITECTURE.md lists them.
+    #[arg(long, default_value = DEFAULT_DEVICE)]
     device: String,
     /// Write reproduce.json here too, or to stdout with "-".
     #[arg(long, value_name = "FILE")]
@@ -50,28 +52,24 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     let surroundings =
         Surroundings { runs: args.runs.clone(), cache: args.cache.clone(), device: args.device.clone() };
     let reproduction = reproduce(extent, &surroundings, stop, &mut draw())?;
-    show(&reproduction);
-    println!();
-    println!("written: {}", args.runs.join("reproduce.json").display());
-    crate::commands::json(args.json.as_deref(), &reproduction)
+    if args.json.as_deref() != Some(Path::new("-")) {
+        exit::print(&shown(&reproduction))?;
+        exit::print(&format!("written: {}\n", args.runs.join("reproduce.json").display()))?;
+    }
+    exit::json(args.json.as_deref(), &reproduction)
 }
 
-fn show(reproduction: &Reproduction) {
+fn shown(reproduction: &Reproduction) -> String {
     let plan = &reproduction.plan;
-    println!(
-        "The built-in world: {} steps a run, seeds {:?}; one caption per video, both directions; mean over seeds ± half of the 95 % interval (Student t).",
+    let mut text = format!(
+        "The built-in world: {} steps a run, seeds {:?}; one caption per video, both directions; mean over seeds ± half of the 95 % interval (Student t).\n\n",
         plan.steps, plan.seeds
     );
-    println!();
-    let mut table = Table::new(&[
-        "model", "normaliser", "regime", "seeds", "T2V R@1", "R@5", "R@10", "MdR", "MnR", "V2T R@1", "R@5", "R@10",
-        "MdR", "MnR",
-    ]);
+    let titles = || ["R@1", "R@5", "R@10", "MdR", "MnR"].map(String::from).to_vec();
+    let mut table = Table::new(&["model", "normalize", "regime", "seeds"])
+        .figures("T2V", titles())
+        .figures("V2T grouped", titles());
     for row in &reproduction.rows {
-        let with = |value: f64, half: Option<f64>| match half {
-            Some(half) => format!("{value:.1} ± {half:.1}"),
-            None => format!("{value:.1}"),
-        };
         let mut cells =
             vec![row.model.clone(), row.normalize.clone(), row.regime.clone(), row.seeds.to_string()];
         for (metrics, half) in [
@@ -79,48 +77,52 @@ fn show(reproduction: &Reproduction) {
             (&row.video_to_text, row.video_to_text_half_width),
         ] {
             for (index, (_, value)) in metrics.iter().enumerate() {
-                cells.push(if index == 0 { with(*value, half) } else { format!("{value:.1}") });
+                cells.push(match half.filter(|_| index == 0) {
+                    Some(half) => format!("{value:.1} ± {half:.1}"),
+                    None => format!("{value:.1}"),
+                });
             }
         }
         table.row(cells);
     }
-    table.print();
-    println!();
+    text.push_str(&format!("{table}\n"));
     for (model, accuracy) in &reproduction.order_accuracy {
-        println!("order accuracy of {model}: {accuracy:.1} % (a head blind to order has 50 %)");
+        text.push_str(&format!("order accuracy of {model}: {accuracy:.1} % (a head blind to order has 50 %)\n"));
     }
-    println!();
-    let mut table =
-        Table::new(&["paper", "claim", "baseline → treatment", "metric", "measured", "t over seeds", "bootstrap", "verdict"]);
+    text.push('\n');
+    let mut table = Table::new(&["paper", "claim", "baseline → treatment", "verdict"]).figures(
+        "R@1, points",
+        ["metric", "measured", "t over seeds", "bootstrap"].map(String::from).to_vec(),
+    );
     for claim in &reproduction.claims {
         let interval = |interval: [f64; 2]| format!("{:+.1} to {:+.1}", interval[0], interval[1]);
         table.row(vec![
             claim.paper.clone(),
             claim.claim.clone(),
             format!("{} → {}", claim.baseline, claim.treatment),
+            claim.verdict.clone(),
             claim.metric.clone(),
             format!("{:+.2}", claim.difference),
             claim.interval_over_seeds.map_or("one seed".into(), interval),
             interval(claim.interval_over_seeds_and_queries),
-            claim.verdict.clone(),
         ]);
     }
-    table.print();
-    println!();
-    for remark in &reproduction.remarks {
-        println!("{remark}");
-    }
+    text.push_str(&format!("{table}\n"));
     let mut seen = std::collections::BTreeSet::new();
     for claim in &reproduction.claims {
         if !claim.remark.is_empty() && seen.insert(claim.remark.clone()) {
-            println!("{}: {}", claim.treatment, claim.remark);
+            text.push_str(&format!("{}: {}\n", claim.treatment, claim.remark));
         }
     }
-    println!(
-        "{:.0} s, {:.0} MB at most, {} threads on {}",
+    for remark in &reproduction.remarks {
+        text.push_str(&format!("{remark}\n"));
+    }
+    text.push_str(&format!(
+        "{:.0} s, {:.0} MB at most, {} threads on {}\n",
         reproduction.seconds,
         reproduction.peak_memory_bytes as f64 / 1e6,
         reproduction.machine.threads,
         reproduction.machine.device
-    );
+    ));
+    text
 }

@@ -1,11 +1,13 @@
 //! `train`: one recipe, a run folder for each seed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use tvr_experiment::device::DEFAULT_DEVICE;
 use tvr_experiment::{ExperimentError, Plan, Recipe, Surroundings, experiment, plan, record::Record};
 
 use crate::draw::draw;
+use crate::exit;
 use crate::table::Table;
 
 /// Train a recipe and judge it.
@@ -31,8 +33,8 @@ pub struct Args {
     /// Where towers and features are cached.
     #[arg(long, default_value = "cache")]
     pub cache: PathBuf,
-    /// The device: flex | cuda:N | vulkan:N | tch:cpu | tch:cuda:N.
-    #[arg(long, default_value = "flex")]
+    /// The device, as docs/ARCHITECTURE.md lists them.
+    #[arg(long, default_value = DEFAULT_DEVICE)]
     pub device: String,
     /// Write the records as JSON to this file, or to stdout with "-".
     #[arg(long, value_name = "FILE")]
@@ -79,7 +81,7 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     let mut events = draw();
     let mut log = |event: tvr_experiment::Event| {
         if let (true, tvr_experiment::Event::Step { done, .. }) = (args.log_steps, &event) {
-            eprintln!("step {done}");
+            exit::say(&format!("step {done}"));
         }
         events(event);
     };
@@ -88,23 +90,28 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     for &seed in &plan.recipe.seeds {
         records.push(experiment::run(&plan, &opened, seed, args.resume, stop, &mut log)?.record);
     }
-    show(&records);
     for record in &records {
         for (band, [low, high]) in &plan.recipe.eval.expect {
-            if let Some(value) = record.metric(band).filter(|value| !(low..=high).contains(&value)) {
-                eprintln!("note: {band} is {value:.2} with seed {}, outside the recipe's band {low} to {high}", record.seed);
+            if let Some(value) = record.metric(band).filter(|value| !(*low..=*high).contains(value)) {
+                exit::say(&format!(
+                    "note: {band} is {value:.2} with seed {}, outside the recipe's band {low} to {high}",
+                    record.seed
+                ));
             }
         }
     }
-    crate::commands::json(args.json.as_deref(), &records)
+    if args.json.as_deref() != Some(Path::new("-")) {
+        exit::print(&shown(&records))?;
+    }
+    exit::json(args.json.as_deref(), &records)
 }
 
 /// One table of the records, with the mean over seeds.
-pub fn show(records: &[Record]) {
-    let mut table = Table::new(&[
-        "row", "regime", "seed", "T2V R@1", "R@5", "R@10", "MdR", "MnR", "V2T R@1", "R@5", "R@10", "MdR", "MnR",
-    ]);
+pub fn shown(records: &[Record]) -> String {
     let names = ["R@1", "R@5", "R@10", "MdR", "MnR"];
+    let titles = || names.map(String::from).to_vec();
+    let mut table =
+        Table::new(&["normalize", "regime", "seed"]).figures("T2V", titles()).figures("V2T grouped", titles());
     let rows = records.first().map_or(0, |record| record.test.len());
     for index in 0..rows {
         let mut sums = [0.0; 10];
@@ -119,21 +126,23 @@ pub fn show(records: &[Record]) {
             for (sum, figure) in sums.iter_mut().zip(&figures) {
                 *sum += figure / records.len() as f64;
             }
-            let mut cells = vec![label.0.clone(), label.1.clone(), record.seed.to_string()];
-            cells.extend(figures.iter().map(|figure| format!("{figure:.1}")));
-            table.row(cells);
+            table.row(cells(&label, record.seed.to_string(), &figures));
         }
         if records.len() > 1 {
-            let mut cells = vec![label.0, label.1, "mean".to_string()];
-            cells.extend(sums.iter().map(|figure| format!("{figure:.1}")));
-            table.row(cells);
+            table.row(cells(&label, "mean".to_string(), &sums));
         }
     }
-    table.print();
+    let mut text = table.to_string();
     for record in records {
         for (name, value) in &record.beside {
-            println!("{name}, seed {}: {value:.1}", record.seed);
+            text.push_str(&format!("{name}, seed {}: {value:.1}\n", record.seed));
         }
     }
+    text
 }
 
+fn cells(label: &(String, String), seed: String, figures: &[f64]) -> Vec<String> {
+    let mut cells = vec![label.0.clone(), label.1.clone(), seed];
+    cells.extend(figures.iter().map(|figure| format!("{figure:.1}")));
+    cells
+}

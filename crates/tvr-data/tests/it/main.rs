@@ -1,2 +1,7 @@
 //! The tests of tvr-data, one binary.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, reason = "a test may fail loudly and say why it skips")]
+
+mod features;
+mod golden;
+mod loading;
+mod properties;

@@ -1,7 +1,6 @@
 //! The built-in objectives.
 
 use burn::module::Module;
-use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 use tvr_objectives::{
     DualSoftmax, DualSoftmaxConfig, Loss, Needs, Objective, Pairs, Symmetric, SymmetricConfig,

@@ -117,7 +117,7 @@ fn largest_difference(file: &SafeTensors, case: &str) -> f64 {
             }
         }
         let taken = values(file, &key(&format!("{name}.steps")))[0] as usize;
-        assert_eq!(state.map_or(0, |state| state.steps), taken, "{case} {name}");
+        assert_eq!(state.map_or(0, |state| state.time), taken, "{case} {name}");
     }
     worst
 }

@@ -36,7 +36,8 @@ pub trait Fused: Backend {
                 let root = Self::float_mul_scalar(x.clone(), Scalar::from(std::f32::consts::FRAC_1_SQRT_2));
                 let erf = Self::float_add_scalar(Self::float_erf(root), Scalar::from(1.0f32));
                 let share = Self::float_mul_scalar(erf, Scalar::from(0.5f32));
-                let power = Self::float_mul_scalar(Self::float_mul(x.clone(), x.clone()), Scalar::from(-0.5f32));
+                let power =
+                    Self::float_mul_scalar(Self::float_mul(x.clone(), x.clone()), Scalar::from(-0.5f32));
                 let density = Self::float_mul_scalar(Self::float_exp(power), Scalar::from(loops::DENSITY));
                 Self::float_add(share, Self::float_mul(x, density))
             }

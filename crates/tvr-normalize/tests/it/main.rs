@@ -1,2 +1,16 @@
 //! The tests of tvr-normalize, one binary.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, reason = "a test may fail loudly and say why it skips")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test may fail loudly and say why it skips"
+)]
+
+mod family;
+mod golden;
+mod oracles;
+mod properties;
+mod timing;

@@ -1,0 +1,84 @@
+//! What every bench shares: the same scores as the peers, and one line of figures for each id.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use criterion::Criterion;
+use ndarray::Array2;
+
+/// Cosines `[texts, videos]`: 0.25 ± 0.05 and 0.1 more for true pairs. `peers/common.py` makes the same bits.
+#[allow(dead_code)] // each bench is a crate of its own and uses what it needs
+pub fn cosines(texts: usize, videos: usize) -> Array2<f32> {
+    Array2::from_shape_fn((texts, videos), |(text, video)| {
+        let bits = split_mix((text * videos + video) as u64);
+        // Four 16-bit uniforms: nearly normal, and the same in every language.
+        let sum: u64 = (0..4).map(|part| (bits >> (16 * part)) & 0xffff).sum();
+        let normal = (sum as f64 / 65536.0 - 2.0) * 3f64.sqrt();
+        let own = if video_of(text, texts, videos) == video { 0.1 } else { 0.0 };
+        (0.25 + 0.05 * normal + own) as f32
+    })
+}
+
+/// The video of a text: equal shares, in order.
+#[allow(dead_code)]
+pub fn video_of(text: usize, texts: usize, videos: usize) -> usize {
+    text * videos / texts
+}
+
+fn split_mix(index: u64) -> u64 {
+    let mut z = (index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Runs `work` under criterion, then prints `id`, name, least wall time, mean processor time (all threads) and the
+/// process's peak memory so far, with tabs, as the peers do. Criterion itself reports means only.
+pub fn measure<T>(criterion: &mut Criterion, id: &str, name: &str, mut work: impl FnMut() -> T) {
+    let (mut least, mut runs, mut processor) = (Duration::MAX, 0, Duration::ZERO);
+    criterion.bench_function(&full_id(id, name), |bencher| {
+        bencher.iter_custom(|iterations| {
+            let before = processor_time();
+            let mut total = Duration::ZERO;
+            for _ in 0..iterations {
+                let start = Instant::now();
+                let result = std::hint::black_box(work());
+                let wall = start.elapsed();
+                drop(result);
+                least = least.min(wall);
+                total += wall;
+            }
+            runs += iterations;
+            processor += processor_time().saturating_sub(before);
+            total
+        });
+    });
+    if runs == 0 {
+        return; // left out by a filter
+    }
+    let millis = |time: Duration| time.as_secs_f64() * 1e3;
+    let (wall, processor) = (millis(least), millis(processor) / runs as f64);
+    let line = format!("{id}\t{name}\t{wall:.3}\t{processor:.3}\t{:.0}", peak_mib());
+    let _ = writeln!(std::io::stdout(), "\n{line}");
+}
+
+fn full_id(id: &str, name: &str) -> String {
+    if name == "tvr" { id.to_owned() } else { format!("{id}/{name}") }
+}
+
+/// Processor time of all living threads. The pool lives as long as the process, so nothing is lost.
+fn processor_time() -> Duration {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return Duration::ZERO };
+    let nanos = threads.flatten().filter_map(|thread| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
+}
+
+fn peak_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok())
+        .map_or(f64::NAN, |kib| kib / 1024.0)
+}

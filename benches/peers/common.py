@@ -1,0 +1,42 @@
+"""The same scores as the benches (benches/benches/support/mod.rs) and one line of figures for each id."""
+
+import os
+import resource
+import sys
+import time
+
+import numpy as np
+
+SHAPES = ((1000, 1000), (27763, 670))
+
+
+def video_of(texts, videos):
+    return np.arange(texts) * videos // texts
+
+
+def cosines(texts, videos):
+    """Cosines [texts, videos]: 0.25 ± 0.05, and 0.1 more for true pairs."""
+    z = np.arange(1, texts * videos + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z ^= z >> np.uint64(31)
+    total = sum((z >> np.uint64(16 * part)) & np.uint64(0xFFFF) for part in range(4))
+    scores = 0.25 + 0.05 * (total.astype(np.float64) / 65536 - 2) * np.sqrt(3)
+    scores = scores.reshape(texts, videos)
+    scores[np.arange(texts), video_of(texts, videos)] += 0.1
+    return scores.astype(np.float32)
+
+
+def measure(identifier, name, work, seconds=3.0, least=3):
+    """Prints id, name, least wall ms, mean processor ms, the process's peak MiB so far; tabs between."""
+    if len(sys.argv) > 1 and sys.argv[1] not in f"{identifier}/{name}":
+        return
+    work()  # compiles, warms
+    walls, began, before = [], time.perf_counter(), time.process_time()
+    while len(walls) < least or time.perf_counter() - began < seconds:
+        start = time.perf_counter()
+        work()
+        walls.append(time.perf_counter() - start)
+    processor = (time.process_time() - before) / len(walls)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{identifier}\t{name}\t{min(walls) * 1e3:.3f}\t{processor * 1e3:.3f}\t{peak:.0f}", flush=True)

@@ -1,0 +1,205 @@
+//! Byte-pair encoding as CLIP's: lower case, words closed by `</w>`, marks at both ends.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use burn::prelude::*;
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence as Normalizers};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{
+    AddedToken, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString,
+    PreTokenizer, SplitDelimiterBehavior, Trainer,
+};
+
+use crate::ClipError;
+
+/// Mark before every text.
+const START: &str = "<|startoftext|>";
+
+/// Mark after every text.
+const END: &str = "<|endoftext|>";
+
+/// Closes a word, so that `cat` and the first half of `cattle` are different tokens.
+const WORD_END: &str = "</w>";
+
+/// CLIP's words.
+const WORDS: &str =
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+
+/// Texts to ids.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    start: u32,
+    end: u32,
+}
+
+/// Ids of several texts, padded with 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenBatch {
+    /// Ids, text by text; every text has `tokens` of them.
+    pub ids: Vec<u32>,
+    /// Real tokens of each text, marks included.
+    pub lengths: Vec<usize>,
+    /// Tokens of the longest text.
+    pub tokens: usize,
+}
+
+impl TokenBatch {
+    /// The ids as a tensor, `[texts, tokens]`.
+    pub fn tensor(&self, device: &Device) -> Tensor<2, Int> {
+        let ids: Vec<i64> = self.ids.iter().copied().map(i64::from).collect();
+        Tensor::from_data(TensorData::new(ids, [self.lengths.len(), self.tokens]), device)
+    }
+
+    /// The lengths as a tensor, `[texts]`.
+    pub fn lengths_tensor(&self, device: &Device) -> Tensor<1, Int> {
+        let lengths: Vec<i64> = self.lengths.iter().map(|&length| length as i64).collect();
+        Tensor::from_data(TensorData::new(lengths, [self.lengths.len()]), device)
+    }
+}
+
+impl Tokenizer {
+    /// Learns a tokenizer from captions, with at most `merges` merges; the same captions give the same tokenizer.
+    ///
+    /// The end mark has the largest id, as in CLIP. A character that the captions do not hold is dropped.
+    ///
+    /// # Errors
+    /// [`ClipError::Tokenizer`] if the library refuses.
+    pub fn train_world(captions: impl IntoIterator<Item = String>, merges: usize) -> Result<Self, ClipError> {
+        let captions: Vec<String> = captions.into_iter().collect();
+        // The trainer counts its alphabet into the size of the vocabulary; a run without merges tells its size.
+        let alphabet = train(&captions, 0)?.get_vocab_size(false);
+        let mut inner = train(&captions, alphabet + merges)?;
+        let marks = [START, END].map(|mark| AddedToken::from(mark, true));
+        inner.add_special_tokens(marks).map_err(refused)?;
+        Self::new(inner)
+    }
+
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`ClipError::TokenizerFile`] names the file, [`ClipError::Mark`] a missing mark.
+    pub fn load(path: &Path) -> Result<Self, ClipError> {
+        let inner = tokenizers::Tokenizer::from_file(path)
+            .map_err(|error| ClipError::TokenizerFile { path: path.into(), reason: error.to_string() })?;
+        Self::new(inner)
+    }
+
+    /// Writes a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`ClipError::TokenizerFile`] names the file.
+    pub fn save(&self, path: &Path) -> Result<(), ClipError> {
+        self.inner
+            .save(path, true)
+            .map_err(|error| ClipError::TokenizerFile { path: path.into(), reason: error.to_string() })
+    }
+
+    fn new(mut inner: tokenizers::Tokenizer) -> Result<Self, ClipError> {
+        // Both are done here, where the length is known.
+        inner.with_truncation(None).map_err(refused)?;
+        inner.with_padding(None);
+        let mark = |token| inner.token_to_id(token).ok_or(ClipError::Mark { token });
+        let (start, end) = (mark(START)?, mark(END)?);
+        Ok(Self { inner, start, end })
+    }
+
+    /// Number of tokens, marks included.
+    pub fn vocabulary(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// Id of the end mark.
+    pub fn end(&self) -> u32 {
+        self.end
+    }
+
+    /// Ids of one text between its marks, cut to `context` tokens with the end mark kept.
+    ///
+    /// # Errors
+    /// [`ClipError::Setting`] for a context below 2, which has no room for the marks.
+    pub fn encode(&self, text: &str, context: usize) -> Result<Vec<u32>, ClipError> {
+        if context < 2 {
+            return Err(ClipError::Setting { setting: "context", value: context, domain: "at least 2" });
+        }
+        let encoding = self.inner.encode_fast(text, false).map_err(refused)?;
+        let words = encoding.get_ids().iter().copied().take(context - 2);
+        Ok(std::iter::once(self.start).chain(words).chain([self.end]).collect())
+    }
+
+    /// Ids of several texts, padded with 0 to the longest of them.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_batch(&self, texts: &[impl AsRef<str>], context: usize) -> Result<TokenBatch, ClipError> {
+        let rows: Vec<Vec<u32>> =
+            texts.iter().map(|text| self.encode(text.as_ref(), context)).collect::<Result<_, _>>()?;
+        let lengths: Vec<usize> = rows.iter().map(Vec::len).collect();
+        let tokens = lengths.iter().copied().max().unwrap_or(0);
+        let mut ids = Vec::with_capacity(tokens * rows.len());
+        for mut row in rows {
+            row.resize(tokens, 0);
+            ids.extend(row);
+        }
+        Ok(TokenBatch { ids, lengths, tokens })
+    }
+}
+
+/// Learns the merges alone, up to `vocabulary` tokens.
+fn train(captions: &[String], vocabulary: usize) -> Result<tokenizers::Tokenizer, ClipError> {
+    let model = BPE::builder().end_of_word_suffix(WORD_END.into()).build().map_err(refused)?;
+    let mut inner = tokenizers::Tokenizer::new(model);
+    let spaces = Replace::new(tokenizers::normalizers::replace::ReplacePattern::Regex(r"\s+".into()), " ")
+        .map_err(refused)?;
+    inner
+        .with_normalizer(Some(Normalizers::new(vec![NFC.into(), spaces.into(), Lowercase.into()])))
+        .map_err(refused)?;
+    let words = Split::new(SplitPattern::Regex(WORDS.into()), SplitDelimiterBehavior::Removed, true)
+        .map_err(refused)?;
+    inner.with_pre_tokenizer(Some(PreTokenizers::new(vec![
+        words.into(),
+        ByteLevel::new(false, true, true).into(),
+    ])));
+    // The trainer numbers the last letters of words in the order of a hash map, which differs from run to run.
+    // Named as its special tokens, they are numbered first, in this order; the model takes them as letters.
+    let mut last = BTreeSet::new();
+    for caption in captions {
+        last.extend(
+            words_of(&inner, caption).map_err(refused)?.iter().filter_map(|word| word.chars().last()),
+        );
+    }
+    let last = last.into_iter().map(|letter| AddedToken::from(format!("{letter}{WORD_END}"), false));
+    let mut trainer = BpeTrainer::builder()
+        .show_progress(false)
+        .vocab_size(vocabulary)
+        .end_of_word_suffix(WORD_END.into())
+        .special_tokens(last.collect())
+        .build();
+    trainer.feed(captions.iter(), |caption| words_of(&inner, caption)).map_err(refused)?;
+    let mut model = BPE::default();
+    trainer.train(&mut model).map_err(refused)?;
+    inner.with_model(model);
+    Ok(inner)
+}
+
+/// The words of a text, in the letters that stand for its bytes.
+fn words_of(tokenizer: &tokenizers::Tokenizer, text: &str) -> tokenizers::Result<Vec<String>> {
+    let mut text = NormalizedString::from(text);
+    if let Some(normalizer) = tokenizer.get_normalizer() {
+        normalizer.normalize(&mut text)?;
+    }
+    let mut text = PreTokenizedString::from(text);
+    if let Some(pre_tokenizer) = tokenizer.get_pre_tokenizer() {
+        pre_tokenizer.pre_tokenize(&mut text)?;
+    }
+    let words = text.get_splits(OffsetReferential::Original, OffsetType::Byte);
+    Ok(words.into_iter().map(|(word, _, _)| word.to_owned()).collect())
+}
+
+fn refused(error: tokenizers::Error) -> ClipError {
+    ClipError::Tokenizer { reason: error.to_string() }
+}

@@ -1,0 +1,109 @@
+//! Which text belongs to which video, from a file: `.npy` of whole numbers, or text with one number a line.
+
+use std::path::Path;
+
+use npyz::TypeChar;
+use tvr_metrics::Truth;
+
+use super::{Input, matrix};
+use crate::error::ExperimentError;
+use crate::files;
+
+/// The truth over a matrix `[texts, videos]`: the groups of a file, or the diagonal of a square.
+pub(super) fn truth(
+    similarity: &str,
+    (texts, videos): (usize, usize),
+    groups: Option<&Path>,
+    inputs: &mut Vec<Input>,
+) -> Result<Truth, ExperimentError> {
+    let Some(path) = groups else {
+        if texts != videos {
+            return Err(ExperimentError::request(format!(
+                "{similarity} has {texts} texts and {videos} videos; a matrix that is not square needs --groups, \
+                 the video index of every text"
+            )));
+        }
+        return Ok(Truth::diagonal(texts));
+    };
+    let name = path.display().to_string();
+    let wrong = |text: String| ExperimentError::work(format!("{name}: {text}"));
+    let bytes = files::read(path)?;
+    let numbers = if bytes.starts_with(b"\x93NUMPY") || name.ends_with(".npy") {
+        from_npy(&name, &bytes)?
+    } else {
+        from_text(&name, &bytes)?
+    };
+    if numbers.len() != texts {
+        return Err(wrong(format!("{} groups, but {similarity} has {texts} texts; give one for each text", numbers.len())));
+    }
+    let mut video_of = Vec::with_capacity(texts);
+    let mut seen = vec![false; videos];
+    for (text, &number) in numbers.iter().enumerate() {
+        let video = usize::try_from(number).ok().filter(|&video| video < videos).ok_or_else(|| {
+            wrong(format!(
+                "groups[{text}] = {number}, but {similarity} has {videos} videos; indices count from 0 to {}",
+                videos.saturating_sub(1)
+            ))
+        })?;
+        seen[video] = true;
+        video_of.push(video);
+    }
+    if let Some(video) = seen.iter().position(|seen| !seen) {
+        return Err(wrong(format!(
+            "video {video} of {videos} has no text in the groups; leave its column out of {similarity} and renumber \
+             the videos after it"
+        )));
+    }
+    inputs.push(Input { role: "groups", path: name.clone(), shape: vec![texts], sha256: files::sha256(&bytes) });
+    Truth::groups(video_of).map_err(|error| wrong(error.to_string()))
+}
+
+fn from_npy(name: &str, bytes: &[u8]) -> Result<Vec<i64>, ExperimentError> {
+    let (header, shape, data) = matrix::open_npy(name, bytes)?;
+    let kind = matrix::plain(&header);
+    let dtype = matrix::dtype_name(&header);
+    if shape.len() != 1 {
+        return Err(ExperimentError::work(format!(
+            "{name}: the array has shape {shape:?}, but groups must be 1-D, a video index for each text"
+        )));
+    }
+    let file = npyz::NpyFile::with_header(header, data);
+    let widened = match kind {
+        Some((TypeChar::Int, 1)) => file.into_vec::<i8>().map(widen),
+        Some((TypeChar::Int, 2)) => file.into_vec::<i16>().map(widen),
+        Some((TypeChar::Int, 4)) => file.into_vec::<i32>().map(widen),
+        Some((TypeChar::Int, 8)) => file.into_vec::<i64>(),
+        Some((TypeChar::Uint, 1)) => file.into_vec::<u8>().map(widen),
+        Some((TypeChar::Uint, 2)) => file.into_vec::<u16>().map(widen),
+        Some((TypeChar::Uint, 4)) => file.into_vec::<u32>().map(widen),
+        // What does not fit is out of range of any matrix, and is refused as such.
+        Some((TypeChar::Uint, 8)) => file
+            .into_vec::<u64>()
+            .map(|values| values.into_iter().map(|value| i64::try_from(value).unwrap_or(i64::MAX)).collect()),
+        _ => {
+            return Err(ExperimentError::work(format!(
+                "{name}: the array holds {dtype}, but groups must be whole numbers, as numpy's int64"
+            )));
+        }
+    };
+    widened.map_err(ExperimentError::file(Path::new(name), "read"))
+}
+
+fn widen<T: Into<i64>>(values: Vec<T>) -> Vec<i64> {
+    values.into_iter().map(Into::into).collect()
+}
+
+fn from_text(name: &str, bytes: &[u8]) -> Result<Vec<i64>, ExperimentError> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| ExperimentError::work(format!("{name}: neither .npy nor text; write one video index a line")))?;
+    let number = |(index, line): (usize, &str)| {
+        line.trim().parse().map_err(|_| {
+            ExperimentError::work(format!(
+                "{name}: line {} is \"{}\", but each line must be one whole number, the video of a text",
+                index + 1,
+                line.trim().chars().take(40).collect::<String>()
+            ))
+        })
+    };
+    text.trim_end().lines().enumerate().map(number).collect()
+}

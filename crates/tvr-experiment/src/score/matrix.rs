@@ -1,0 +1,180 @@
+//! Matrices in files of others: `.npy` of any float and layout, and tensors of a safetensors file.
+
+use std::path::Path;
+
+use ndarray::{Array2, ShapeBuilder};
+use npyz::half::{bf16, f16};
+use npyz::{DType, NpyHeader, Order, TypeChar, WriterBuilder};
+use safetensors::{Dtype, SafeTensors};
+
+use super::Input;
+use crate::error::ExperimentError;
+use crate::files;
+
+/// Reads a matrix as f32, row by row in memory, and notes the file in `inputs`.
+///
+/// - `name`: `FILE.npy`, or `FILE.safetensors:KEY`
+/// - `axes`: what rows and columns are, for messages
+pub(super) fn read(
+    role: &'static str,
+    axes: &str,
+    name: &str,
+    inputs: &mut Vec<Input>,
+) -> Result<Array2<f32>, ExperimentError> {
+    let (path, key) = match name.rsplit_once(".safetensors:") {
+        Some((stem, key)) => (format!("{stem}.safetensors"), Some(key)),
+        None => (name.to_owned(), None),
+    };
+    let bytes = files::read(Path::new(&path))?;
+    let array = match key {
+        Some(key) => from_safetensors(name, &bytes, key)?,
+        None if name.ends_with(".safetensors") => {
+            let keys = open_safetensors(name, &bytes)?.names().join(", ");
+            return Err(ExperimentError::request(format!("{name} holds {keys}; name one, as in {name}:KEY")));
+        }
+        None => from_npy(name, &bytes)?,
+    };
+    let [rows, columns] = array.shape[..] else {
+        return Err(ExperimentError::work(format!(
+            "{name}: the array has shape {:?}, but {role} must be 2-D, {axes}",
+            array.shape
+        )));
+    };
+    let values = Array2::from_shape_vec((rows, columns).set_f(array.fortran), array.values)
+        .map_err(|error| ExperimentError::work(format!("{name}: {error}")))?;
+    inputs.push(Input { role, path: name.to_owned(), shape: vec![rows, columns], sha256: files::sha256(&bytes) });
+    Ok(if values.is_standard_layout() { values } else { values.as_standard_layout().into_owned() })
+}
+
+/// Names the first value that is NaN or infinite.
+pub(super) fn refuse_non_finite(name: &str, values: &Array2<f32>) -> Result<(), ExperimentError> {
+    match values.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        None => Ok(()),
+        Some(((row, column), value)) => Err(ExperimentError::work(format!(
+            "{name}: [{row}, {column}] is {value}; every value of a bank must be finite"
+        ))),
+    }
+}
+
+/// A matrix as the bytes of a `.npy` file, f32, C order.
+pub(super) fn npy(values: &Array2<f32>) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let shape = [values.nrows() as u64, values.ncols() as u64];
+    let mut writer =
+        npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut bytes).begin_nd()?;
+    writer.extend(values.iter().copied())?;
+    writer.finish()?;
+    Ok(bytes)
+}
+
+/// An array of any number of axes.
+struct Flat {
+    shape: Vec<usize>,
+    fortran: bool,
+    values: Vec<f32>,
+}
+
+/// The header of a `.npy` file and its data, whose length is what the header says.
+pub(super) fn open_npy<'a>(
+    name: &str,
+    bytes: &'a [u8],
+) -> Result<(NpyHeader, Vec<usize>, &'a [u8]), ExperimentError> {
+    let wrong = |text: String| ExperimentError::work(format!("{name}: {text}"));
+    if bytes.starts_with(b"PK") {
+        return Err(wrong("this is an .npz archive; write one array with numpy.save".into()));
+    }
+    let mut rest = bytes;
+    let header = NpyHeader::from_reader(&mut rest)
+        .map_err(|cause| wrong(format!("not a .npy file: {cause}; write it with numpy.save")))?;
+    let shape: Vec<usize> =
+        header.shape().iter().map(|&axis| usize::try_from(axis).unwrap_or(usize::MAX)).collect();
+    if let Some(size) = header.dtype().num_bytes() {
+        let expected = shape.iter().try_fold(size, |product, &axis| product.checked_mul(axis));
+        if expected != Some(rest.len()) {
+            return Err(wrong(format!(
+                "the header says {shape:?} of {size} bytes each, but {} bytes follow; the file is cut or damaged",
+                rest.len()
+            )));
+        }
+    }
+    Ok((header, shape, rest))
+}
+
+/// A dtype as numpy writes it: `<f4`.
+pub(super) fn dtype_name(header: &NpyHeader) -> String {
+    header.dtype().descr().trim_matches('\'').to_owned()
+}
+
+/// The kind and size of plain numbers.
+pub(super) fn plain(header: &NpyHeader) -> Option<(TypeChar, u64)> {
+    match header.dtype() {
+        DType::Plain(kind) => Some((kind.type_char(), kind.size_field())),
+        _ => None,
+    }
+}
+
+fn from_npy(name: &str, bytes: &[u8]) -> Result<Flat, ExperimentError> {
+    let (header, shape, data) = open_npy(name, bytes)?;
+    let kind = plain(&header);
+    let dtype = dtype_name(&header);
+    let fortran = header.order() == Order::Fortran;
+    let file = npyz::NpyFile::with_header(header, data);
+    let values = match kind {
+        Some((TypeChar::Float, 2)) => file.into_vec::<f16>().map(|v| v.into_iter().map(f16::to_f32).collect()),
+        Some((TypeChar::Float, 4)) => file.into_vec::<f32>(),
+        Some((TypeChar::Float, 8)) => match file.into_vec::<f64>() {
+            Ok(wide) => return Ok(Flat { values: narrow(name, &wide)?, shape, fortran }),
+            Err(cause) => Err(cause),
+        },
+        _ => {
+            return Err(ExperimentError::work(format!(
+                "{name}: the array holds {dtype}, but scores must be f16, f32 or f64"
+            )));
+        }
+    };
+    let values = values.map_err(ExperimentError::file(Path::new(name), "read"))?;
+    Ok(Flat { shape, fortran, values })
+}
+
+/// f64 as f32. Scores that only differ beyond f32's seven digits become ties.
+fn narrow(name: &str, wide: &[f64]) -> Result<Vec<f32>, ExperimentError> {
+    let values: Vec<f32> = wide.iter().map(|&value| value as f32).collect();
+    match wide.iter().zip(&values).position(|(wide, narrow)| wide.is_finite() && narrow.is_infinite()) {
+        None => Ok(values),
+        Some(index) => Err(ExperimentError::work(format!(
+            "{name}: the value {:e} is too large for f32, in which scores are judged; scale the scores down",
+            wide[index]
+        ))),
+    }
+}
+
+fn open_safetensors<'a>(name: &str, bytes: &'a [u8]) -> Result<SafeTensors<'a>, ExperimentError> {
+    SafeTensors::deserialize(bytes)
+        .map_err(|cause| ExperimentError::work(format!("{name}: not a safetensors file: {cause}")))
+}
+
+fn from_safetensors(name: &str, bytes: &[u8], key: &str) -> Result<Flat, ExperimentError> {
+    let file = open_safetensors(name, bytes)?;
+    let Ok(tensor) = file.tensor(key) else {
+        let mut keys = file.names();
+        keys.sort_unstable();
+        let keys = keys.join(", ");
+        return Err(ExperimentError::request(format!("{name}: no tensor \"{key}\" in the file; it holds {keys}")));
+    };
+    let data = tensor.data();
+    let values = match tensor.dtype() {
+        Dtype::F16 => data.as_chunks::<2>().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
+        Dtype::BF16 => data.as_chunks::<2>().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect(),
+        Dtype::F32 => data.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
+        Dtype::F64 => {
+            let wide: Vec<f64> = data.as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b)).collect();
+            narrow(name, &wide)?
+        }
+        other => {
+            return Err(ExperimentError::work(format!(
+                "{name}: the tensor holds {other}, but scores must be f16, bf16, f32 or f64"
+            )));
+        }
+    };
+    Ok(Flat { shape: tensor.shape().to_vec(), fortran: false, values })
+}

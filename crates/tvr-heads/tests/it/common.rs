@@ -1,0 +1,170 @@
+//! Numbers drawn on the host, and the heads under test.
+
+use burn::module::{ModuleMapper, Param};
+use burn::prelude::*;
+use burn::tensor::DType;
+use tvr_heads::{
+    FrameAdapterConfig, Head, HeadError, MeanPooling, MeanPoolingConfig, Positions, SeqLstm, SeqLstmConfig,
+    SeqTransf, SeqTransfConfig, TextFeatures, TightTransf, TightTransfConfig, Tile, VideoFeatures,
+    code_all_texts, code_all_videos, score_all,
+};
+
+pub const WIDTH: usize = 8;
+pub const MAX_FRAMES: usize = 12;
+
+/// Splitmix64, and the normal numbers made of it.
+pub struct Draw(u64);
+
+impl Draw {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x2545_F491_4F6C_DD1D).wrapping_add(1))
+    }
+
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// In [0, 1).
+    pub fn uniform(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.bits() % bound as u64) as usize
+    }
+
+    pub fn normal(&mut self) -> f64 {
+        let (radius, angle) = (1.0 - self.uniform(), self.uniform());
+        (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
+    }
+
+    pub fn normals(&mut self, count: usize) -> Vec<f64> {
+        (0..count).map(|_| self.normal()).collect()
+    }
+
+    pub fn tensor<const D: usize>(&mut self, shape: [usize; D]) -> Tensor<D> {
+        let values: Vec<f32> = self.normals(shape.iter().product()).iter().map(|&x| x as f32).collect();
+        Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+    }
+
+    /// A mask whose real frames come first, at least one each.
+    pub fn prefix_mask(&mut self, videos: usize, frames: usize) -> Vec<Vec<bool>> {
+        (0..videos)
+            .map(|_| {
+                let real = 1 + self.below(frames);
+                (0..frames).map(|frame| frame < real).collect()
+            })
+            .collect()
+    }
+
+    pub fn videos(&mut self, videos: usize, frames: usize) -> VideoFeatures {
+        let mask = self.prefix_mask(videos, frames);
+        VideoFeatures::new(self.tensor([videos, frames, WIDTH]), mask_tensor(&mask))
+    }
+
+    pub fn texts(&mut self, texts: usize) -> TextFeatures {
+        TextFeatures::pooled(self.tensor([texts, WIDTH]))
+    }
+
+    /// Every weight a fresh number, so that no part of a head is idle.
+    pub fn shake<M: Module>(&mut self, module: M) -> M {
+        module.map(&mut Shake(self))
+    }
+}
+
+struct Shake<'a>(&'a mut Draw);
+
+impl ModuleMapper for Shake<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let noise = self.0.tensor(param.val().dims()) * 0.2;
+        param.map(|value| value.clone() * 0.5 + noise.to_device(&value.device()))
+    }
+}
+
+pub struct ToF64;
+
+impl ModuleMapper for ToF64 {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|value| value.cast(DType::F64))
+    }
+}
+
+pub fn mask_tensor(mask: &[Vec<bool>]) -> Tensor<2, Bool> {
+    let shape = [mask.len(), mask[0].len()];
+    Tensor::from_data(TensorData::new(mask.concat(), shape), &Device::flex())
+}
+
+pub fn floats<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {
+    tensor.to_data().iter::<f64>().collect()
+}
+
+#[track_caller]
+pub fn assert_close(found: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len(), "sizes differ");
+    for (place, (&a, &b)) in found.iter().zip(expected).enumerate() {
+        // Written so that NaN fails.
+        assert!((a - b).abs() <= tolerance, "at {place}: {a} is not within {tolerance} of {b}");
+    }
+}
+
+pub fn scores<H: Head>(head: &H, texts: &TextFeatures, videos: &VideoFeatures) -> Tensor<2> {
+    let all = Tile { texts: usize::MAX, videos: usize::MAX };
+    let texts = code_all_texts(head, texts, usize::MAX).unwrap();
+    let videos = code_all_videos(head, videos, usize::MAX).unwrap();
+    score_all(head, &texts, &videos, all).unwrap()
+}
+
+pub fn mean_pooling() -> MeanPooling {
+    MeanPoolingConfig::reference().init(WIDTH, &Device::flex()).unwrap()
+}
+
+pub fn adapted_mean_pooling(seed: u64) -> MeanPooling {
+    let config = MeanPoolingConfig { adapter: Some(FrameAdapterConfig::ours()) };
+    Draw::new(seed).shake(config.init(WIDTH, &Device::flex()).unwrap())
+}
+
+pub fn seq_transf_config() -> SeqTransfConfig {
+    SeqTransfConfig {
+        layers: 2,
+        heads: 2,
+        max_frames: MAX_FRAMES,
+        positions: Positions::Sinusoid,
+        epsilon: 1e-5,
+        adapter: None,
+    }
+}
+
+pub fn seq_transf(seed: u64) -> SeqTransf {
+    Draw::new(seed).shake(seq_transf_config().init(WIDTH, &Device::flex()).unwrap())
+}
+
+pub fn adapted_seq_transf(seed: u64) -> SeqTransf {
+    let config = SeqTransfConfig { adapter: Some(FrameAdapterConfig::ours()), ..seq_transf_config() };
+    Draw::new(seed).shake(config.init(WIDTH, &Device::flex()).unwrap())
+}
+
+#[track_caller]
+pub fn refused<T: std::fmt::Debug>(result: Result<T, HeadError>) -> String {
+    result.unwrap_err().to_string()
+}
+
+pub fn seq_lstm(seed: u64) -> SeqLstm {
+    Draw::new(seed).shake(SeqLstmConfig::reference().init(WIDTH, &Device::flex()).unwrap())
+}
+
+pub fn adapted_seq_lstm(seed: u64) -> SeqLstm {
+    let config = SeqLstmConfig { adapter: Some(FrameAdapterConfig::ours()) };
+    Draw::new(seed).shake(config.init(WIDTH, &Device::flex()).unwrap())
+}
+
+pub fn tight_transf_config() -> TightTransfConfig {
+    TightTransfConfig { layers: 2, heads: 2, max_frames: MAX_FRAMES, epsilon: 1e-5, dropout: 0.0 }
+}
+
+pub fn tight_transf(seed: u64) -> TightTransf {
+    Draw::new(seed).shake(tight_transf_config().init(WIDTH, &Device::flex()).unwrap())
+}

@@ -1,0 +1,89 @@
+//! Central differences in f64.
+
+use burn::prelude::*;
+use burn::tensor::DType;
+use tvr_heads::{Head, TextFeatures, VideoFeatures};
+
+use crate::common::{
+    Draw, ToF64, WIDTH, adapted_mean_pooling, adapted_seq_transf, floats, mask_tensor, mean_pooling,
+    seq_lstm, seq_transf, tight_transf,
+};
+
+const TEXTS: usize = 3;
+const VIDEOS: usize = 2;
+const FRAMES: usize = 4;
+
+fn tensor<const D: usize>(values: &[f64], shape: [usize; D]) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), (&Device::flex(), DType::F64))
+}
+
+fn loss<H: Head>(head: &H, texts: Tensor<2>, frames: Tensor<3>, weight: &[f64]) -> Tensor<1> {
+    let mask = mask_tensor(&[vec![true, true, true, false], vec![true, true, false, false]]);
+    let mask = mask.to_device(&frames.device());
+    let texts = head.code_texts(TextFeatures::pooled(texts));
+    let videos = head.code_videos(VideoFeatures::new(frames, mask));
+    let fused = head.similarity(&texts, &videos).fused;
+    let weight = tensor(weight, [TEXTS, VIDEOS]);
+    let weight = if fused.is_autodiff() { Tensor::from_inner(weight) } else { weight };
+    (fused * weight).sum()
+}
+
+fn check<H: Head>(head: H) {
+    let head = head.map(&mut ToF64);
+    let mut draw = Draw::new(7);
+    let texts = draw.normals(TEXTS * WIDTH);
+    let frames = draw.normals(VIDEOS * FRAMES * WIDTH);
+    let weight = draw.normals(TEXTS * VIDEOS);
+    let (text_shape, frame_shape) = ([TEXTS, WIDTH], [VIDEOS, FRAMES, WIDTH]);
+
+    let training = head.clone().train();
+    let text_leaf = Tensor::from_inner(tensor(&texts, text_shape)).require_grad();
+    let frame_leaf = Tensor::from_inner(tensor(&frames, frame_shape)).require_grad();
+    let gradients = loss(&training, text_leaf.clone(), frame_leaf.clone(), &weight).backward();
+    let text_gradient = floats(&text_leaf.grad(&gradients).unwrap());
+    let frame_gradient = floats(&frame_leaf.grad(&gradients).unwrap());
+
+    let value = |texts: &[f64], frames: &[f64]| -> f64 {
+        loss(&head, tensor(texts, text_shape), tensor(frames, frame_shape), &weight).into_scalar()
+    };
+    let step = 1e-5;
+    let compare = |values: &[f64], gradient: &[f64], value: &dyn Fn(&[f64]) -> f64| {
+        for place in 0..values.len() {
+            let moved = |by: f64| {
+                let mut values = values.to_vec();
+                values[place] += by;
+                value(&values)
+            };
+            let slope = (moved(step) - moved(-step)) / (2.0 * step);
+            let found = gradient[place];
+            assert!(
+                (slope - found).abs() <= 1e-6 * slope.abs().max(1.0),
+                "at {place}: {found} is not {slope}"
+            );
+        }
+    };
+    compare(&texts, &text_gradient, &|texts| value(texts, &frames));
+    compare(&frames, &frame_gradient, &|frames| value(&texts, frames));
+}
+
+#[test]
+fn mean_pooling_has_the_gradient_of_its_value() {
+    check(mean_pooling());
+    check(adapted_mean_pooling(1));
+}
+
+#[test]
+fn seq_transf_has_the_gradient_of_its_value() {
+    check(seq_transf(1));
+    check(adapted_seq_transf(1));
+}
+
+#[test]
+fn seq_lstm_has_the_gradient_of_its_value() {
+    check(seq_lstm(1));
+}
+
+#[test]
+fn tight_transf_has_the_gradient_of_its_value() {
+    check(tight_transf(1));
+}

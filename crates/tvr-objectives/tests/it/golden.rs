@@ -1,0 +1,214 @@
+//! Outputs of published code and of a separate oracle: `shared/data/golden/reference`.
+
+use std::path::Path;
+
+use burn::prelude::*;
+use burn::tensor::DType;
+use safetensors::SafeTensors;
+use tvr_objectives::ncl::sinkhorn::{Marginals, Start, potentials};
+use tvr_objectives::{Askers, DualSoftmaxConfig, NclConfig, Objective, Pairs, Positives, SymmetricConfig};
+
+use crate::common::{
+    Rows, assert_close, diagonal, floats, gradient, indices, loss, matrix, parts, scale, transposed,
+};
+
+struct Golden(Vec<u8>);
+
+/// The file, or `None` with the reason on stderr.
+fn open(name: &str) -> Option<Golden> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/golden/reference").join(name);
+    match std::fs::read(&path) {
+        Ok(bytes) => Some(Golden(bytes)),
+        Err(error) => {
+            eprintln!("skipped: {}: {error}", path.display());
+            None
+        }
+    }
+}
+
+impl Golden {
+    fn values(&self, key: &str) -> Vec<f64> {
+        let file = SafeTensors::deserialize(&self.0).unwrap();
+        let view = file.tensor(key).unwrap_or_else(|error| panic!("{key}: {error}"));
+        match view.dtype() {
+            safetensors::Dtype::F32 => view
+                .data()
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes(b.try_into().unwrap()).into())
+                .collect(),
+            safetensors::Dtype::F64 => {
+                view.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
+            }
+            other => panic!("{key} is {other:?}"),
+        }
+    }
+
+    fn rows(&self, key: &str) -> Rows {
+        let file = SafeTensors::deserialize(&self.0).unwrap();
+        let columns = file.tensor(key).unwrap_or_else(|error| panic!("{key}: {error}")).shape()[1];
+        self.values(key).chunks(columns).map(<[f64]>::to_vec).collect()
+    }
+}
+
+fn centred(values: &[f64]) -> Vec<f64> {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    values.iter().map(|x| x - mean).collect()
+}
+
+fn dual_softmax(temperature: f32, detach: bool, scale_by_batch: bool) -> tvr_objectives::DualSoftmax {
+    let positives = Positives::Diagonal;
+    DualSoftmaxConfig { temperature, detach, scale_by_batch, positives }.init().unwrap()
+}
+
+#[test]
+fn p_c4_3_symmetric_is_the_published_loss() {
+    let Some(golden) = open("heads.safetensors") else { return };
+    let objective = SymmetricConfig::reference().init().unwrap();
+    let logits = golden.rows("heads.loss.logits");
+    let same = diagonal(logits.len());
+    // The published figures are f32.
+    assert_close(&[loss(&objective, &logits, &same)], &golden.values("heads.loss.loss"), 1e-6);
+    let expected = ["heads.loss.text_to_video", "heads.loss.video_to_text"].map(|key| golden.values(key)[0]);
+    assert_close(&parts(&objective, &logits, &same), &expected, 1e-6);
+}
+
+#[test]
+fn dual_softmax_is_the_published_loss() {
+    let Some(golden) = open("dsl.safetensors") else { return };
+    for (inputs, prefix) in [("dsl.logits", "dsl.camoe"), ("dsl.centred", "dsl.centred.camoe")] {
+        let logits = golden.rows(inputs);
+        let same = diagonal(logits.len());
+        for temperature in [1.0f32, 100.0, 1000.0] {
+            let objective = dual_softmax(temperature, false, true);
+            let key = |name: &str| format!("{prefix}.{name}.t{temperature}");
+            let mean = |key: String| {
+                let values = golden.values(&key);
+                values.iter().sum::<f64>() / values.len() as f64
+            };
+            let expected = [mean(key("rows")), mean(key("cols"))];
+            assert_close(&parts(&objective, &logits, &same), &expected, 1e-9);
+            assert_close(&[loss(&objective, &logits, &same)], &golden.values(&key("both")), 1e-9);
+            let gradient = gradient(&objective, &logits, &same);
+            assert_close(&gradient, &golden.values(&key("both_grad")), 1e-9);
+        }
+    }
+}
+
+#[test]
+fn detached_and_unscaled_dual_softmax_are_the_oracle_s() {
+    let (Some(dsl), Some(golden)) = (open("dsl.safetensors"), open("oracle-b.safetensors")) else { return };
+    let logits = dsl.rows("dsl.logits");
+    let same = diagonal(logits.len());
+    for temperature in [1.0f32, 100.0, 1000.0] {
+        let key = |name: &str| golden.values(&format!("oracle.dsl.{name}.t{temperature}"));
+        let detached = gradient(&dual_softmax(temperature, true, true), &logits, &same);
+        assert_close(&detached, &key("detached.grad"), 1e-7); // the oracle takes finite differences
+        let full = gradient(&dual_softmax(temperature, false, true), &logits, &same);
+        assert_close(&full, &key("grad"), 1e-7);
+        let unscaled = loss(&dual_softmax(temperature, false, false), &logits, &same);
+        assert_close(&[unscaled], &key("unscaled.loss"), 1e-9);
+    }
+}
+
+#[test]
+fn dual_softmax_without_n_is_half_of_clip_vip_s() {
+    let Some(golden) = open("dsl.safetensors") else { return };
+    let leaf = |rows: &Rows| Tensor::from_inner(matrix(rows)).require_grad();
+    let (texts, videos) = (leaf(&golden.rows("dsl.text")), leaf(&golden.rows("dsl.video")));
+    let log_scale = Tensor::from_inner(scale(100f64.ln())).require_grad();
+    let same = indices(&diagonal(texts.dims()[0]));
+    let similarity = texts.clone().matmul(videos.clone().transpose());
+    // CLIP-ViP adds the two directions, DualSoftmax averages them.
+    let pairs = Pairs::new(&similarity, log_scale.clone().exp(), &same);
+    let total = dual_softmax(1.0, false, false).loss(&pairs).total * 2.0;
+    assert_close(&floats(&total), &golden.values("dsl.clipvip.loss"), 1e-9);
+    let gradients = total.backward();
+    let gradient = |key: &str, found: Vec<f64>| assert_close(&found, &golden.values(key), 1e-9);
+    gradient("dsl.clipvip.grad_text", floats(&texts.grad(&gradients).unwrap()));
+    gradient("dsl.clipvip.grad_video", floats(&videos.grad(&gradients).unwrap()));
+    gradient("dsl.clipvip.grad_log_scale", floats(&log_scale.grad(&gradients).unwrap()));
+}
+
+#[test]
+fn potentials_are_the_published_biases() {
+    let Some(golden) = open("ncl.safetensors") else { return };
+    for (name, input) in [("square", "ncl.logits"), ("bank", "ncl.bank_t2v")] {
+        let scores = golden.rows(input);
+        for sweeps in [1, 4, 50] {
+            let found = potentials(matrix(&scores), Start::Column, sweeps, None);
+            let key =
+                |side: &str| centred(&golden.values(&format!("ncl.ucofia.{name}.n{sweeps}.{side}_bias")));
+            // A bias means something up to one constant.
+            assert_close(&centred(&floats(&found.columns)), &key("col"), 1e-9);
+            assert_close(&centred(&floats(&found.rows)), &key("row"), 1e-9);
+        }
+    }
+    let found = potentials(matrix(&transposed(&golden.rows("ncl.bank_v2t"))), Start::Column, 4, None);
+    let expected = centred(&golden.values("ncl.ucofia.v2t.n4.text_bias"));
+    assert_close(&centred(&floats(&found.columns)), &expected, 1e-9);
+}
+
+#[test]
+fn potentials_are_the_oracle_s() {
+    let Some(golden) = open("oracle-b.safetensors") else { return };
+    let sims = matrix(&golden.rows("oracle.ncl.sims"));
+    for sweeps in [1, 4, 50] {
+        let found = potentials(sims.clone(), Start::Row, sweeps, None);
+        let key = |side: &str| golden.values(&format!("oracle.ncl.square.{side}.n{sweeps}"));
+        assert_close(&floats(&found.columns), &key("column"), 1e-9);
+        assert_close(&floats(&found.rows), &key("row"), 1e-9);
+    }
+    let column = |key: &str| matrix(&golden.values(key).iter().map(|&x| vec![x]).collect());
+    let marginals =
+        Marginals { rows: column("oracle.ncl.priors.r"), columns: column("oracle.ncl.priors.c").transpose() };
+    // The oracle goes on until it has converged.
+    let found = potentials(sims, Start::Row, 2000, Some(&marginals));
+    assert_close(&floats(&found.columns), &golden.values("oracle.ncl.priors.column"), 1e-9);
+}
+
+#[test]
+fn ncl_is_the_oracle_s() {
+    let Some(golden) = open("oracle-b.safetensors") else { return };
+    let sims = golden.rows("oracle.ncl.sims");
+    let same = diagonal(sims.len());
+    for sweeps in [4, 50] {
+        let config = NclConfig { sweeps, start: Start::Row, ..NclConfig::reference() };
+        let objective = config.init(1, &Device::flex()).unwrap();
+        let key = |name: &str| golden.values(&format!("oracle.ncl.{name}.n{sweeps}"));
+        assert_close(&[loss(&objective, &sims, &same)], &key("loss.batch"), 1e-9);
+        assert_close(&gradient(&objective, &sims, &same), &key("grad.batch"), 1e-8);
+        let detached = NclConfig { detach: true, ..config }.init(1, &Device::flex()).unwrap();
+        assert_close(&gradient(&detached, &sims, &same), &key("grad.detached"), 1e-8);
+    }
+}
+
+/// The oracle's queue is given as logits; unit vectors of the axes turn them into vectors: the batch's videos are
+/// the axes, and a queued text is the row of its logits.
+#[test]
+fn ncl_with_a_queue_is_the_oracle_s() {
+    let Some(golden) = open("oracle-b.safetensors") else { return };
+    let sims = golden.rows("oracle.ncl.sims");
+    let (n, same) = (sims.len(), indices(&diagonal(sims.len())));
+    let axes = Tensor::<2>::eye(n, &Device::flex()).cast(DType::F64);
+    let queued_texts = matrix(&golden.rows("oracle.ncl.queue_texts")); // [96, 24]
+    let queued_videos = matrix(&golden.rows("oracle.ncl.queue_videos")).transpose(); // [80, 24]
+    for (askers, name) in [(Askers::BatchAndQueue, "batch_queue"), (Askers::Queue, "queue")] {
+        for sweeps in [4, 50] {
+            let config = NclConfig { sweeps, start: Start::Row, askers, queue: 96, ..NclConfig::reference() };
+            let mut objective = config.init(n, &Device::flex()).unwrap().train();
+            objective.texts.as_mut().unwrap().push(queued_texts.clone());
+            objective.videos.as_mut().unwrap().push(queued_videos.clone());
+            let similarity = Tensor::from_inner(matrix(&sims)).require_grad();
+            let axes = Tensor::from_inner(axes.clone());
+            let mut pairs = Pairs::new(&similarity, Tensor::from_inner(scale(1.0)), &same);
+            (pairs.texts, pairs.videos) = (Some(&axes), Some(&axes));
+            let total = objective.loss(&pairs).total;
+            let key = |kind: &str| golden.values(&format!("oracle.ncl.{kind}.{name}.n{sweeps}"));
+            assert_close(&floats(&total), &key("loss"), 1e-9);
+            if askers == Askers::BatchAndQueue {
+                let gradients = total.backward();
+                assert_close(&floats(&similarity.grad(&gradients).unwrap()), &key("grad"), 1e-8);
+            }
+        }
+    }
+}

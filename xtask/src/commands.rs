@@ -1,0 +1,70 @@
+//! The list of commands. Each is a file with `Args` (what may be asked) and `run` (one call into `tvr-experiment`).
+//!
+//! To add one: a file here with `pub struct Args` and `pub fn run(args: Args) -> Result<(), ExperimentError>`, a
+//! `mod` line, a variant of [`Command`] whose doc comment is its line in `--help`, and its arm in [`Cli::run`].
+
+mod eval;
+mod plan;
+mod reproduce;
+mod score;
+mod train;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{Parser, Subcommand};
+use tvr_experiment::ExperimentError;
+
+use crate::exit;
+
+/// Text-video retrieval: train, judge, reproduce.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train and judge on the built-in world, and say which published claims hold there
+    Reproduce(reproduce::Args),
+    /// Train a recipe and judge it
+    Train(train::Args),
+    /// Show what a recipe would run, with a measured step time
+    Plan(plan::Args),
+    /// Judge a finished run again
+    Eval(eval::Args),
+    /// Judge any similarity matrix, from any system
+    Score(score::Args),
+}
+
+impl Cli {
+    /// Runs the command that was asked for.
+    ///
+    /// # Errors
+    /// The command's own.
+    pub fn run(self) -> Result<(), ExperimentError> {
+        tvr_experiment::keep_freed_memory();
+        match self.command {
+            Command::Reproduce(args) => reproduce::run(&args, stop()?),
+            Command::Train(args) => train::run(&args, stop()?),
+            Command::Plan(args) => plan::run(&args, stop()?),
+            Command::Eval(args) => eval::run(&args, stop()?),
+            Command::Score(args) => score::run(args),
+        }
+    }
+}
+
+/// A flag that Ctrl-C raises: the work writes a checkpoint and stops, and says how to go on. A second Ctrl-C ends the
+/// process on the spot; a run resumes from that as well.
+fn stop() -> Result<&'static AtomicBool, ExperimentError> {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        exit::say("stopping after this step; press Ctrl-C again to stop at once");
+    })
+    .map_err(|cause| ExperimentError::work(format!("Ctrl-C cannot be watched: {cause}")))?;
+    Ok(&STOP)
+}

@@ -1,0 +1,213 @@
+//! `score`: any similarity matrix, normalised and judged.
+
+use std::path::{Path, PathBuf};
+
+use tvr_experiment::score::{Figures, NamedInterval, Policy, Report, Request, Resampling, score};
+use tvr_experiment::{ExperimentError, files};
+
+use crate::exit;
+use crate::table::Table;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask score --similarity S.npy
+  cargo xtask score --similarity S.npy --normalize raw --normalize dual-softmax:temperature=1 \\
+      --normalize sinkhorn:tau=1,iterations=50 --bootstrap 2000
+  cargo xtask score --similarity run.safetensors:test --groups video_of_text.txt --json scores.json
+  cargo xtask score --similarity S.npy --text-bank train_texts_by_videos.npy --normalize inverted-softmax:temperature=1
+
+The temperature is in the unit of the scores: 1 for logits (cosine times the trained scale), about 0.01 for cosines.
+Rows marked transductive have seen the other test queries; compare them with transductive rows only.";
+
+/// What may be asked.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Scores [texts, videos], larger is better: .npy (f16, f32 or f64, any layout) or FILE.safetensors:KEY
+    #[arg(long, value_name = "FILE")]
+    similarity: String,
+    /// For each text the index of its video: .npy of whole numbers, or text with one a line. Without it the matrix
+    /// is square and text i belongs to video i
+    #[arg(long, value_name = "FILE")]
+    groups: Option<PathBuf>,
+    /// A row of the table each: raw, dual-softmax:temperature=1, inverted-softmax:temperature=1,
+    /// sinkhorn:tau=1,iterations=50; A+B applies B to what A gives [default: raw]
+    #[arg(long, value_name = "SPEC")]
+    normalize: Vec<String>,
+    /// Training texts against the test videos, [bank texts, videos]: used for T2V
+    #[arg(long, value_name = "FILE")]
+    text_bank: Option<String>,
+    /// The test texts against training videos, [texts, bank videos]: used for V2T
+    #[arg(long, value_name = "FILE")]
+    video_bank: Option<String>,
+    /// Where the true item stands among items of the same score
+    #[arg(long, value_name = "POLICY", default_value = "average",
+          value_parser = ["average", "optimistic", "pessimistic", "reference"])]
+    ties: String,
+    /// What a NaN or infinite score does
+    #[arg(long, value_name = "POLICY", default_value = "refuse", value_parser = ["refuse", "miss"])]
+    non_finite: String,
+    /// The K of R@K
+    #[arg(long, value_name = "K,...", value_delimiter = ',', default_value = "1,5,10,50")]
+    k: Vec<usize>,
+    /// 95 % intervals over the queries from N resamplings; differences are paired with the first row
+    #[arg(long, value_name = "N")]
+    bootstrap: Option<usize>,
+    /// Seed of the resampling [default: 0]
+    #[arg(long, value_name = "SEED", requires = "bootstrap")]
+    seed: Option<u64>,
+    /// Also write the figures as JSON; - prints JSON in place of the table
+    #[arg(long, value_name = "FILE|-")]
+    json: Option<PathBuf>,
+    /// Also write the normalised matrices, two for each row, both [texts, videos]
+    #[arg(long, value_name = "DIR")]
+    save: Option<PathBuf>,
+}
+
+/// Judges, writes, prints.
+///
+/// # Errors
+/// As [`score`], or a file that cannot be written.
+pub fn run(args: Args) -> Result<(), ExperimentError> {
+    let json = args.json.clone();
+    let report = score(&request(args)?)?;
+    for warning in &report.warnings {
+        exit::say(&format!("warning: {warning}"));
+    }
+    match &json {
+        Some(path) if path == Path::new("-") => {
+            let text = serde_json::to_string_pretty(&report)
+                .map_err(|cause| ExperimentError::work(format!("the figures cannot be JSON: {cause}")))?;
+            exit::print(&format!("{text}\n"))
+        }
+        Some(path) => {
+            files::write_json(path, &report)?;
+            exit::print(&shown(&report))
+        }
+        None => exit::print(&shown(&report)),
+    }
+}
+
+fn request(args: Args) -> Result<Request, ExperimentError> {
+    for (index, k) in args.k.iter().enumerate() {
+        if *k == 0 {
+            return Err(ExperimentError::request("--k: 0 is no rank; ranks count from 1"));
+        }
+        if args.k[..index].contains(k) {
+            return Err(ExperimentError::request(format!("--k: {k} is given twice; keep one")));
+        }
+    }
+    if args.bootstrap == Some(0) {
+        return Err(ExperimentError::request("--bootstrap: 0 draws give no interval; 2000 are usual"));
+    }
+    let policy = Policy {
+        ties: args.ties.parse().map_err(|error| ExperimentError::request(format!("--ties: {error}")))?,
+        non_finite: args
+            .non_finite
+            .parse()
+            .map_err(|error| ExperimentError::request(format!("--non-finite: {error}")))?,
+        cutoffs: args.k,
+    };
+    let bootstrap = args.bootstrap.map(|draws| Resampling { draws, seed: args.seed.unwrap_or(0), level: 0.95 });
+    Ok(Request {
+        similarity: args.similarity,
+        groups: args.groups,
+        normalize: args.normalize,
+        text_bank: args.text_bank,
+        video_bank: args.video_bank,
+        policy,
+        bootstrap,
+        save: args.save,
+    })
+}
+
+/// The table, with what a reader must know of it.
+fn shown(report: &Report) -> String {
+    let Some(first) = report.rows.first() else { return String::new() };
+    let metrics: Vec<String> = first
+        .text_to_video
+        .summary
+        .recalls
+        .iter()
+        .map(|recall| format!("R@{}", recall.cutoff))
+        .chain(["MdR".into(), "MnR".into()])
+        .collect();
+    let rule = first.video_to_text.summary.rule();
+    let mut table = Table::new(&["normalize", "regime"])
+        .figures("T2V", metrics.clone())
+        .figures(&format!("V2T {rule}"), metrics.clone());
+    if first.video_to_text_best.is_some() {
+        table = table.figures("V2T best", metrics.clone());
+    }
+    for row in &report.rows {
+        let sides: Vec<&Figures> =
+            [Some(&row.text_to_video), Some(&row.video_to_text), row.video_to_text_best.as_ref()]
+                .into_iter()
+                .flatten()
+                .collect();
+        let (text, video) = (row.text_to_video.regime, row.video_to_text.regime);
+        let regime = if text == video { text.to_string() } else { format!("T2V {text}, V2T {video}") };
+        let figures = sides.iter().flat_map(|side| cells(side));
+        table.row([row.normalize.clone(), regime].into_iter().chain(figures).collect());
+        let mut below = |label: String, of: &dyn Fn(&Figures) -> Option<NamedInterval>, sign: bool| {
+            let cells: Vec<String> = sides
+                .iter()
+                .flat_map(|side| {
+                    let named = of(side);
+                    metrics.iter().map(move |metric| {
+                        named.as_ref().and_then(|named| named.get(metric)).map_or(String::new(), |ends| {
+                            match sign {
+                                true => format!("[{:+.1}, {:+.1}]", ends[0], ends[1]),
+                                false => format!("[{:.1}, {:.1}]", ends[0], ends[1]),
+                            }
+                        })
+                    })
+                })
+                .collect();
+            if cells.iter().any(|cell| !cell.is_empty()) {
+                table.row([label, String::new()].into_iter().chain(cells).collect());
+            }
+        };
+        below("  95 % interval".into(), &|side| side.interval.clone(), false);
+        below(format!("  minus {}", first.normalize), &|side| side.difference.clone(), true);
+    }
+    let summary = &first.text_to_video.summary;
+    let mut text = format!(
+        "{} texts, {} videos; ties: {}; non-finite scores: {}\n\n{table}",
+        summary.queries,
+        first.video_to_text.summary.queries,
+        report.ties,
+        match report.non_finite {
+            tvr_experiment::score::NonFinite::Refuse => "refused",
+            tvr_experiment::score::NonFinite::Miss => "count as missed",
+        }
+    );
+    if let Some(resampling) = &report.bootstrap {
+        text.push_str(&format!(
+            "\nIntervals: bootstrap over queries, {} draws, seed {}; differences are paired.\n",
+            resampling.draws, resampling.seed
+        ));
+    }
+    for path in &report.saved {
+        text.push_str(&format!("\nsaved {}", path.display()));
+    }
+    if !report.saved.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+/// R@K with one decimal as in papers; the mean rank with three, so that nothing is lost at 1,000 queries.
+fn cells(side: &Figures) -> Vec<String> {
+    let summary = &side.summary;
+    let median = match summary.median_rank.fract() == 0.0 {
+        true => format!("{:.0}", summary.median_rank),
+        false => format!("{:.1}", summary.median_rank),
+    };
+    summary
+        .recalls
+        .iter()
+        .map(|recall| format!("{:.1}", recall.percent))
+        .chain([median, format!("{:.3}", summary.mean_rank)])
+        .collect()
+}

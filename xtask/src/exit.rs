@@ -1,0 +1,71 @@
+//! How a command ends: results on stdout, one sentence on stderr, an exit code.
+//!
+//! 0 done; 1 the work failed; 2 the request was wrong (clap's own errors too).
+
+use std::error::Error;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use tvr_experiment::ExperimentError;
+
+/// Says what went wrong and turns it into the exit code.
+pub fn code(result: Result<(), ExperimentError>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    let mut text = format!("error: {error}\n");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!("  because: {error}\n"));
+        cause = error.source();
+    }
+    say_whole(&text);
+    ExitCode::from(error.exit_code())
+}
+
+/// Prints results. A reader that has gone away (`| head`) wants no more of them, and that is no error.
+///
+/// # Errors
+/// Any other failure of stdout, such as a full disk behind a redirection.
+pub fn print(text: &str) -> Result<(), ExperimentError> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(cause) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(ExperimentError::file(Path::new("standard output"), "write")),
+    }
+}
+
+/// Writes results as JSON: to a file, whole or not at all, or to stdout for `-`.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn json(path: Option<&Path>, value: &impl serde::Serialize) -> Result<(), ExperimentError> {
+    match path {
+        None => Ok(()),
+        Some(path) if path == Path::new("-") => {
+            let text = serde_json::to_string_pretty(value)
+                .map_err(|cause| ExperimentError::work(format!("the results cannot be JSON: {cause}")))?;
+            print(&format!("{text}\n"))
+        }
+        Some(path) => tvr_experiment::files::write_json(path, value),
+    }
+}
+
+/// A line for the user, on stderr.
+pub fn say(line: &str) {
+    say_whole(&format!("{line}\n"));
+}
+
+/// Where stderr is closed there is nobody to tell.
+fn say_whole(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// A file beyond `ulimit -f` shall fail as a full disk does, with an error that can be told and a half-written file
+/// that can be removed; the signal's default is to end the process on the spot.
+pub fn ignore_file_size_signal() {
+    #[cfg(unix)]
+    // SAFETY: called once, before any thread; ignoring a signal runs no code of ours.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
+}
