@@ -31,13 +31,9 @@ struct State {
 }
 
 impl Progress {
-    /// A piece of work of `total` steps begins.
-    pub fn start(total: usize, label: &str) -> Self {
-        Self::resume(total, label, 0)
-    }
-
-    /// The same, where `done` steps were done by an earlier run; they count for the share and not for the rate.
-    pub fn resume(total: usize, label: &str, done: usize) -> Self {
+    /// A piece of work of `total` steps begins, of which `done` were done by an earlier run: they count for the share
+    /// and not for the rate.
+    pub fn start(total: usize, label: &str, done: usize) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| drawn(total, label, done));
         if bar.is_none() {
             exit::say(&format!("{label}: {done}/{total}"));

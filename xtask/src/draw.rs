@@ -10,7 +10,7 @@ pub fn draw() -> impl FnMut(Event) {
     let mut bar: Option<Progress> = None;
     move |event| match event {
         Event::Begin { label, total, done } => {
-            bar = Some(Progress::resume(total, &label, done));
+            bar = Some(Progress::start(total, &label, done));
         }
         Event::Step { done, loss, seconds } => {
             if let Some(bar) = &bar {

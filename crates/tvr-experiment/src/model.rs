@@ -123,9 +123,10 @@ impl<H: Head, O: Objective> Model<H, O> {
     /// Clamps the logit scale, as CLIP does after every step.
     pub fn clamp_logit_scale(mut self) -> Self {
         self.logit_scale = self.logit_scale.map(|scale| {
-            let tracked = scale.is_require_grad();
-            let clamped = scale.detach().clamp_max(LARGEST_LOG_SCALE);
-            if tracked { clamped.require_grad() } else { clamped }
+            let learned = scale.is_require_grad();
+            // Below the graph: the result must be a leaf again.
+            let clamped = Tensor::from_inner(scale.without_autodiff().clamp_max(LARGEST_LOG_SCALE));
+            if learned { clamped.require_grad() } else { clamped }
         });
         self
     }

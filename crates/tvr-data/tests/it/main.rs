@@ -3,5 +3,4 @@
 
 mod features;
 mod golden;
-mod loading;
 mod properties;

@@ -1,62 +1,176 @@
-//! What holds for every loader and every file.
+//! What holds for every loader, every prefetch and every gallery.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use proptest::prelude::*;
-use tvr_data::{FeatureFile, Loader, Precision, stream};
+use tvr_data::{Draw, Loader, Prefetch, gallery_hash};
 
-use crate::features::small;
+/// Numbered captions of videos with so many captions each.
+fn captions(counts: &[usize]) -> Vec<Vec<usize>> {
+    let mut next = 0;
+    counts
+        .iter()
+        .map(|&count| {
+            next += count;
+            (next - count..next).collect()
+        })
+        .collect()
+}
+
+fn draws() -> impl Strategy<Value = Draw> {
+    prop_oneof![Just(Draw::OnePerVideo), Just(Draw::All)]
+}
+
+fn items(counts: &[usize], draw: Draw) -> usize {
+    if draw == Draw::All { counts.iter().sum() } else { counts.len() }
+}
+
+fn names() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::vec("[ab1 \n]{0,3}", 0..4)
+}
 
 proptest! {
     #[test]
-    fn batches_are_whole_and_true(
-        counts in prop::collection::vec(0usize..4, 1..30), seed: u64, batch in 1usize..6, epoch in 0u64..5, all: bool,
+    fn an_epoch_has_every_item_at_most_once(
+        counts in prop::collection::vec(1usize..5, 1..30),
+        place: prop::sample::Index,
+        seed: u64,
+        epoch in 0usize..4,
+        draw in draws(),
     ) {
-        let mut next = 0;
-        let captions: Vec<Vec<usize>> = counts.iter().map(|&n| { next += n; (next - n..next).collect() }).collect();
-        let Ok(loader) = Loader::new(captions.clone(), batch, seed, all) else { return Ok(()) };
-        let mut texts = Vec::new();
-        let mut n_videos = 0;
-        for drawn in loader.epoch(epoch) {
-            prop_assert_eq!((drawn.texts.len(), drawn.text_video.len(), drawn.epoch), (batch, batch, epoch));
-            for (text, &place) in drawn.texts.iter().zip(&drawn.text_video) {
-                prop_assert!(captions[drawn.videos[place]].contains(text));
+        let items = items(&counts, draw);
+        let size = 1 + place.index(items);
+        let captions = captions(&counts);
+        let loader = Loader::new(captions.clone(), size, seed, draw).unwrap();
+        prop_assert_eq!(loader.batches(), items / size);
+        let (mut texts, mut videos) = (HashSet::new(), HashSet::new());
+        for step in epoch * loader.batches()..(epoch + 1) * loader.batches() {
+            let batch = loader.batch(step);
+            prop_assert_eq!(batch.epoch, epoch as u64);
+            prop_assert_eq!((batch.texts.len(), batch.text_video.len()), (size, size));
+            let distinct: HashSet<usize> = batch.videos.iter().copied().collect();
+            prop_assert_eq!(distinct.len(), batch.videos.len(), "a video stands in a batch once");
+            let used: HashSet<usize> = batch.text_video.iter().copied().collect();
+            prop_assert_eq!(used.len(), batch.videos.len(), "every video of a batch has a caption there");
+            for (text, &video) in batch.texts.iter().zip(&batch.text_video) {
+                prop_assert!(captions[batch.videos[video]].contains(text));
+                prop_assert!(texts.insert(*text), "caption {} came twice", text);
             }
-            let mut distinct = drawn.videos.clone();
-            distinct.sort_unstable();
-            distinct.dedup();
-            prop_assert_eq!(distinct.len(), drawn.videos.len());
-            prop_assert!(all || drawn.videos.len() == batch);
-            n_videos += drawn.videos.len();
-            texts.extend(drawn.texts);
+            if draw == Draw::OnePerVideo {
+                for video in batch.videos {
+                    prop_assert!(videos.insert(video), "video {} came twice", video);
+                }
+            }
         }
-        let n_texts = texts.len();
-        texts.sort_unstable();
-        texts.dedup();
-        prop_assert_eq!(texts.len(), n_texts); // no caption twice in an epoch
-        prop_assert_eq!(n_texts, loader.steps_per_epoch() * batch);
-        prop_assert!(n_videos <= n_texts);
+        prop_assert_eq!(texts.len(), loader.batches() * size);
     }
 
     #[test]
-    fn broken_bytes_are_an_error_or_a_file_and_never_a_panic(
-        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12), keep in 0.0f64..1.2,
+    fn a_batch_is_a_function_of_seed_and_step(
+        counts in prop::collection::vec(1usize..5, 1..20),
+        place: prop::sample::Index,
+        seed: u64,
+        steps in prop::collection::vec(0usize..200, 1..8),
+        draw in draws(),
     ) {
-        let mut bytes = small().to_bytes(Precision::F16).unwrap();
-        for (place, value) in changes {
-            let place = place.index(bytes.len());
-            bytes[place] = value;
-        }
-        bytes.truncate((keep * bytes.len() as f64) as usize);
-        if let Ok(file) = FeatureFile::from_bytes(bytes) {
-            for video in 0..file.video_ids().len() {
-                prop_assert!(file.frames(video).iter().all(|value| value.is_finite()));
-                prop_assert!(file.mask(video).contains(&true));
-            }
-            let _ = (file.tokens(), file.expert("sound"));
+        let size = 1 + place.index(items(&counts, draw));
+        let make = || Loader::new(captions(&counts), size, seed, draw).unwrap();
+        let (first, second) = (make(), make());
+        let there: Vec<_> = steps.iter().map(|&step| first.batch(step)).collect();
+        let mut back: Vec<_> = steps.iter().rev().map(|&step| second.batch(step)).collect();
+        back.reverse();
+        prop_assert_eq!(there, back);
+    }
+
+    #[test]
+    fn a_batch_larger_than_an_epoch_is_refused(
+        counts in prop::collection::vec(1usize..5, 1..20), more in 1usize..5, draw in draws(),
+    ) {
+        let items = items(&counts, draw);
+        for size in [0, items + more] {
+            let error = Loader::new(captions(&counts), size, 0, draw).unwrap_err().to_string();
+            let expected = format!("batch = {size}, but it must be from 1 to {items}, the items of an epoch");
+            prop_assert_eq!(error, expected);
         }
     }
 
     #[test]
-    fn below_stays_below(seed: u64, n in 1u64..1 << 32) {
-        prop_assert!(stream(seed, "below", 0).below(n) < n);
+    fn galleries_that_differ_have_hashes_that_differ(
+        videos in names(), captions in names(), other_videos in names(), other_captions in names(),
+    ) {
+        let same = videos == other_videos && captions == other_captions;
+        let (one, other) = (gallery_hash(&videos, &captions), gallery_hash(&other_videos, &other_captions));
+        prop_assert_eq!(one == other, same);
     }
+
+    #[test]
+    fn galleries_keep_the_boundaries_of_ids(name in "[a-z0-9]{2,8}", place: prop::sample::Index) {
+        let (head, tail) = name.split_at(1 + place.index(name.len() - 1));
+        let (whole, parts) = (vec![name.clone()], vec![head.to_string(), tail.to_string()]);
+        let moved = vec![head.to_string() + &tail[..1], tail[1..].to_string()];
+        let hashes: HashSet<String> = [
+            gallery_hash(&whole, &[]),
+            gallery_hash(&parts, &[]),
+            gallery_hash(&moved, &[]),
+            gallery_hash(&parts[..1], &parts[1..]),
+            gallery_hash(&[], &whole),
+        ]
+        .into();
+        prop_assert_eq!(hashes.len(), 5);
+        prop_assert!(hashes.iter().all(|hash| hash.len() == 64));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn prefetch_keeps_the_order(
+        start in 0usize..50,
+        delays in prop::collection::vec(0u64..300, 0..30),
+        threads in 1usize..=4,
+        ahead in 0usize..6,
+    ) {
+        let range = start..start + delays.len();
+        let expected: Vec<usize> = range.clone().map(|index| index * index).collect();
+        let made = Prefetch::new(range, threads, ahead, move |index| {
+            std::thread::sleep(Duration::from_micros(delays[index - start]));
+            index * index
+        });
+        prop_assert_eq!(made.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn prefetch_can_be_dropped_early(threads in 1usize..=4, ahead in 0usize..6, taken in 0usize..20) {
+        let made = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&made);
+        let mut prefetch = Prefetch::new(0..usize::MAX, threads, ahead, move |index| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            index
+        });
+        let seen: Vec<usize> = prefetch.by_ref().take(taken).collect();
+        prop_assert_eq!(seen, (0..taken).collect::<Vec<_>>());
+        drop(prefetch);
+        prop_assert_eq!(Arc::strong_count(&made), 1, "the threads have ended");
+        prop_assert!(made.load(Ordering::SeqCst) >= taken);
+    }
+}
+
+#[test]
+fn seeds_and_epochs_differ() {
+    for draw in [Draw::OnePerVideo, Draw::All] {
+        let make = |seed| Loader::new(captions(&[3; 40]), 40, seed, draw).unwrap();
+        let loader = make(1);
+        assert_ne!(loader.batch(0).texts, make(2).batch(0).texts);
+        assert_ne!(loader.batch(0).texts, loader.batch(loader.batches()).texts);
+    }
+}
+
+#[test]
+fn a_video_without_captions_is_refused() {
+    let error = Loader::new(vec![vec![0], vec![]], 1, 0, Draw::All).unwrap_err().to_string();
+    assert_eq!(error, "captions of video = 1, but every video must have a caption; leave this one out");
 }

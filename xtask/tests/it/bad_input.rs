@@ -1,0 +1,195 @@
+//! Wrong requests and broken files: one clear sentence, the right exit code, nothing half-written.
+
+use std::path::Path;
+
+use crate::{fails, figures, matrix, npy, sample, shell, stderr, xtask};
+
+fn score(folder: &Path, arguments: &[&str]) -> std::process::Output {
+    xtask(folder, &[&["score", "--similarity"], arguments].concat())
+}
+
+#[test]
+fn files_that_hold_no_matrix_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    npy(at("line.npy"), npyz::Order::C, &[4], &[0.5f32, 0.5, 0.5, 0.5]);
+    npy(at("whole.npy"), npyz::Order::C, &[2, 2], &[1i64, 2, 3, 4]);
+    std::fs::write(at("text.npy"), "1 2\n3 4\n").unwrap();
+    sample(folder.path());
+    let whole = std::fs::read(at("S.npy")).unwrap();
+    std::fs::write(at("cut.npy"), &whole[..whole.len() - 4]).unwrap();
+    for (name, sentence) in [
+        ("none.npy", "none.npy: cannot read: No such file or directory (os error 2)"),
+        ("line.npy", "line.npy: the array has shape [4], but similarity must be 2-D, [texts, videos]"),
+        ("whole.npy", "whole.npy: the array holds <i8, but scores must be f16, f32 or f64"),
+        ("text.npy", "text.npy: not a .npy file: magic not found for NPY file; write it with numpy.save"),
+        ("cut.npy", "cut.npy: the header says [6, 6] of 4 bytes each, but 140 bytes follow; the file is cut or damaged"),
+    ] {
+        fails(&score(folder.path(), &[name]), 1, sentence);
+    }
+}
+
+#[test]
+fn a_safetensors_file_is_asked_for_a_key_that_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = [0u8; 16];
+    let tensor = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![2, 2], &bytes).unwrap();
+    let file = safetensors::serialize([("test", tensor)], None).unwrap();
+    std::fs::write(folder.path().join("a.safetensors"), file).unwrap();
+    let sentence = "a.safetensors holds test; name one, as in a.safetensors:KEY";
+    fails(&score(folder.path(), &["a.safetensors"]), 2, sentence);
+    let sentence = "a.safetensors:val: no tensor \"val\" in the file; it holds test";
+    fails(&score(folder.path(), &["a.safetensors:val"]), 2, sentence);
+}
+
+#[test]
+fn a_matrix_that_is_not_square_asks_for_groups() {
+    let folder = tempfile::tempdir().unwrap();
+    matrix(folder.path(), "S.npy", [3, 2], &[0.0; 6]);
+    fails(
+        &score(folder.path(), &["S.npy"]),
+        2,
+        "S.npy has 3 texts and 2 videos; a matrix that is not square needs --groups, the video index of every text",
+    );
+}
+
+#[test]
+fn groups_must_name_every_video_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    matrix(folder.path(), "S.npy", [4, 3], &[0.5; 12]);
+    npy(folder.path().join("float.npy"), npyz::Order::C, &[4], &[0.0f32, 1.0, 2.0, 2.0]);
+    npy(folder.path().join("below.npy"), npyz::Order::C, &[4], &[0i32, 1, -1, 2]);
+    for (name, text, sentence) in [
+        ("hole.txt", "0\n2\n2\n0\n", "hole.txt: video 1 of 3 has no text in the groups; leave its column out of S.npy and renumber the videos after it"),
+        ("end.txt", "0\n1\n1\n0\n", "end.txt: video 2 of 3 has no text in the groups; leave its column out of S.npy and renumber the videos after it"),
+        ("range.txt", "0\n1\n3\n2\n", "range.txt: groups[2] = 3, but S.npy has 3 videos; indices count from 0 to 2"),
+        ("short.txt", "0\n1\n2\n", "short.txt: 3 groups, but S.npy has 4 texts; give one for each text"),
+        ("word.txt", "0\none\n2\n2\n", "word.txt: line 2 is \"one\", but each line must be one whole number, the video of a text"),
+        ("float.npy", "", "float.npy: the array holds <f4, but groups must be whole numbers, as numpy's int64"),
+        ("below.npy", "", "below.npy: groups[2] = -1, but S.npy has 3 videos; indices count from 0 to 2"),
+    ] {
+        if !text.is_empty() {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        fails(&score(folder.path(), &["S.npy", "--groups", name]), 1, sentence);
+    }
+}
+
+#[test]
+fn banks_must_speak_of_the_same_test_items() {
+    let folder = tempfile::tempdir().unwrap();
+    sample(folder.path());
+    matrix(folder.path(), "B.npy", [4, 5], &[0.5; 20]);
+    matrix(folder.path(), "N.npy", [1, 6], &[0.5, 0.5, f32::NAN, 0.5, 0.5, 0.5]);
+    fails(
+        &score(folder.path(), &["S.npy", "--text-bank", "B.npy"]),
+        1,
+        "B.npy: the text bank is [4, 5], but the similarity has 6 videos; its columns must be the same test videos",
+    );
+    fails(
+        &score(folder.path(), &["S.npy", "--video-bank", "B.npy"]),
+        1,
+        "B.npy: the video bank is [4, 5], but the similarity has 6 texts; its rows must be the same test texts",
+    );
+    fails(
+        &score(folder.path(), &["S.npy", "--text-bank", "N.npy"]),
+        1,
+        "N.npy: [0, 2] is NaN; every value of a bank must be finite",
+    );
+}
+
+#[test]
+fn a_nan_is_refused_with_its_place_or_counted_as_a_miss() {
+    let folder = tempfile::tempdir().unwrap();
+    matrix(folder.path(), "S.npy", [2, 2], &[0.9, 0.1, f32::NAN, 0.8]);
+    fails(
+        &score(folder.path(), &["S.npy"]),
+        1,
+        "S.npy: scores[1, 0] is NaN; mend the model that made it, or count such queries as missed with \
+         non-finite = miss",
+    );
+    let report = figures(folder.path(), &["--similarity", "S.npy", "--non-finite", "miss"]);
+    assert_eq!(report["rows"][0]["text_to_video"]["R@1"], 50.0); // the NaN wins against text 1's own video
+    fails(
+        &score(folder.path(), &["S.npy", "--non-finite", "miss", "--normalize", "sinkhorn:tau=1,iterations=5"]),
+        1,
+        "S.npy: scores[1, 0] is NaN; every score must be finite",
+    );
+}
+
+#[test]
+fn a_wrong_normaliser_is_answered_with_the_nearest_name() {
+    let folder = tempfile::tempdir().unwrap();
+    sample(folder.path());
+    for (spec, part) in [
+        ("dual-softmax:temperature=0", "dual-softmax: temperature = 0, but it must be a number above 0"),
+        ("dual-softmax:temperature=-1", "dual-softmax: temperature = -1, but it must be a number above 0"),
+        ("sinkhorm", "unknown normaliser \"sinkhorm\"; did you mean \"sinkhorn\"?"),
+        ("dual-softmax:temprature=1", "dual-softmax: unknown setting \"temprature\"; did you mean \"temperature\"?"),
+    ] {
+        fails(&score(folder.path(), &["S.npy", "--normalize", spec]), 2, &format!("--normalize: {part}"));
+    }
+}
+
+#[test]
+fn a_wrong_option_is_answered_with_the_nearest_name() {
+    let folder = tempfile::tempdir().unwrap();
+    sample(folder.path());
+    for (arguments, parts) in [
+        (&["--similarty", "S.npy"][..], ["--similarty", "--similarity"]),
+        (&["--similarity", "S.npy", "--ties", "averag"], ["averag", "'average'"]),
+        (&["--similarity", "S.npy", "--seed", "1"], ["--bootstrap", "required"]),
+        (&["--similarity", "S.npy", "--k", "1,0"], ["--k: 0", "ranks count from 1"]),
+        (&["--similarity", "S.npy", "--k", "5,5"], ["--k: 5", "twice"]),
+        (&["--similarity", "S.npy", "--bootstrap", "0"], ["--bootstrap: 0", "no interval"]),
+    ] {
+        let output = xtask(folder.path(), &[&["score"], arguments].concat());
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.starts_with("error: ") && parts.iter().all(|part| said.contains(part)), "{said}");
+    }
+}
+
+#[test]
+fn a_transductive_method_on_one_query_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    matrix(folder.path(), "S.npy", [1, 1], &[0.5]);
+    for spec in ["dual-softmax:temperature=1", "sinkhorn:tau=1,iterations=50"] {
+        let output = score(folder.path(), &["S.npy", "--normalize", spec]);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.starts_with("error: S.npy: ") && said.contains("one query and no query bank"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_half_written() {
+    let folder = tempfile::tempdir().unwrap();
+    matrix(folder.path(), "S.npy", [100, 100], &[0.5; 10_000]);
+    let before = std::fs::read_dir(folder.path()).unwrap().count();
+    // Blocks of 512 bytes in sh: the matrices have 40 KB, the JSON about 1 KB.
+    for (limit, option, path) in [(4, "--save out", "out/1-raw.text_to_video.npy"), (0, "--json scores.json", "scores.json")] {
+        let line = format!("ulimit -f {limit}; \"$XTASK\" score --similarity S.npy {option}");
+        let output = shell(folder.path(), &line);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(said, format!("error: {path}: cannot write: File too large (os error 27)\n"));
+        assert!(output.stdout.is_empty());
+    }
+    let _ = std::fs::remove_dir(folder.path().join("out")); // removes an empty folder only
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), before, "something was left behind");
+}
+
+#[test]
+fn a_full_disk_behind_stdout_is_an_error() {
+    if !Path::new("/dev/full").exists() {
+        eprintln!("skipped: no /dev/full");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    sample(folder.path());
+    let output = shell(folder.path(), "\"$XTASK\" score --similarity S.npy > /dev/full");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).starts_with("error: standard output: cannot write: No space left"), "{}", stderr(&output));
+}

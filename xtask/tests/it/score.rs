@@ -1,0 +1,233 @@
+//! `score` on the published matrix, on other layouts, with groups, banks, intervals and saved matrices.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::{figures, matrix, npy, sample, shell, stderr, stdout, succeeds, xtask};
+
+/// `<repository>/../shared/data/msrvtt/dgl_vit16_sim.npy`, MSR-VTT 1k-A.
+fn published() -> Option<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/msrvtt/dgl_vit16_sim.npy");
+    if path.is_file() {
+        return Some(path.to_str().unwrap().to_owned());
+    }
+    eprintln!("skipped: {} is not there", path.display());
+    None
+}
+
+#[track_caller]
+fn check(side: &Value, expected: &[(&str, f64, f64)]) {
+    for (name, value, tolerance) in expected {
+        let found: f64 = side[*name].as_f64().unwrap();
+        assert!((found - value).abs() <= *tolerance, "{name}: {found} is not {value} ± {tolerance}");
+    }
+}
+
+const EXACT: f64 = 1e-9; // R@K of 1,000 queries is a multiple of 0.05 or so; sums of a few such numbers
+const RANK: f64 = 1e-3; // the README's advice: MnR is known to three decimals
+
+#[test]
+fn item_4_raw_dual_softmax_and_sinkhorn_on_the_published_matrix() {
+    let Some(path) = published() else { return };
+    let specs = ["raw", "dual-softmax:temperature=1", "sinkhorn:tau=1,iterations=50"];
+    let arguments: Vec<&str> =
+        ["--similarity", &path].into_iter().chain(specs.iter().flat_map(|spec| ["--normalize", spec])).collect();
+    let report = figures(Path::new("."), &arguments);
+    assert_eq!(report["schema"], "tvr-score/1");
+    assert_eq!(report["ties"], "average");
+    assert_eq!(report["inputs"][0]["shape"], serde_json::json!([1000, 1000]));
+    let rows = report["rows"].as_array().unwrap();
+    for (row, (spec, regime)) in rows.iter().zip(specs.iter().zip(["raw", "transductive", "transductive"])) {
+        assert_eq!(row["normalize"], *spec);
+        assert_eq!(row["regime"], regime);
+        assert_eq!(row["video_to_text"]["rule"], "grouped");
+    }
+    let t2v = |row: usize| &rows[row]["text_to_video"];
+    let v2t = |row: usize| &rows[row]["video_to_text"];
+    check(t2v(0), &[("R@1", 48.0, EXACT), ("R@5", 71.3, EXACT), ("R@10", 81.4, EXACT), ("MdR", 2.0, EXACT), ("MnR", 13.649, RANK)]);
+    check(v2t(0), &[("R@1", 46.7, EXACT), ("R@5", 74.9, EXACT), ("R@10", 83.7, EXACT), ("MdR", 2.0, EXACT), ("MnR", 9.785, RANK)]);
+    check(t2v(1), &[("R@1", 52.6, EXACT), ("R@5", 76.6, EXACT), ("R@10", 85.4, EXACT), ("MdR", 1.0, EXACT), ("MnR", 11.99, 5e-3)]);
+    check(v2t(1), &[("R@1", 52.9, EXACT), ("R@5", 77.1, EXACT), ("R@10", 85.9, EXACT), ("MnR", 8.569, RANK)]);
+    check(t2v(2), &[("R@1", 54.5, EXACT), ("R@5", 77.5, EXACT), ("R@10", 86.2, EXACT), ("MdR", 1.0, EXACT), ("MnR", 10.721, 2e-3)]);
+    // R@10 moves by one clip with the order of the half-steps and with a tie.
+    check(v2t(2), &[("R@1", 54.8, EXACT), ("R@5", 77.7, EXACT), ("R@10", 86.05, 0.1), ("MnR", 8.121, 2e-3)]);
+}
+
+#[test]
+fn item_4_tie_policies_on_the_published_matrix() {
+    let Some(path) = published() else { return };
+    for (ties, recall, mean) in [("optimistic", 46.9, 9.779), ("average", 46.7, 9.785), ("pessimistic", 46.5, 9.791)] {
+        let report = figures(Path::new("."), &["--similarity", &path, "--ties", ties]);
+        assert_eq!(report["ties"], ties);
+        check(&report["rows"][0]["text_to_video"], &[("R@1", 48.0, EXACT), ("MnR", 13.649, RANK)]);
+        check(&report["rows"][0]["video_to_text"], &[("R@1", recall, EXACT), ("MnR", mean, RANK)]);
+    }
+    let report = figures(Path::new("."), &["--similarity", &path, "--ties", "reference"]);
+    check(&report["rows"][0]["video_to_text"], &[("R@1", 46.34, 5e-3), ("R@5", 74.41, 5e-3), ("MnR", 9.967, RANK)]);
+}
+
+#[test]
+fn the_table_shows_the_published_figures_and_names_rule_and_regime() {
+    let Some(path) = published() else { return };
+    let table = succeeds(&xtask(Path::new("."), &["score", "--similarity", &path]));
+    assert!(table.contains("V2T grouped"), "{table}");
+    let row = table.lines().find(|line| line.starts_with("raw")).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(cells[..5], ["raw", "raw", "48.0", "71.3", "81.4"]);
+    assert_eq!(cells[6..11], ["2", "13.649", "46.7", "74.9", "83.7"]);
+    assert_eq!(cells[12..], ["2", "9.785"]);
+}
+
+#[test]
+fn every_layout_that_numpy_writes_gives_the_same_figures() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| -> PathBuf { folder.path().join(name) };
+    let values = sample(folder.path());
+    let half: Vec<npyz::half::f16> = values.iter().map(|&value| npyz::half::f16::from_f32(value)).collect();
+    let wide: Vec<f64> = values.iter().map(|&value| f64::from(value)).collect();
+    let columns: Vec<f32> = (0..36).map(|index| values[index % 6 * 6 + index / 6]).collect();
+    npy(at("half.npy"), npyz::Order::C, &[6, 6], &half);
+    npy(at("wide.npy"), npyz::Order::C, &[6, 6], &wide);
+    npy(at("fortran.npy"), npyz::Order::Fortran, &[6, 6], &columns);
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let tensor = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![6, 6], &bytes).unwrap();
+    std::fs::write(at("S.safetensors"), safetensors::serialize([("test", tensor)], None).unwrap()).unwrap();
+
+    let of = |name: &str| {
+        let mut report =
+            figures(folder.path(), &["--similarity", name, "--normalize", "raw", "--normalize", "sinkhorn:tau=1,iterations=50"]);
+        report["rows"].take()
+    };
+    let expected = of("S.npy");
+    for name in ["half.npy", "wide.npy", "fortran.npy", "S.safetensors:test"] {
+        assert_eq!(of(name), expected, "{name}");
+    }
+}
+
+#[test]
+fn groups_from_numpy_and_text_agree_and_both_rules_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    matrix(folder.path(), "S.npy", [4, 2], &[0.9, 0.1, 0.3, 0.8, 0.2, 0.7, 0.6, 0.5]);
+    npy(folder.path().join("G.npy"), npyz::Order::C, &[4], &[0i64, 0, 1, 1]);
+    std::fs::write(folder.path().join("G.txt"), "0\n0\n1\n1\n").unwrap();
+    let of = |groups: &str| figures(folder.path(), &["--similarity", "S.npy", "--groups", groups]);
+    let report = of("G.npy");
+    assert_eq!(report["rows"], of("G.txt")["rows"]);
+    let row = &report["rows"][0];
+    // Texts 1 and 3 find the wrong video; video 1's best caption (0.7) stands below caption 1 (0.8) of video 0.
+    assert_eq!(row["text_to_video"]["R@1"], 50.0);
+    assert_eq!(row["text_to_video"]["queries"], 4);
+    assert_eq!(row["video_to_text"]["rule"], "grouped");
+    assert_eq!(row["video_to_text"]["R@1"], 50.0);
+    assert_eq!(row["video_to_text_best"]["rule"], "best");
+    assert_eq!(row["video_to_text_best"]["queries"], 2);
+    let table = succeeds(&xtask(folder.path(), &["score", "--similarity", "S.npy", "--groups", "G.txt"]));
+    assert!(table.contains("V2T grouped") && table.contains("V2T best"), "{table}");
+}
+
+#[test]
+fn each_direction_takes_its_own_bank() {
+    let folder = tempfile::tempdir().unwrap();
+    let values = sample(folder.path());
+    let bank: Vec<f32> = (0..18).map(|index| (index * 5 % 7) as f32 / 4.0).collect();
+    let turned: Vec<f32> = (0..18).map(|index| bank[index % 3 * 6 + index / 3]).collect(); // [6, 3]
+    let transposed: Vec<f32> = (0..36).map(|index| values[index % 6 * 6 + index / 6]).collect();
+    matrix(folder.path(), "T.npy", [3, 6], &bank);
+    matrix(folder.path(), "V.npy", [6, 3], &turned);
+    matrix(folder.path(), "St.npy", [6, 6], &transposed);
+    let spec = ["--normalize", "inverted-softmax:temperature=1"];
+    let text = figures(folder.path(), &[&["--similarity", "S.npy", "--text-bank", "T.npy"][..], &spec].concat());
+    let video = figures(folder.path(), &[&["--similarity", "St.npy", "--video-bank", "V.npy"][..], &spec].concat());
+    let (row, turned) = (&text["rows"][0], &video["rows"][0]);
+    assert_eq!(row["text_to_video"]["regime"], "bank");
+    assert_eq!(row["video_to_text"]["regime"], "transductive");
+    assert_eq!(row["regime"], "transductive");
+    // V2T of the transpose with the bank's transpose is T2V.
+    for metric in ["R@1", "R@5", "MdR", "MnR", "regime"] {
+        assert_eq!(row["text_to_video"][metric], turned["video_to_text"][metric], "{metric}");
+        assert_eq!(row["video_to_text"][metric], turned["text_to_video"][metric], "{metric}");
+    }
+}
+
+#[test]
+fn intervals_hold_the_figure_and_depend_on_the_seed_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    sample(folder.path());
+    let of = |seed: &str| {
+        figures(
+            folder.path(),
+            &["--similarity", "S.npy", "--normalize", "raw", "--normalize", "sinkhorn:tau=1,iterations=50",
+              "--bootstrap", "200", "--seed", seed],
+        )
+    };
+    let report = of("7");
+    assert_eq!(report, of("7"));
+    let (first, second) = (&report["rows"][0]["text_to_video"], &report["rows"][1]["text_to_video"]);
+    for side in [first, second] {
+        for metric in ["R@1", "MnR"] {
+            let (value, ends) = (side[metric].as_f64().unwrap(), &side["interval"][metric]);
+            assert!(ends[0].as_f64().unwrap() <= value && value <= ends[1].as_f64().unwrap(), "{metric} {side}");
+        }
+    }
+    assert_eq!(first["difference"], Value::Null);
+    assert!(second["difference"]["R@1"].is_array());
+    assert_eq!(report["bootstrap"]["seed"], 7);
+}
+
+#[test]
+fn a_saved_matrix_judged_raw_gives_the_row_it_came_from() {
+    let folder = tempfile::tempdir().unwrap();
+    sample(folder.path());
+    let spec = "sinkhorn:tau=1,iterations=50";
+    let row = figures(folder.path(), &["--similarity", "S.npy", "--normalize", spec, "--save", "out"]);
+    for direction in ["text_to_video", "video_to_text"] {
+        let path = format!("out/1-sinkhorn_tau=1_iterations=50.{direction}.npy");
+        let again = figures(folder.path(), &["--similarity", &path]);
+        for metric in ["R@1", "R@5", "MdR", "MnR"] {
+            assert_eq!(again["rows"][0][direction][metric], row["rows"][0][direction][metric], "{path} {metric}");
+        }
+    }
+}
+
+#[test]
+fn json_in_a_file_is_the_json_of_stdout() {
+    let folder = tempfile::tempdir().unwrap();
+    sample(folder.path());
+    let table = succeeds(&xtask(folder.path(), &["score", "--similarity", "S.npy", "--json", "deep/scores.json"]));
+    assert!(table.contains("T2V"), "{table}");
+    let file: Value = serde_json::from_slice(&std::fs::read(folder.path().join("deep/scores.json")).unwrap()).unwrap();
+    assert_eq!(file, figures(folder.path(), &["--similarity", "S.npy"]));
+}
+
+#[test]
+fn dual_softmax_on_negative_scores_warns_on_stderr() {
+    let folder = tempfile::tempdir().unwrap();
+    matrix(folder.path(), "S.npy", [2, 2], &[0.5, -0.25, -0.5, 0.75]);
+    let output =
+        xtask(folder.path(), &["score", "--similarity", "S.npy", "--normalize", "dual-softmax:temperature=1"]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = stderr(&output);
+    assert!(said.starts_with("warning: dual-softmax: 50.0 % of the scores are negative"), "{said}");
+    assert_eq!(said.lines().count(), 1, "said once for both directions: {said}");
+    assert!(stdout(&output).contains("dual-softmax:temperature=1"));
+}
+
+#[test]
+fn nobody_listening_is_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    sample(folder.path());
+    // A reader that closes at once, and a stdout that was never open.
+    for line in ["{ sleep 0.2; \"$XTASK\" score --similarity S.npy; echo code $? >&2; } | true",
+                 "\"$XTASK\" score --similarity S.npy >&-; echo code $? >&2"] {
+        let output = shell(folder.path(), line);
+        assert_eq!(stderr(&output), "code 0\n", "{line}");
+    }
+}
+
+#[test]
+fn help_has_examples() {
+    let help = succeeds(&xtask(Path::new("."), &["score", "--help"]));
+    assert!(help.contains("Examples:") && help.contains("--text-bank"), "{help}");
+    assert!(succeeds(&xtask(Path::new("."), &["--help"])).contains("score"));
+}
