@@ -44,14 +44,13 @@ impl Cli {
     /// # Errors
     /// The command's own.
     pub fn run(self) -> Result<(), ExperimentError> {
-        tvr_experiment::keep_freed_memory();
-        match self.command {
+        tvr_experiment::in_pool(move || match self.command {
             Command::Reproduce(args) => reproduce::run(&args, stop()?),
             Command::Train(args) => train::run(&args, stop()?),
             Command::Plan(args) => plan::run(&args, stop()?),
             Command::Eval(args) => eval::run(&args, stop()?),
             Command::Score(args) => score::run(args),
-        }
+        })
     }
 }
 

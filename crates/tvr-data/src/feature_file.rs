@@ -93,7 +93,8 @@ impl FeatureFile {
         let video_ids = ids(&path, &entries, "video_ids")?;
         let text_ids = ids(&path, &entries, "text_ids")?;
         let tensors = SafeTensors::deserialize(&map).map_err(broken)?;
-        let view = |name: &str| tensors.tensor(name).map_err(|_| DataError::tensor(&path, name, "is missing"));
+        let view =
+            |name: &str| tensors.tensor(name).map_err(|_| DataError::tensor(&path, name, "is missing"));
 
         let frames = view("frames")?;
         let [videos, frame_count, width] = shape::<3>(&path, "frames", frames.shape())?;
@@ -112,7 +113,11 @@ impl FeatureFile {
         let mask: Vec<bool> = mask.data().iter().map(|&byte| byte != 0).collect();
         for (video, real) in mask.chunks(frame_count).enumerate() {
             if !real.contains(&true) {
-                return Err(DataError::item(&path, &video_ids[video], "has no real frame; leave the video out"));
+                return Err(DataError::item(
+                    &path,
+                    &video_ids[video],
+                    "has no real frame; leave the video out",
+                ));
             }
         }
         let mut text_video = Vec::with_capacity(texts);
@@ -151,7 +156,8 @@ impl FeatureFile {
                 DataError::item(&self.path, id, problem)
             })?);
         }
-        let places: HashMap<usize, usize> = videos.iter().enumerate().map(|(place, &row)| (row, place)).collect();
+        let places: HashMap<usize, usize> =
+            videos.iter().enumerate().map(|(place, &row)| (row, place)).collect();
         let (mut texts, mut text_video) = (Vec::new(), Vec::new());
         for (text, video) in self.text_video.iter().enumerate() {
             if let Some(&video) = places.get(video) {
@@ -178,7 +184,9 @@ impl FeatureFile {
         let queries = first
             .into_iter()
             .enumerate()
-            .map(|(video, text)| text.ok_or_else(|| DataError::item(&self.path, &ids[video], "has no caption")))
+            .map(|(video, text)| {
+                text.ok_or_else(|| DataError::item(&self.path, &ids[video], "has no caption"))
+            })
             .collect::<Result<_, _>>()?;
         Ok(Part { videos, texts, text_video, queries })
     }
@@ -226,7 +234,8 @@ impl FeatureFile {
                 // Whatever padding holds in the file, zeros cannot spread.
                 of_frame.fill(0.0);
             } else if !of_frame.iter().all(|value| value.is_finite()) {
-                let problem = format!("frame {frame} holds a value that is not finite; encode the video again");
+                let problem =
+                    format!("frame {frame} holds a value that is not finite; encode the video again");
                 return Err(DataError::item(&self.path, &self.video_ids[video], problem));
             }
         }
@@ -264,11 +273,19 @@ fn ids(path: &Path, entries: &HashMap<String, String>, key: &str) -> Result<Vec<
         .map_err(|cause| DataError::format(path, format!("metadata {key} is no list of names: {cause}")))
 }
 
-fn place(path: &Path, map: &Mmap, name: &str, view: &TensorView<'_>, width: usize) -> Result<Place, DataError> {
+fn place(
+    path: &Path,
+    map: &Mmap,
+    name: &str,
+    view: &TensorView<'_>,
+    width: usize,
+) -> Result<Place, DataError> {
     let half = match view.dtype() {
         Dtype::F16 => true,
         Dtype::F32 => false,
-        other => return Err(DataError::tensor(path, name, format!("is {other:?}, but it must be F16 or F32"))),
+        other => {
+            return Err(DataError::tensor(path, name, format!("is {other:?}, but it must be F16 or F32")));
+        }
     };
     Ok(Place { start: view.data().as_ptr() as usize - map.as_ptr() as usize, half, width })
 }
@@ -280,9 +297,9 @@ fn read_splits(folder: &Path) -> Result<Splits, DataError> {
 }
 
 fn shape<const D: usize>(path: &Path, name: &str, found: &[usize]) -> Result<[usize; D], DataError> {
-    let shape: [usize; D] = found
-        .try_into()
-        .map_err(|_| DataError::tensor(path, name, format!("has shape {found:?}, but it must have {D} axes")))?;
+    let shape: [usize; D] = found.try_into().map_err(|_| {
+        DataError::tensor(path, name, format!("has shape {found:?}, but it must have {D} axes"))
+    })?;
     if shape.contains(&0) {
         return Err(DataError::tensor(path, name, format!("has shape {found:?}: it is empty")));
     }

@@ -19,12 +19,16 @@ pub struct Rng {
 impl Rng {
     /// A generator for a key.
     pub fn new(key: &[u64]) -> Self {
-        let state = key.iter().fold(0, |state: u64, &part| mix64(state.wrapping_add(GOLD).wrapping_add(part)));
+        let state =
+            key.iter().fold(0, |state: u64, &part| mix64(state.wrapping_add(GOLD).wrapping_add(part)));
         Self { state }
     }
 
     /// The next 64 bits.
-    #[allow(clippy::should_implement_trait, reason = "a stream of numbers that never ends is no iterator here")]
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "a stream of numbers that never ends is no iterator here"
+    )]
     pub fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(GOLD);
         mix64(self.state)
@@ -67,6 +71,8 @@ impl Rng {
 
 /// The generator for one purpose: everything random in tvr comes from `(seed, purpose, index)`.
 pub fn stream(seed: u64, purpose: &str, index: u64) -> Rng {
-    let name = purpose.bytes().fold(0, |name: u64, byte| mix64(name.wrapping_add(GOLD).wrapping_add(u64::from(byte))));
+    let name = purpose
+        .bytes()
+        .fold(0, |name: u64, byte| mix64(name.wrapping_add(GOLD).wrapping_add(u64::from(byte))));
     Rng::new(&[seed, name, index])
 }

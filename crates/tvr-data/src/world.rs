@@ -137,12 +137,22 @@ impl World {
 
     /// A still for pretraining.
     pub fn still(&self, index: usize) -> Still {
+        let (semantics, frame, caption, place) = self.still_words(index);
+        let pixels = draw::render(self.seed, PRETRAIN, index as u64, &semantics, Some(frame));
+        Still { pixels, caption, place }
+    }
+
+    /// Whether a still has a place sentence, without drawing it.
+    pub fn still_has_place(&self, index: usize) -> bool {
+        self.still_words(index).3.is_some()
+    }
+
+    fn still_words(&self, index: usize) -> (scene::Semantics, usize, String, Option<String>) {
         let semantics = scene::semantics(self.seed, PRETRAIN, index as u64);
         let mut random = Rng::new(&[self.seed, PRETRAIN, index as u64, 16]);
         let frame = random.below(semantics.length as u64) as usize;
         let (_, sprites) = scene::layout(self.seed, PRETRAIN, index as u64, &semantics);
         let (caption, place) = caption::still(&mut random, &semantics, &sprites, frame);
-        let pixels = draw::render(self.seed, PRETRAIN, index as u64, &semantics, Some(frame));
-        Still { pixels, caption, place }
+        (semantics, frame, caption, place)
     }
 }

@@ -6,9 +6,11 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
+use burn::prelude::*;
 use burn::store::ModuleRecord;
+use safetensors::tensor::TensorView;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ExperimentError;
@@ -247,5 +249,45 @@ fn sync_folder(folder: &Path) {
     // A folder that cannot be synced (some network file systems) still holds the rename.
     if let Ok(handle) = std::fs::File::open(folder) {
         let _ = handle.sync_all();
+    }
+}
+
+/// The weights of a module by path, f32, as one safetensors file that any tool reads: what two runs are compared by.
+///
+/// # Errors
+/// The file and the system's word.
+pub fn export<M: Module>(model: &M, path: &Path) -> Result<(), ExperimentError> {
+    let mut weights = Weights { path: Vec::new(), tensors: Vec::new() };
+    model.visit(&mut weights);
+    let wrong = |cause: safetensors::SafeTensorError| ExperimentError::work(format!("{}: {cause}", path.display()));
+    let views = weights
+        .tensors
+        .iter()
+        .map(|(name, shape, bytes)| {
+            TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).map(|view| (name.clone(), view))
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(wrong)?;
+    files::write_whole(path, &safetensors::serialize(views, None).map_err(wrong)?)
+}
+
+struct Weights {
+    path: Vec<String>,
+    tensors: Vec<(String, Vec<usize>, Vec<u8>)>,
+}
+
+impl ModuleVisitor for Weights {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+        let data = parameter.val().into_data().convert::<f32>();
+        let bytes = data.iter::<f32>().flat_map(f32::to_le_bytes).collect();
+        self.tensors.push((self.path.join("."), data.shape().to_vec(), bytes));
     }
 }

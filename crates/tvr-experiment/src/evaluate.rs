@@ -125,11 +125,11 @@ fn matrix<H: Head, O: Objective>(
     texts: &TextCodes,
     videos: &VideoCodes,
 ) -> Result<Array2<f32>, ExperimentError> {
-    let cosines = score_all(&model.head, texts, videos, Tile::DEFAULT)
+    let similarity = score_all(&model.head, texts, videos, Tile::DEFAULT)
         .map_err(|error| ExperimentError::work(error.to_string()))?;
-    let scale = model.scale().into_scalar::<f32>();
-    let shape = cosines.dims();
-    let values: Vec<f32> = cosines.into_data().convert::<f32>().iter::<f32>().map(|cosine| cosine * scale).collect();
+    let scale = model.to_logits().into_scalar::<f32>();
+    let shape = similarity.dims();
+    let values: Vec<f32> = similarity.into_data().convert::<f32>().iter::<f32>().map(|value| value * scale).collect();
     Array2::from_shape_vec((shape[0], shape[1]), values)
         .map_err(|error| ExperimentError::work(format!("similarities: {error}")))
 }

@@ -67,8 +67,9 @@ pub fn run(
 ) -> Result<Outcome, ExperimentError> {
     seed_parameters(plan, seed);
     let device = plan.device.clone().autodiff();
-    let head = plan.recipe.head.init(joint_width(plan, opened), &device)?;
-    let objective = plan.recipe.objective.init()?;
+    let width = joint_width(plan, opened);
+    let head = plan.recipe.head.init(width, &device)?;
+    let objective = plan.recipe.objective.init(width, &device)?;
     run_with(plan, opened, head, objective, seed, resume, stop, events)
 }
 
@@ -107,8 +108,9 @@ pub fn run_with<H: Head, O: Objective>(
 pub fn judge_again(plan: &Plan, opened: &Opened, seed: u64, on_val: bool) -> Result<Judged, ExperimentError> {
     seed_parameters(plan, seed);
     let device = plan.device.clone().autodiff();
-    let head = plan.recipe.head.init(joint_width(plan, opened), &device)?;
-    let model = build(plan, opened, head, plan.recipe.objective.init()?, seed)?;
+    let width = joint_width(plan, opened);
+    let head = plan.recipe.head.init(width, &device)?;
+    let model = build(plan, opened, head, plan.recipe.objective.init(width, &device)?, seed)?;
     let folder = plan.run_folder(seed);
     let record = record::read(&folder)?;
     let model = crate::checkpoint::Checkpoints::open(&folder)?.load_best(model, record.selected)?;
@@ -183,8 +185,9 @@ pub fn measure_step(plan: &Plan, opened: &Opened, stop: &AtomicBool) -> Result<f
     let mut seconds = Vec::new();
     seed_parameters(plan, 0);
     let device = plan.device.clone().autodiff();
-    let head = plan.recipe.head.init(joint_width(plan, opened), &device)?;
-    let model = build(plan, opened, head, plan.recipe.objective.init()?, 0)?;
+    let width = joint_width(plan, opened);
+    let head = plan.recipe.head.init(width, &device)?;
+    let model = build(plan, opened, head, plan.recipe.objective.init(width, &device)?, 0)?;
     let outcome = train::train(&trial, 0, model, &opened.train, &opened.val, false, stop, &mut |event| {
         if let crate::progress::Event::Step { seconds: of_step, .. } = event {
             seconds.push(of_step);

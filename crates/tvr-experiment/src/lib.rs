@@ -41,6 +41,7 @@ pub mod files;
 pub mod model;
 pub mod optimizer;
 pub mod plan;
+mod pool;
 pub mod progress;
 pub mod recipe;
 pub mod record;
@@ -53,7 +54,7 @@ pub mod towers;
 pub mod train;
 
 pub use error::ExperimentError;
-pub use tvr_nn::keep_freed_memory;
+pub use pool::in_pool;
 pub use plan::{Plan, Surroundings, plan};
 pub use progress::Event;
 pub use recipe::Recipe;

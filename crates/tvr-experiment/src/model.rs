@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleDisplay, Param};
 use burn::nn;
 use burn::prelude::*;
 use tvr_clip::TextTower;
-use tvr_heads::{Head, TextFeatures, VideoFeatures};
+use tvr_heads::{Head, TextFeatures, Unit, VideoFeatures};
 use tvr_objectives::Objective;
 
 use crate::corpus::{Corpus, Texts};
@@ -118,6 +118,14 @@ impl<H: Head, O: Objective> Model<H, O> {
     /// The scale between cosines and logits, `[1]`.
     pub fn scale(&self) -> Tensor<1> {
         self.logit_scale.val().exp()
+    }
+
+    /// What makes logits of the head's similarities, `[1]`: the scale, or 1 where they are logits already.
+    pub fn to_logits(&self) -> Tensor<1> {
+        match self.head.unit() {
+            Unit::Cosine => self.scale(),
+            Unit::Logit => self.logit_scale.val().ones_like(),
+        }
     }
 
     /// Clamps the logit scale, as CLIP does after every step.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
 use serde::Serialize;
-use tvr_heads::Head;
+use tvr_heads::{Head, Unit};
 use tvr_objectives::Objective;
 use tvr_data::{FeatureFile, Split, World};
 
@@ -72,10 +72,11 @@ pub fn plan(recipe: &Recipe, source: &Path, surroundings: &Surroundings) -> Resu
     };
     check(recipe).map_err(named)?;
     let device = device::open(&surroundings.device)?;
-    // Building the head once checks its settings against the width; its weights are never drawn.
+    // Building head and objective once checks their settings against the width; no weights are ever drawn.
     let head = recipe.head.init(width(recipe), &device).map_err(named)?;
+    let objective = recipe.objective.init(width(recipe), &device).map_err(named)?;
     let counts = count(recipe)?;
-    offers(&head.needs(), &recipe.objective.init()?.needs(), counts.frames).map_err(named)?;
+    offers(&head, &objective.needs(), counts.frames).map_err(named)?;
     let items = match recipe.train.captions {
         Captions::OnePerVideo => counts.train_videos,
         Captions::All => counts.train_texts,
@@ -167,7 +168,7 @@ fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
         spec.parse::<tvr_normalize::Chain>()
             .map_err(|error| ExperimentError::request(format!("eval.normalize: {error}")))?;
     }
-    recipe.objective.init().map(|_| ())
+    Ok(())
 }
 
 /// The joint width that heads see.
@@ -180,10 +181,19 @@ fn width(recipe: &Recipe) -> usize {
 
 /// Whether encoders and data offer what head and objective need.
 fn offers(
-    head: &tvr_heads::Needs,
+    head: &impl Head,
     objective: &tvr_objectives::Needs,
     frames: usize,
 ) -> Result<(), ExperimentError> {
+    // An objective that holds vectors of earlier items compares them by cosine, and so must the head.
+    if objective.codes && head.unit() == Unit::Logit {
+        return Err(ExperimentError::request(
+            "objective.queue holds one vector per item, but this [head] judges every pair by itself, and its \
+             similarity is no product of two vectors; set objective.queue = 0 and askers = \"batch\", or choose \
+             another head",
+        ));
+    }
+    let head = head.needs();
     let missing = |what: &str| Err(ExperimentError::request(format!("{what}, which no built-in encoder offers yet")));
     if head.tokens {
         return missing("[head] needs a vector per token");

@@ -109,7 +109,8 @@ struct Banks<'a> {
 /// A spec that does not parse, a file that is not what its role asks for, scores that a normaliser or the metrics
 /// refuse. Nothing is written before every row is judged.
 pub fn score(request: &Request) -> Result<Report, ExperimentError> {
-    let specs: &[String] = if request.normalize.is_empty() { &["raw".to_owned()] } else { &request.normalize };
+    let specs: &[String] =
+        if request.normalize.is_empty() { &["raw".to_owned()] } else { &request.normalize };
     let chains = parse(specs).map_err(|error| ExperimentError::request(format!("--normalize: {error}")))?;
     let mut inputs = Vec::new();
     let scores = matrix::read("similarity", "[texts, videos]", &request.similarity, &mut inputs)?;
@@ -210,9 +211,14 @@ impl Wrong {
         use NormalizeError as N;
         match self {
             Self::Normalize(
-                error @ (N::BankMissing { .. } | N::LonelyQuery { .. } | N::TooFew { .. } | N::MixedRows { .. }),
+                error @ (N::BankMissing { .. }
+                | N::LonelyQuery { .. }
+                | N::TooFew { .. }
+                | N::MixedRows { .. }),
             ) => ExperimentError::request(format!("{source}: {error}")),
-            Self::Normalize(error @ N::Setting { .. }) => ExperimentError::request(format!("--normalize: {error}")),
+            Self::Normalize(error @ N::Setting { .. }) => {
+                ExperimentError::request(format!("--normalize: {error}"))
+            }
             Self::Normalize(error) => ExperimentError::work(format!("{source}: {error}")),
             Self::Metric(error @ (MetricError::Setting { .. } | MetricError::Choice { .. })) => {
                 ExperimentError::request(error.to_string())
@@ -267,7 +273,12 @@ impl Normalised {
                 let back = video_to_text.t().as_standard_layout().into_owned(); // [texts, videos]
                 let best = || video_to_text_best(back.view(), truth, policy).and_then(summary);
                 Judgement {
-                    text_to_video: summary(ranks(text_to_video.view(), truth, Direction::TextToVideo, policy)?)?,
+                    text_to_video: summary(ranks(
+                        text_to_video.view(),
+                        truth,
+                        Direction::TextToVideo,
+                        policy,
+                    )?)?,
                     video_to_text: summary(ranks(back.view(), truth, Direction::VideoToText, policy)?)?,
                     video_to_text_best: (!truth.is_one_to_one()).then(best).transpose()?,
                 }

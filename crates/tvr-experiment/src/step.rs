@@ -13,7 +13,7 @@
 
 use burn::optim::GradientsParams;
 use burn::prelude::*;
-use tvr_heads::{Head, TextCodes, VideoCodes};
+use tvr_heads::{Head, Similarity, TextCodes, VideoCodes};
 use tvr_objectives::{Loss, Objective, Pairs};
 
 use crate::collective::{Collective, Single};
@@ -48,6 +48,7 @@ pub struct Judged {
 pub struct Seen {
     texts: TextCodes,
     videos: VideoCodes,
+    similarity: Similarity,
     same: Tensor<1, Int>,
 }
 
@@ -101,9 +102,9 @@ pub fn gradients<H: Head, O: Objective>(
     let videos = parts(&batch.videos, chunk);
     if texts.len() == 1 && videos.len() == 1 {
         let (texts, videos) = (step.code_texts(0, texts[0]), step.code_videos(0, videos[0]));
-        let loss = step.judge(&texts, &videos)?;
+        let (loss, similarity) = step.judge(&texts, &videos)?;
         let judged = read(&loss);
-        let seen = Seen { texts: texts.inner(), videos: videos.inner(), same: step.same() };
+        let seen = Seen { texts: texts.inner(), videos: videos.inner(), similarity, same: step.same() };
         return Ok((GradientsParams::from_grads(loss.total.backward(), model), judged, seen));
     }
     let wrong = |error: tvr_heads::HeadError| ExperimentError::work(error.to_string());
@@ -112,7 +113,7 @@ pub fn gradients<H: Head, O: Objective>(
     let video_codes = videos.iter().enumerate().map(|(part, videos)| step.code_videos(part, videos).inner());
     let video_leaves = VideoCodes::cat(video_codes.collect()).map_err(wrong)?.leaves();
 
-    let loss = step.judge(&text_leaves, &video_leaves)?;
+    let (loss, similarity) = step.judge(&text_leaves, &video_leaves)?;
     let judged = read(&loss);
     let mut gradients = loss.total.backward();
     let text_gradients = text_leaves.gradients(&mut gradients);
@@ -135,20 +136,19 @@ pub fn gradients<H: Head, O: Objective>(
             pulled.push(GradientsParams::from_grads(pull.backward(), model));
         }
     }
-    let seen = Seen { texts: text_leaves.inner(), videos: video_leaves.inner(), same: step.same() };
+    let seen = Seen { texts: text_leaves.inner(), videos: video_leaves.inner(), similarity, same: step.same() };
     Ok((Single.reduce(model, pulled), judged, seen))
 }
 
 /// Lets the head and the objective remember a batch, after the optimiser has stepped.
 pub fn after_step<H: Head, O: Objective>(model: &mut Model<H, O>, seen: &Seen) {
-    let similarity = model.head.similarity(&seen.texts, &seen.videos);
-    let scale = model.scale().without_autodiff();
+    let scale = model.to_logits().without_autodiff();
     model.head.after_step(&seen.texts, &seen.videos);
     let pairs = Pairs {
-        streams: &similarity.streams,
+        streams: &seen.similarity.streams,
         texts: Some(&seen.texts.pooled),
         videos: Some(&seen.videos.pooled),
-        ..Pairs::new(&similarity.fused, scale, &seen.same)
+        ..Pairs::new(&seen.similarity.fused, scale, &seen.same)
     };
     model.objective.after_step(&pairs);
 }
@@ -176,19 +176,22 @@ impl<H: Head, O: Objective> Step<'_, H, O> {
         Tensor::from_data(TensorData::new(same, [self.batch.text_video.len()]), &self.device)
     }
 
-    fn judge(&self, texts: &TextCodes, videos: &VideoCodes) -> Result<Loss, ExperimentError> {
+    /// The loss, and the similarities outside its graph.
+    fn judge(&self, texts: &TextCodes, videos: &VideoCodes) -> Result<(Loss, Similarity), ExperimentError> {
         let similarity = self.model.head.similarity(texts, videos);
         let same = self.same();
         let pairs = Pairs {
             streams: &similarity.streams,
             texts: Some(&texts.pooled),
             videos: Some(&videos.pooled),
-            ..Pairs::new(&similarity.fused, self.model.scale(), &same)
+            ..Pairs::new(&similarity.fused, self.model.to_logits(), &same)
         };
         pairs
             .check(&self.model.objective.needs())
             .map_err(|error| ExperimentError::work(format!("the objective refuses the batch: {error}")))?;
-        Ok(self.model.objective.loss(&pairs))
+        let loss = self.model.objective.loss(&pairs);
+        let streams = similarity.streams.into_iter().map(|(name, stream)| (name, stream.without_autodiff()));
+        Ok((loss, Similarity { fused: similarity.fused.without_autodiff(), streams: streams.collect() }))
     }
 }
 

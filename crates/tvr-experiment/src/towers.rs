@@ -280,13 +280,13 @@ fn draw(step: usize, batch: usize, place_steps: usize, tokenizer: &Tokenizer) ->
     };
     let mut stills = Stills { pixels: Vec::with_capacity(batch), tokens: Vec::with_capacity(batch) };
     while stills.pixels.len() < batch {
-        let still = world.still(next);
+        let index = next;
         next += 1;
-        let sentence = match (place, still.place) {
-            (true, Some(place)) => place,
-            (true, None) => continue,
-            (false, _) => still.caption,
-        };
+        if place && !world.still_has_place(index) {
+            continue;
+        }
+        let still = world.still(index);
+        let sentence = still.place.filter(|_| place).unwrap_or(still.caption);
         stills.tokens.push(encode(tokenizer, &sentence)?);
         stills.pixels.push(still.pixels);
     }

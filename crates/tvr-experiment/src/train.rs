@@ -10,7 +10,7 @@ use tvr_data::{Draw, Loader, Split};
 use tvr_heads::Head;
 use tvr_objectives::Objective;
 
-use crate::checkpoint::{Checkpoints, State};
+use crate::checkpoint::{Checkpoints, State, export};
 use crate::clip_norm::clip_global_norm;
 use crate::corpus::Corpus;
 use crate::error::ExperimentError;
@@ -165,6 +165,7 @@ pub fn train<H: Head, O: Objective>(
     let step_seconds = began.elapsed().as_secs_f64() / done.max(1) as f64;
     let selected = best.map_or(steps, |(step, _)| step);
     let model = if best.is_some() { checkpoints.load_best(model, selected)? } else { model };
+    export(&model, &folder.join("model.safetensors"))?;
     Ok((model, Run { folder, seed, selected, steps, step_seconds }))
 }
 

@@ -12,7 +12,7 @@
 //! | `ρ` | representation: above 1 over-, below 1 under-represented | `[gallery]` |
 //!
 //! Source: Park et al. 2022 (NCL), arXiv 2212.11790, for the name and the meaning; the mean of absolute values and the
-//! factor for N ≠ M are ours (methods.md §5.3).
+//! factor for N ≠ M are ours, because only the meaning of the paper's figure was at hand.
 
 use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;

@@ -36,7 +36,17 @@ pub(crate) struct Visible {
 
 /// Whether these kernels can run on `x`.
 pub(crate) fn applies<const D: usize>(x: &Tensor<D>) -> bool {
-    x.dtype() == DType::F32 && matches!(x.clone().into_dispatch().kind, DispatchTensorKind::Flex(_))
+    x.dtype() == DType::F32 && is_flex(&x.clone().into_dispatch().kind)
+}
+
+/// A tensor on a graph wraps the one that holds its values.
+fn is_flex(kind: &DispatchTensorKind) -> bool {
+    match kind {
+        DispatchTensorKind::Flex(_) => true,
+        DispatchTensorKind::Autodiff(inner) => is_flex(inner),
+        #[allow(unreachable_patterns, reason = "other backends are there with their features")]
+        _ => false,
+    }
 }
 
 /// Applies `function` to each value of `x`, for which [`applies`] holds.

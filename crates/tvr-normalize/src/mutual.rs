@@ -5,7 +5,9 @@
 //! ```
 //!
 //! `s` test scores `[queries, gallery]`, `T` temperature in their unit. With a query bank the first share is taken
-//! among the bank and the query. Source: image-matching code calls this one "dual softmax" (XFeat).
+//! among the bank and the query.
+//! Source: Sun et al. 2021 (LoFTR), arXiv 2104.00680, where it picks matches between two images and is called dual
+//! softmax; code: zju3dv/LoFTR, `src/loftr/utils/coarse_matching.py: CoarseMatching`. The bank is ours.
 //! Regime: bank with a query bank, else transductive. Cost: three passes, O(queries · gallery).
 
 use crate::error::{NormalizeError, above_zero};

@@ -45,8 +45,8 @@ pub struct DualSoftmaxConfig {
 }
 
 impl DualSoftmaxConfig {
-    /// The paper's formula: the prior on the logits themselves, without `N` (its temperature is from memory, see
-    /// `methods.md` §4.3).
+    /// The paper's formula: the prior on the logits themselves, without `N`. Its temperature is from memory; 1 is what
+    /// CLIP-ViP's code does.
     pub fn paper() -> Self {
         Self { temperature: 1.0, detach: false, scale_by_batch: false, positives: Positives::Same }
     }

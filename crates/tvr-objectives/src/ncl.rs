@@ -16,8 +16,8 @@
 //! With one video per text the retrieval probabilities of a video, summed over the texts, should be 1. The rows
 //! say who asks: texts of the batch, earlier texts, or both; the columns are what is ranked, always the batch's.
 //!
-//! Source: Park et al. 2022, arXiv 2212.11790. No code of the authors is public: the form of the loss is ours
-//! (`methods.md` §5.1); 4 sweeps, the column first, gradients through the sweeps are those of Ziyang412/UCoFiA,
+//! Source: Park et al. 2022, arXiv 2212.11790. No code of the authors is public: the form of the loss is ours,
+//! the least that makes the sums 1 (b acts in T2V alone, a in V2T alone); 4 sweeps, the column first, gradients through the sweeps are those of Ziyang412/UCoFiA,
 //! `sinkhorn_knopp`, whose authors thank NCL's. The queue's size is ours.
 
 pub mod queue;

@@ -108,7 +108,8 @@ fn request(args: Args) -> Result<Request, ExperimentError> {
             .map_err(|error| ExperimentError::request(format!("--non-finite: {error}")))?,
         cutoffs: args.k,
     };
-    let bootstrap = args.bootstrap.map(|draws| Resampling { draws, seed: args.seed.unwrap_or(0), level: 0.95 });
+    let bootstrap =
+        args.bootstrap.map(|draws| Resampling { draws, seed: args.seed.unwrap_or(0), level: 0.95 });
     Ok(Request {
         similarity: args.similarity,
         groups: args.groups,

@@ -23,7 +23,10 @@ fn files_that_hold_no_matrix_are_refused_by_name() {
         ("line.npy", "line.npy: the array has shape [4], but similarity must be 2-D, [texts, videos]"),
         ("whole.npy", "whole.npy: the array holds <i8, but scores must be f16, f32 or f64"),
         ("text.npy", "text.npy: not a .npy file: magic not found for NPY file; write it with numpy.save"),
-        ("cut.npy", "cut.npy: the header says [6, 6] of 4 bytes each, but 140 bytes follow; the file is cut or damaged"),
+        (
+            "cut.npy",
+            "cut.npy: the header says [6, 6] of 4 bytes each, but 140 bytes follow; the file is cut or damaged",
+        ),
     ] {
         fails(&score(folder.path(), &[name]), 1, sentence);
     }
@@ -60,12 +63,32 @@ fn groups_must_name_every_video_and_no_other() {
     npy(folder.path().join("float.npy"), npyz::Order::C, &[4], &[0.0f32, 1.0, 2.0, 2.0]);
     npy(folder.path().join("below.npy"), npyz::Order::C, &[4], &[0i32, 1, -1, 2]);
     for (name, text, sentence) in [
-        ("hole.txt", "0\n2\n2\n0\n", "hole.txt: video 1 of 3 has no text in the groups; leave its column out of S.npy and renumber the videos after it"),
-        ("end.txt", "0\n1\n1\n0\n", "end.txt: video 2 of 3 has no text in the groups; leave its column out of S.npy and renumber the videos after it"),
-        ("range.txt", "0\n1\n3\n2\n", "range.txt: groups[2] = 3, but S.npy has 3 videos; indices count from 0 to 2"),
+        (
+            "hole.txt",
+            "0\n2\n2\n0\n",
+            "hole.txt: video 1 of 3 has no text in the groups; leave its column out of S.npy and renumber the videos after it",
+        ),
+        (
+            "end.txt",
+            "0\n1\n1\n0\n",
+            "end.txt: video 2 of 3 has no text in the groups; leave its column out of S.npy and renumber the videos after it",
+        ),
+        (
+            "range.txt",
+            "0\n1\n3\n2\n",
+            "range.txt: groups[2] = 3, but S.npy has 3 videos; indices count from 0 to 2",
+        ),
         ("short.txt", "0\n1\n2\n", "short.txt: 3 groups, but S.npy has 4 texts; give one for each text"),
-        ("word.txt", "0\none\n2\n2\n", "word.txt: line 2 is \"one\", but each line must be one whole number, the video of a text"),
-        ("float.npy", "", "float.npy: the array holds <f4, but groups must be whole numbers, as numpy's int64"),
+        (
+            "word.txt",
+            "0\none\n2\n2\n",
+            "word.txt: line 2 is \"one\", but each line must be one whole number, the video of a text",
+        ),
+        (
+            "float.npy",
+            "",
+            "float.npy: the array holds <f4, but groups must be whole numbers, as numpy's int64",
+        ),
         ("below.npy", "", "below.npy: groups[2] = -1, but S.npy has 3 videos; indices count from 0 to 2"),
     ] {
         if !text.is_empty() {
@@ -111,7 +134,10 @@ fn a_nan_is_refused_with_its_place_or_counted_as_a_miss() {
     let report = figures(folder.path(), &["--similarity", "S.npy", "--non-finite", "miss"]);
     assert_eq!(report["rows"][0]["text_to_video"]["R@1"], 50.0); // the NaN wins against text 1's own video
     fails(
-        &score(folder.path(), &["S.npy", "--non-finite", "miss", "--normalize", "sinkhorn:tau=1,iterations=5"]),
+        &score(
+            folder.path(),
+            &["S.npy", "--non-finite", "miss", "--normalize", "sinkhorn:tau=1,iterations=5"],
+        ),
         1,
         "S.npy: scores[1, 0] is NaN; every score must be finite",
     );
@@ -125,7 +151,10 @@ fn a_wrong_normaliser_is_answered_with_the_nearest_name() {
         ("dual-softmax:temperature=0", "dual-softmax: temperature = 0, but it must be a number above 0"),
         ("dual-softmax:temperature=-1", "dual-softmax: temperature = -1, but it must be a number above 0"),
         ("sinkhorm", "unknown normaliser \"sinkhorm\"; did you mean \"sinkhorn\"?"),
-        ("dual-softmax:temprature=1", "dual-softmax: unknown setting \"temprature\"; did you mean \"temperature\"?"),
+        (
+            "dual-softmax:temprature=1",
+            "dual-softmax: unknown setting \"temprature\"; did you mean \"temperature\"?",
+        ),
     ] {
         fails(&score(folder.path(), &["S.npy", "--normalize", spec]), 2, &format!("--normalize: {part}"));
     }
@@ -154,7 +183,7 @@ fn a_wrong_option_is_answered_with_the_nearest_name() {
 fn a_transductive_method_on_one_query_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     matrix(folder.path(), "S.npy", [1, 1], &[0.5]);
-    for spec in ["dual-softmax:temperature=1", "sinkhorn:tau=1,iterations=50"] {
+    for spec in ["inverted-softmax:temperature=1", "sinkhorn:tau=1,iterations=50"] {
         let output = score(folder.path(), &["S.npy", "--normalize", spec]);
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{said}");
@@ -169,7 +198,9 @@ fn a_full_disk_leaves_nothing_half_written() {
     matrix(folder.path(), "S.npy", [100, 100], &[0.5; 10_000]);
     let before = std::fs::read_dir(folder.path()).unwrap().count();
     // Blocks of 512 bytes in sh: the matrices have 40 KB, the JSON about 1 KB.
-    for (limit, option, path) in [(4, "--save out", "out/1-raw.text_to_video.npy"), (0, "--json scores.json", "scores.json")] {
+    for (limit, option, path) in
+        [(4, "--save out", "out/1-raw.text_to_video.npy"), (0, "--json scores.json", "scores.json")]
+    {
         let line = format!("ulimit -f {limit}; \"$XTASK\" score --similarity S.npy {option}");
         let output = shell(folder.path(), &line);
         let said = stderr(&output);
@@ -191,5 +222,9 @@ fn a_full_disk_behind_stdout_is_an_error() {
     sample(folder.path());
     let output = shell(folder.path(), "\"$XTASK\" score --similarity S.npy > /dev/full");
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).starts_with("error: standard output: cannot write: No space left"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).starts_with("error: standard output: cannot write: No space left"),
+        "{}",
+        stderr(&output)
+    );
 }

@@ -4,7 +4,11 @@
 #![allow(clippy::print_stderr, reason = "a test that skips says why")]
 
 mod bad_input;
+mod kill;
+#[path = "../../../crates/tvr-experiment/tests/it/made_up.rs"]
+mod made_up;
 mod score;
+mod train;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -65,8 +69,13 @@ pub fn npy<T: npyz::AutoSerialize + npyz::Serialize + Clone>(
     values: &[T],
 ) {
     let mut bytes = Vec::new();
-    let mut writer =
-        npyz::WriteOptions::new().default_dtype().shape(shape).order(order).writer(&mut bytes).begin_nd().unwrap();
+    let mut writer = npyz::WriteOptions::new()
+        .default_dtype()
+        .shape(shape)
+        .order(order)
+        .writer(&mut bytes)
+        .begin_nd()
+        .unwrap();
     writer.extend(values.iter().cloned()).unwrap();
     writer.finish().unwrap();
     std::fs::write(path, bytes).unwrap();
@@ -79,7 +88,9 @@ pub fn matrix(folder: &Path, name: &str, shape: [u64; 2], values: &[f32]) {
 
 /// A 6 x 6 matrix in eighths, which f16 holds exactly: `S.npy`. Values row by row.
 pub fn sample(folder: &Path) -> Vec<f32> {
-    let value = |index: usize| ((index * 37 + index / 6 * 11) % 41) as f32 / 8.0 + f32::from(u8::from(index % 7 == 0));
+    let value = |index: usize| {
+        ((index * 37 + index / 6 * 11) % 41) as f32 / 8.0 + f32::from(u8::from(index % 7 == 0))
+    };
     let values: Vec<f32> = (0..36).map(value).collect();
     matrix(folder, "S.npy", [6, 6], &values);
     values

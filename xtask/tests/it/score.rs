@@ -31,8 +31,10 @@ const RANK: f64 = 1e-3; // the README's advice: MnR is known to three decimals
 fn item_4_raw_dual_softmax_and_sinkhorn_on_the_published_matrix() {
     let Some(path) = published() else { return };
     let specs = ["raw", "dual-softmax:temperature=1", "sinkhorn:tau=1,iterations=50"];
-    let arguments: Vec<&str> =
-        ["--similarity", &path].into_iter().chain(specs.iter().flat_map(|spec| ["--normalize", spec])).collect();
+    let arguments: Vec<&str> = ["--similarity", &path]
+        .into_iter()
+        .chain(specs.iter().flat_map(|spec| ["--normalize", spec]))
+        .collect();
     let report = figures(Path::new("."), &arguments);
     assert_eq!(report["schema"], "tvr-score/1");
     assert_eq!(report["ties"], "average");
@@ -45,11 +47,47 @@ fn item_4_raw_dual_softmax_and_sinkhorn_on_the_published_matrix() {
     }
     let t2v = |row: usize| &rows[row]["text_to_video"];
     let v2t = |row: usize| &rows[row]["video_to_text"];
-    check(t2v(0), &[("R@1", 48.0, EXACT), ("R@5", 71.3, EXACT), ("R@10", 81.4, EXACT), ("MdR", 2.0, EXACT), ("MnR", 13.649, RANK)]);
-    check(v2t(0), &[("R@1", 46.7, EXACT), ("R@5", 74.9, EXACT), ("R@10", 83.7, EXACT), ("MdR", 2.0, EXACT), ("MnR", 9.785, RANK)]);
-    check(t2v(1), &[("R@1", 52.6, EXACT), ("R@5", 76.6, EXACT), ("R@10", 85.4, EXACT), ("MdR", 1.0, EXACT), ("MnR", 11.99, 5e-3)]);
+    check(
+        t2v(0),
+        &[
+            ("R@1", 48.0, EXACT),
+            ("R@5", 71.3, EXACT),
+            ("R@10", 81.4, EXACT),
+            ("MdR", 2.0, EXACT),
+            ("MnR", 13.649, RANK),
+        ],
+    );
+    check(
+        v2t(0),
+        &[
+            ("R@1", 46.7, EXACT),
+            ("R@5", 74.9, EXACT),
+            ("R@10", 83.7, EXACT),
+            ("MdR", 2.0, EXACT),
+            ("MnR", 9.785, RANK),
+        ],
+    );
+    check(
+        t2v(1),
+        &[
+            ("R@1", 52.6, EXACT),
+            ("R@5", 76.6, EXACT),
+            ("R@10", 85.4, EXACT),
+            ("MdR", 1.0, EXACT),
+            ("MnR", 11.99, 5e-3),
+        ],
+    );
     check(v2t(1), &[("R@1", 52.9, EXACT), ("R@5", 77.1, EXACT), ("R@10", 85.9, EXACT), ("MnR", 8.569, RANK)]);
-    check(t2v(2), &[("R@1", 54.5, EXACT), ("R@5", 77.5, EXACT), ("R@10", 86.2, EXACT), ("MdR", 1.0, EXACT), ("MnR", 10.721, 2e-3)]);
+    check(
+        t2v(2),
+        &[
+            ("R@1", 54.5, EXACT),
+            ("R@5", 77.5, EXACT),
+            ("R@10", 86.2, EXACT),
+            ("MdR", 1.0, EXACT),
+            ("MnR", 10.721, 2e-3),
+        ],
+    );
     // R@10 moves by one clip with the order of the half-steps and with a tie.
     check(v2t(2), &[("R@1", 54.8, EXACT), ("R@5", 77.7, EXACT), ("R@10", 86.05, 0.1), ("MnR", 8.121, 2e-3)]);
 }
@@ -57,14 +95,19 @@ fn item_4_raw_dual_softmax_and_sinkhorn_on_the_published_matrix() {
 #[test]
 fn item_4_tie_policies_on_the_published_matrix() {
     let Some(path) = published() else { return };
-    for (ties, recall, mean) in [("optimistic", 46.9, 9.779), ("average", 46.7, 9.785), ("pessimistic", 46.5, 9.791)] {
+    for (ties, recall, mean) in
+        [("optimistic", 46.9, 9.779), ("average", 46.7, 9.785), ("pessimistic", 46.5, 9.791)]
+    {
         let report = figures(Path::new("."), &["--similarity", &path, "--ties", ties]);
         assert_eq!(report["ties"], ties);
         check(&report["rows"][0]["text_to_video"], &[("R@1", 48.0, EXACT), ("MnR", 13.649, RANK)]);
         check(&report["rows"][0]["video_to_text"], &[("R@1", recall, EXACT), ("MnR", mean, RANK)]);
     }
     let report = figures(Path::new("."), &["--similarity", &path, "--ties", "reference"]);
-    check(&report["rows"][0]["video_to_text"], &[("R@1", 46.34, 5e-3), ("R@5", 74.41, 5e-3), ("MnR", 9.967, RANK)]);
+    check(
+        &report["rows"][0]["video_to_text"],
+        &[("R@1", 46.34, 5e-3), ("R@5", 74.41, 5e-3), ("MnR", 9.967, RANK)],
+    );
 }
 
 #[test]
@@ -95,8 +138,10 @@ fn every_layout_that_numpy_writes_gives_the_same_figures() {
     std::fs::write(at("S.safetensors"), safetensors::serialize([("test", tensor)], None).unwrap()).unwrap();
 
     let of = |name: &str| {
-        let mut report =
-            figures(folder.path(), &["--similarity", name, "--normalize", "raw", "--normalize", "sinkhorn:tau=1,iterations=50"]);
+        let mut report = figures(
+            folder.path(),
+            &["--similarity", name, "--normalize", "raw", "--normalize", "sinkhorn:tau=1,iterations=50"],
+        );
         report["rows"].take()
     };
     let expected = of("S.npy");
@@ -137,8 +182,10 @@ fn each_direction_takes_its_own_bank() {
     matrix(folder.path(), "V.npy", [6, 3], &turned);
     matrix(folder.path(), "St.npy", [6, 6], &transposed);
     let spec = ["--normalize", "inverted-softmax:temperature=1"];
-    let text = figures(folder.path(), &[&["--similarity", "S.npy", "--text-bank", "T.npy"][..], &spec].concat());
-    let video = figures(folder.path(), &[&["--similarity", "St.npy", "--video-bank", "V.npy"][..], &spec].concat());
+    let text =
+        figures(folder.path(), &[&["--similarity", "S.npy", "--text-bank", "T.npy"][..], &spec].concat());
+    let video =
+        figures(folder.path(), &[&["--similarity", "St.npy", "--video-bank", "V.npy"][..], &spec].concat());
     let (row, turned) = (&text["rows"][0], &video["rows"][0]);
     assert_eq!(row["text_to_video"]["regime"], "bank");
     assert_eq!(row["video_to_text"]["regime"], "transductive");
@@ -157,8 +204,18 @@ fn intervals_hold_the_figure_and_depend_on_the_seed_alone() {
     let of = |seed: &str| {
         figures(
             folder.path(),
-            &["--similarity", "S.npy", "--normalize", "raw", "--normalize", "sinkhorn:tau=1,iterations=50",
-              "--bootstrap", "200", "--seed", seed],
+            &[
+                "--similarity",
+                "S.npy",
+                "--normalize",
+                "raw",
+                "--normalize",
+                "sinkhorn:tau=1,iterations=50",
+                "--bootstrap",
+                "200",
+                "--seed",
+                seed,
+            ],
         )
     };
     let report = of("7");
@@ -167,7 +224,10 @@ fn intervals_hold_the_figure_and_depend_on_the_seed_alone() {
     for side in [first, second] {
         for metric in ["R@1", "MnR"] {
             let (value, ends) = (side[metric].as_f64().unwrap(), &side["interval"][metric]);
-            assert!(ends[0].as_f64().unwrap() <= value && value <= ends[1].as_f64().unwrap(), "{metric} {side}");
+            assert!(
+                ends[0].as_f64().unwrap() <= value && value <= ends[1].as_f64().unwrap(),
+                "{metric} {side}"
+            );
         }
     }
     assert_eq!(first["difference"], Value::Null);
@@ -185,7 +245,10 @@ fn a_saved_matrix_judged_raw_gives_the_row_it_came_from() {
         let path = format!("out/1-sinkhorn_tau=1_iterations=50.{direction}.npy");
         let again = figures(folder.path(), &["--similarity", &path]);
         for metric in ["R@1", "R@5", "MdR", "MnR"] {
-            assert_eq!(again["rows"][0][direction][metric], row["rows"][0][direction][metric], "{path} {metric}");
+            assert_eq!(
+                again["rows"][0][direction][metric], row["rows"][0][direction][metric],
+                "{path} {metric}"
+            );
         }
     }
 }
@@ -194,9 +257,11 @@ fn a_saved_matrix_judged_raw_gives_the_row_it_came_from() {
 fn json_in_a_file_is_the_json_of_stdout() {
     let folder = tempfile::tempdir().unwrap();
     sample(folder.path());
-    let table = succeeds(&xtask(folder.path(), &["score", "--similarity", "S.npy", "--json", "deep/scores.json"]));
+    let table =
+        succeeds(&xtask(folder.path(), &["score", "--similarity", "S.npy", "--json", "deep/scores.json"]));
     assert!(table.contains("T2V"), "{table}");
-    let file: Value = serde_json::from_slice(&std::fs::read(folder.path().join("deep/scores.json")).unwrap()).unwrap();
+    let file: Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("deep/scores.json")).unwrap()).unwrap();
     assert_eq!(file, figures(folder.path(), &["--similarity", "S.npy"]));
 }
 
@@ -204,8 +269,10 @@ fn json_in_a_file_is_the_json_of_stdout() {
 fn dual_softmax_on_negative_scores_warns_on_stderr() {
     let folder = tempfile::tempdir().unwrap();
     matrix(folder.path(), "S.npy", [2, 2], &[0.5, -0.25, -0.5, 0.75]);
-    let output =
-        xtask(folder.path(), &["score", "--similarity", "S.npy", "--normalize", "dual-softmax:temperature=1"]);
+    let output = xtask(
+        folder.path(),
+        &["score", "--similarity", "S.npy", "--normalize", "dual-softmax:temperature=1"],
+    );
     assert_eq!(output.status.code(), Some(0));
     let said = stderr(&output);
     assert!(said.starts_with("warning: dual-softmax: 50.0 % of the scores are negative"), "{said}");
@@ -218,8 +285,10 @@ fn nobody_listening_is_no_error() {
     let folder = tempfile::tempdir().unwrap();
     sample(folder.path());
     // A reader that closes at once, and a stdout that was never open.
-    for line in ["{ sleep 0.2; \"$XTASK\" score --similarity S.npy; echo code $? >&2; } | true",
-                 "\"$XTASK\" score --similarity S.npy >&-; echo code $? >&2"] {
+    for line in [
+        "{ sleep 0.2; \"$XTASK\" score --similarity S.npy; echo code $? >&2; } | true",
+        "\"$XTASK\" score --similarity S.npy >&-; echo code $? >&2",
+    ] {
         let output = shell(folder.path(), line);
         assert_eq!(stderr(&output), "code 0\n", "{line}");
     }

@@ -12,6 +12,12 @@ const NO_METHODS: [(&str, &str); 3] = [
     ("Chain", "normalisers one after the other"),
 ];
 
+/// Methods that no recipe can name, and why.
+const NO_RECIPE: [(&str, &str); 2] = [
+    ("nnn", "refuses to work without a bank, which no recipe has; `score --text-bank` runs it"),
+    ("qb-norm", "refuses to work without a bank, which no recipe has; `score --text-bank` runs it"),
+];
+
 /// A trait, the crate whose files implement it, and what its methods are called.
 const KINDS: [(&str, &str, &str); 3] = [
     ("Head", "tvr-heads", "head"),
@@ -188,6 +194,7 @@ fn every_method_has_a_recipe() {
     let recipes = recipes();
     let complaints: Vec<String> = methods()
         .iter()
+        .filter(|method| !NO_RECIPE.iter().any(|(other, _)| *other == method.name))
         .filter(|method| {
             !recipes
                 .iter()

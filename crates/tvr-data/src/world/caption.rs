@@ -124,7 +124,11 @@ pub(super) fn caption(r: &mut Rng, truth: &Semantics) -> Sentence {
             let first = [noun(r, &what.entities[0], &CLIP), verb(r, &what, 0, &mut order)].concat();
             let second = [noun(r, &what.entities[1], &CLIP), verb(r, &what, 1, &mut order)].concat();
             let glue = tagged(r.pick("while|and|as"), Tag::Other);
-            if r.chance(700) { [first, glue, second, place].concat() } else { [second, glue, first, place].concat() }
+            if r.chance(700) {
+                [first, glue, second, place].concat()
+            } else {
+                [second, glue, first, place].concat()
+            }
         }
         2 => {
             let hero = noun(r, &what.entities[0], &CLIP);
@@ -149,8 +153,20 @@ pub(super) fn caption(r: &mut Rng, truth: &Semantics) -> Sentence {
 }
 
 fn where_is(x: i64, y: i64) -> String {
-    let across = if x < 208 { "left" } else if x > 304 { "right" } else { "" };
-    let down = if y < 208 { "top" } else if y > 304 { "bottom" } else { "" };
+    let across = if x < 208 {
+        "left"
+    } else if x > 304 {
+        "right"
+    } else {
+        ""
+    };
+    let down = if y < 208 {
+        "top"
+    } else if y > 304 {
+        "bottom"
+    } else {
+        ""
+    };
     match (down, across) {
         ("", "") => "in the middle".to_string(),
         _ => format!("at the {}", format!("{down} {across}").trim()),
@@ -158,7 +174,12 @@ fn where_is(x: i64, y: i64) -> String {
 }
 
 /// A still's sentence, and its place sentence where there is exactly one thing to be seen.
-pub(super) fn still(r: &mut Rng, what: &Semantics, sprites: &[Sprite], frame: usize) -> (String, Option<String>) {
+pub(super) fn still(
+    r: &mut Rng,
+    what: &Semantics,
+    sprites: &[Sprite],
+    frame: usize,
+) -> (String, Option<String>) {
     let mut parts: Vec<String> = Vec::new();
     let mut place = None;
     for sprite in sprites.iter().rev().take(what.entities.len()) {

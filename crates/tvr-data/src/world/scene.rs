@@ -157,9 +157,10 @@ pub(super) struct Sprite {
 
 /// `floor(256 sin(2π j / 64) + 1/2)`.
 const SIN: [i64; 64] = [
-    0, 25, 50, 74, 98, 121, 142, 162, 181, 198, 213, 226, 237, 245, 251, 255, 256, 255, 251, 245, 237, 226, 213, 198, 181,
-    162, 142, 121, 98, 74, 50, 25, 0, -25, -50, -74, -98, -121, -142, -162, -181, -198, -213, -226, -237, -245, -251, -255,
-    -256, -255, -251, -245, -237, -226, -213, -198, -181, -162, -142, -121, -98, -74, -50, -25,
+    0, 25, 50, 74, 98, 121, 142, 162, 181, 198, 213, 226, 237, 245, 251, 255, 256, 255, 251, 245, 237, 226,
+    213, 198, 181, 162, 142, 121, 98, 74, 50, 25, 0, -25, -50, -74, -98, -121, -142, -162, -181, -198, -213,
+    -226, -237, -245, -251, -255, -256, -255, -251, -245, -237, -226, -213, -198, -181, -162, -142, -121,
+    -98, -74, -50, -25,
 ];
 
 /// The lattice of two pixels.
@@ -199,7 +200,9 @@ fn path(r: &mut Rng, action: Action, frames: usize, home: [i64; 2], radius: i64)
                 }
                 Action::Shake => x += if t % 2 == 1 { 40 } else { -40 },
                 Action::Blink => alpha = if (t + start) % 3 == 0 { 0 } else { 16 },
-                Action::Bounce => y -= floor_div((128 - ((t * 64 + start).rem_euclid(256) - 128).abs()) * 7, 8),
+                Action::Bounce => {
+                    y -= floor_div((128 - ((t * 64 + start).rem_euclid(256) - 128).abs()) * 7, 8)
+                }
                 Action::Turn => phase = ((t - cut + 1) * 8).clamp(0, 16),
                 Action::Still | Action::Swap | Action::Approach | Action::Leave | Action::Follow => {}
             }
@@ -216,7 +219,11 @@ pub(super) fn layout(seed: u64, split: u64, index: u64, what: &Semantics) -> (Rn
     let mut sprites = Vec::new();
     if let Some(entity) = what.distractor {
         let home = [r.span(64, 448), r.span(64, 448)];
-        sprites.push(Sprite { entity, turned: entity.colour, states: path(&mut r, Action::Still, n, home, 48) });
+        sprites.push(Sprite {
+            entity,
+            turned: entity.colour,
+            states: path(&mut r, Action::Still, n, home, 48),
+        });
     }
     let side = r.below(2) as usize;
     let mut homes = Vec::new();
@@ -273,7 +280,13 @@ fn relation(
             second = [x0 + s * (176 + u * 3 / 4), ay + floor_div(by - ay, 8)];
         }
         for (i, place) in [first, second].into_iter().enumerate() {
-            states[i].push(State { x: snap(place[0]), y: snap(place[1]), radius: radii[i], alpha: 16, phase: 0 });
+            states[i].push(State {
+                x: snap(place[0]),
+                y: snap(place[1]),
+                radius: radii[i],
+                alpha: 16,
+                phase: 0,
+            });
         }
     }
     states

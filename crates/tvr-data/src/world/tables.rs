@@ -112,8 +112,8 @@ pub(super) const ACTIONS: [&str; 19] = [
 /// A verb that says less, for the actions that have one.
 pub(super) fn loose(action: Action) -> Option<&'static str> {
     use Action::{
-        Appear, Approach, Blink, Bounce, Ccw, Cw, Down, Follow, Grow, Leave, Left, Right, Shake, Shrink, Still, Swap,
-        Turn, Up, Vanish,
+        Appear, Approach, Blink, Bounce, Ccw, Cw, Down, Follow, Grow, Leave, Left, Right, Shake, Shrink,
+        Still, Swap, Turn, Up, Vanish,
     };
     match action {
         Right | Left | Up | Down | Cw | Ccw | Shake | Bounce => Some("moves|is moving"),

@@ -34,11 +34,8 @@ const TEXT: [f32; 6] = [1.0, 0.0, 0.0, 1.0, -0.5, 0.5];
 
 /// Videos a (two frames, captions a0 and a1) and b (one frame and padding that is no number, caption b0).
 fn small() -> Folder {
-    let entries = [
-        ("format", "tvr-features/1"),
-        ("video_ids", r#"["a", "b"]"#),
-        ("text_ids", r#"["a0", "b0", "a1"]"#),
-    ];
+    let entries =
+        [("format", "tvr-features/1"), ("video_ids", r#"["a", "b"]"#), ("text_ids", r#"["a0", "b0", "a1"]"#)];
     Folder {
         metadata: entries.map(|(key, value)| (key.to_string(), value.to_string())).into(),
         tensors: vec![

@@ -34,7 +34,10 @@ pub(super) fn truth(
         from_text(&name, &bytes)?
     };
     if numbers.len() != texts {
-        return Err(wrong(format!("{} groups, but {similarity} has {texts} texts; give one for each text", numbers.len())));
+        return Err(wrong(format!(
+            "{} groups, but {similarity} has {texts} texts; give one for each text",
+            numbers.len()
+        )));
     }
     let mut video_of = Vec::with_capacity(texts);
     let mut seen = vec![false; videos];
@@ -54,7 +57,12 @@ pub(super) fn truth(
              the videos after it"
         )));
     }
-    inputs.push(Input { role: "groups", path: name.clone(), shape: vec![texts], sha256: files::sha256(&bytes) });
+    inputs.push(Input {
+        role: "groups",
+        path: name.clone(),
+        shape: vec![texts],
+        sha256: files::sha256(&bytes),
+    });
     Truth::groups(video_of).map_err(|error| wrong(error.to_string()))
 }
 
@@ -94,8 +102,9 @@ fn widen<T: Into<i64>>(values: Vec<T>) -> Vec<i64> {
 }
 
 fn from_text(name: &str, bytes: &[u8]) -> Result<Vec<i64>, ExperimentError> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|_| ExperimentError::work(format!("{name}: neither .npy nor text; write one video index a line")))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| {
+        ExperimentError::work(format!("{name}: neither .npy nor text; write one video index a line"))
+    })?;
     let number = |(index, line): (usize, &str)| {
         line.trim().parse().map_err(|_| {
             ExperimentError::work(format!(

@@ -42,7 +42,12 @@ pub(super) fn read(
     };
     let values = Array2::from_shape_vec((rows, columns).set_f(array.fortran), array.values)
         .map_err(|error| ExperimentError::work(format!("{name}: {error}")))?;
-    inputs.push(Input { role, path: name.to_owned(), shape: vec![rows, columns], sha256: files::sha256(&bytes) });
+    inputs.push(Input {
+        role,
+        path: name.to_owned(),
+        shape: vec![rows, columns],
+        sha256: files::sha256(&bytes),
+    });
     Ok(if values.is_standard_layout() { values } else { values.as_standard_layout().into_owned() })
 }
 
@@ -60,8 +65,7 @@ pub(super) fn refuse_non_finite(name: &str, values: &Array2<f32>) -> Result<(), 
 pub(super) fn npy(values: &Array2<f32>) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let shape = [values.nrows() as u64, values.ncols() as u64];
-    let mut writer =
-        npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut bytes).begin_nd()?;
+    let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut bytes).begin_nd()?;
     writer.extend(values.iter().copied())?;
     writer.finish()?;
     Ok(bytes)
@@ -120,7 +124,9 @@ fn from_npy(name: &str, bytes: &[u8]) -> Result<Flat, ExperimentError> {
     let fortran = header.order() == Order::Fortran;
     let file = npyz::NpyFile::with_header(header, data);
     let values = match kind {
-        Some((TypeChar::Float, 2)) => file.into_vec::<f16>().map(|v| v.into_iter().map(f16::to_f32).collect()),
+        Some((TypeChar::Float, 2)) => {
+            file.into_vec::<f16>().map(|v| v.into_iter().map(f16::to_f32).collect())
+        }
         Some((TypeChar::Float, 4)) => file.into_vec::<f32>(),
         Some((TypeChar::Float, 8)) => match file.into_vec::<f64>() {
             Ok(wide) => return Ok(Flat { values: narrow(name, &wide)?, shape, fortran }),
@@ -159,7 +165,9 @@ fn from_safetensors(name: &str, bytes: &[u8], key: &str) -> Result<Flat, Experim
         let mut keys = file.names();
         keys.sort_unstable();
         let keys = keys.join(", ");
-        return Err(ExperimentError::request(format!("{name}: no tensor \"{key}\" in the file; it holds {keys}")));
+        return Err(ExperimentError::request(format!(
+            "{name}: no tensor \"{key}\" in the file; it holds {keys}"
+        )));
     };
     let data = tensor.data();
     let values = match tensor.dtype() {

@@ -7,23 +7,29 @@ use safetensors::tensor::{Dtype, TensorView};
 const HIDDEN: usize = 6;
 const FRAMES: usize = 3;
 
+/// A number in [-1, 1), a function of its place.
+fn noise(index: usize, key: u64) -> f32 {
+    let mut bits = (index as u64 + 1_000_003 * key).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    ((bits ^ (bits >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+}
+
 /// Writes `features.safetensors`, `captions.jsonl` and `splits.json` of `train + val + test` videos, two captions each.
 pub fn write(folder: &Path, train: usize, val: usize, test: usize) {
     std::fs::create_dir_all(folder).unwrap();
     let videos = train + val + test;
-    let noise = |index: usize, key: u64| tvr_data::stream(7, "made-up", key * 100_000 + index as u64).next();
-    let unit = |value: u64| (value >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
-    let hidden = |video: usize, axis: usize| unit(noise(video * HIDDEN + axis, 1));
+    let hidden = |video: usize, axis: usize| noise(video * HIDDEN + axis, 1);
     let frames: Vec<u8> = (0..videos * FRAMES * HIDDEN)
         .flat_map(|index| {
             let video = index / (FRAMES * HIDDEN);
-            (hidden(video, index % HIDDEN) + 0.1 * unit(noise(index, 2))).to_le_bytes()
+            (hidden(video, index % HIDDEN) + 0.1 * noise(index, 2)).to_le_bytes()
         })
         .collect();
     let texts: Vec<u8> = (0..videos * 2 * HIDDEN)
         .flat_map(|index| {
             let video = index / (2 * HIDDEN);
-            (hidden(video, HIDDEN - 1 - index % HIDDEN) + 0.1 * unit(noise(index, 3))).to_le_bytes()
+            (hidden(video, HIDDEN - 1 - index % HIDDEN) + 0.1 * noise(index, 3)).to_le_bytes()
         })
         .collect();
     let mask = vec![1u8; videos * FRAMES];

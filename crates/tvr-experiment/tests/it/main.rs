@@ -3,6 +3,7 @@
 
 mod bert_adam;
 mod made_up;
+mod mixing;
 mod optimizer;
 mod recipe;
 mod run;

@@ -19,6 +19,7 @@ fn head(device: &Device) -> tvr_heads::SeqTransf {
 
 #[test]
 fn p_c4_5_ours_decays_matrices_alone() {
+    let _alone = crate::run::generator();
     let device = Device::flex().autodiff();
     let model = model(head(&device), SymmetricConfig::ours().init().unwrap(), 0.0, &device);
     let groups = grouped(&model, Groups::Ours);
@@ -48,6 +49,7 @@ fn p_c4_5_clip4clip_spares_only_what_is_called_bias() {
 
 #[test]
 fn the_global_norm_is_that_of_all_parameters_together() {
+    let _alone = crate::run::generator();
     let device = Device::flex();
     let training = device.clone().autodiff();
     let model = model(head(&training), SymmetricConfig::ours().init().unwrap(), 0.0, &training);

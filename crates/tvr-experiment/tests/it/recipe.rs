@@ -95,3 +95,14 @@ fn an_absent_backend_is_named_with_its_feature() {
     let message = tvr_experiment::device::open("gpu").unwrap_err().to_string();
     assert!(message.contains("unknown device \"gpu\""), "{message}");
 }
+
+#[test]
+fn a_queue_of_vectors_is_refused_where_a_similarity_is_no_product_of_vectors() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+    let recipe = std::fs::read_to_string(folder.join("world-tight-transf.toml")).unwrap();
+    let ncl = |queue: &str| recipe.replace("kind = \"symmetric\"", &format!("kind = \"ncl\"\nsweeps = 4\n{queue}"));
+    refused(&ncl("askers = \"batch-and-queue\"\nqueue = 256"), "objective.queue");
+    refused(&ncl("queue = 256"), "[objective]");
+    let recipe = Recipe::parse(&ncl("")).unwrap();
+    assert!(plan(&recipe, Path::new("recipes/x.toml"), &Surroundings::default()).is_ok());
+}

@@ -49,13 +49,13 @@ fn planned(folder: &Path, runs: &str) -> Plan {
 }
 
 fn weights(plan: &Plan) -> Vec<u8> {
-    let text = std::fs::read(plan.run_folder(3).join("similarity.safetensors")).unwrap();
+    let text = std::fs::read(plan.run_folder(3).join("model.safetensors")).unwrap();
     assert!(!text.is_empty());
     text
 }
 
 #[test]
-fn an_interrupted_run_ends_with_the_same_similarities_bit_for_bit() {
+fn an_interrupted_run_ends_with_the_same_weights_bit_for_bit() {
     let _alone = generator();
     let folder = tempfile::tempdir().unwrap();
     features(&folder.path().join("data"));

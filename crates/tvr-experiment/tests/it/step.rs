@@ -6,9 +6,9 @@ use burn::optim::GradientsParams;
 use burn::prelude::*;
 use tvr_experiment::corpus::{Corpus, Texts};
 use tvr_experiment::model::{Model, TextEncoder, VideoEncoder};
-use tvr_experiment::step::{Batch, gradients};
-use tvr_heads::{Head, MeanPoolingConfig, SeqTransfConfig};
-use tvr_objectives::{Objective, SymmetricConfig};
+use tvr_experiment::step::{Batch, after_step, gradients};
+use tvr_heads::{Head, MeanPooling, MeanPoolingConfig, SeqLstmConfig, SeqTransfConfig, TightTransfConfig};
+use tvr_objectives::{DualSoftmaxConfig, NclConfig, Objective, SymmetricConfig};
 
 pub const WIDTH: usize = 8;
 
@@ -67,19 +67,22 @@ fn batch() -> Batch {
 }
 
 fn check<H: Head>(head: H, name: &str) {
+    let training = Device::flex().autodiff();
+    check_model(&model(head, SymmetricConfig::ours().init().unwrap(), 0.0, &training), name);
+}
+
+fn check_model<H: Head, O: Objective>(model: &Model<H, O>, name: &str) {
     let device = Device::flex();
-    let training = device.clone().autodiff();
-    let model = model(head, SymmetricConfig::ours().init().unwrap(), 0.0, &training);
     let corpus = corpus(6);
-    let whole = gradients(&model, &corpus, &batch(), 0, &device, 5).unwrap();
-    let expected = flat(&model, &whole.0);
+    let whole = gradients(model, &corpus, &batch(), 0, &device, 5).unwrap();
+    let expected = flat(model, &whole.0);
     let largest = expected.iter().fold(0f32, |most, value| most.max(value.abs()));
     assert!(largest > 1e-3, "{name}: the whole gradient is nothing");
     // 1, 2, 3 (uneven: 3 + 3 + 1) and 4 chunks and one item at a time.
     for chunk in [7, 4, 3, 2, 1] {
-        let parts = gradients(&model, &corpus, &batch(), chunk, &device, 5).unwrap();
+        let parts = gradients(model, &corpus, &batch(), chunk, &device, 5).unwrap();
         assert!((whole.1.loss - parts.1.loss).abs() < 1e-5, "{name}: {} {}", whole.1.loss, parts.1.loss);
-        for (found, expected) in flat(&model, &parts.0).iter().zip(&expected) {
+        for (found, expected) in flat(model, &parts.0).iter().zip(&expected) {
             // f32 sums in another order.
             assert!((found - expected).abs() <= 2e-6 * largest.max(1.0), "{name}, chunk {chunk}: {found} {expected}");
         }
@@ -88,12 +91,14 @@ fn check<H: Head>(head: H, name: &str) {
 
 #[test]
 fn chunks_leave_the_gradient_of_mean_pooling() {
+    let _alone = crate::run::generator();
     let device = Device::flex().autodiff();
     check(MeanPoolingConfig::reference().init(WIDTH, &device).unwrap(), "mean-pooling");
 }
 
 #[test]
 fn chunks_leave_the_gradient_of_the_temporal_transformer() {
+    let _alone = crate::run::generator();
     let device = Device::flex().autodiff();
     let config = SeqTransfConfig { heads: 2, ..SeqTransfConfig::ours(3) };
     device.seed(3);
@@ -129,11 +134,79 @@ fn dropout_in_a_chunk_repeats_its_mask_in_the_second_pass() {
     let corpus = corpus(6);
     let loss_at = |shift: f32| {
         let mut moved = model.clone();
-        moved.logit_scale = moved.logit_scale.map(|scale| scale.detach().add_scalar(shift).require_grad());
+        moved.logit_scale =
+            moved.logit_scale.map(|scale| Tensor::from_inner(scale.without_autodiff() + shift).require_grad());
         gradients(&moved, &corpus, &batch(), 2, &device, 21).unwrap().1.loss
     };
     let numerical = (loss_at(1e-2) - loss_at(-1e-2)) / 2e-2;
     let (of_parts, ..) = gradients(&model, &corpus, &batch(), 2, &device, 21).unwrap();
     let analytical = *flat(&model, &of_parts).last().unwrap();
     assert!((numerical - f64::from(analytical)).abs() < 2e-3, "{numerical} {analytical}");
+}
+
+#[test]
+fn chunks_leave_the_gradient_of_the_lstm() {
+    let _alone = crate::run::generator();
+    let device = Device::flex().autodiff();
+    device.seed(3);
+    check(SeqLstmConfig::reference().init(WIDTH, &device).unwrap(), "seq-lstm");
+}
+
+#[test]
+fn chunks_leave_the_gradient_of_the_pairwise_transformer() {
+    let _alone = crate::run::generator();
+    let device = Device::flex().autodiff();
+    let config = TightTransfConfig { layers: 2, heads: 2, max_frames: 3, epsilon: 1e-5, dropout: 0.0 };
+    device.seed(3);
+    check(config.init(WIDTH, &device).unwrap(), "tight-transf");
+}
+
+fn pooled(device: &Device) -> MeanPooling {
+    MeanPoolingConfig::reference().init(WIDTH, device).unwrap()
+}
+
+#[test]
+fn chunks_leave_the_gradient_of_the_dual_softmax_loss() {
+    let _alone = crate::run::generator();
+    let device = Device::flex().autodiff();
+    for detach in [false, true] {
+        let objective = DualSoftmaxConfig { detach, ..DualSoftmaxConfig::paper() }.init().unwrap();
+        check_model(&model(pooled(&device), objective, 0.0, &device), "dual-softmax");
+    }
+}
+
+#[test]
+fn chunks_leave_the_gradient_of_the_normalised_loss_and_of_its_queue() {
+    let _alone = crate::run::generator();
+    let device = Device::flex().autodiff();
+    for (queue, detach) in [(0, false), (0, true), (4, false), (32, true)] {
+        let config = if queue == 0 { NclConfig::reference() } else { NclConfig::with_queue(queue) };
+        let objective = NclConfig { detach, ..config }.init(WIDTH, &device).unwrap();
+        let mut model = model(pooled(&device), objective, 0.0, &device);
+        // Of two batches a queue of 4 keeps the last items, and one of 32 has room left.
+        for chunk in [0, 3] {
+            let (_, _, seen) = gradients(&model, &corpus(6), &batch(), chunk, &Device::flex(), 5).unwrap();
+            after_step(&mut model, &seen);
+        }
+        if let Some(texts) = &model.objective.texts {
+            assert_eq!(texts.n_items(), queue.min(2 * batch().texts.len()));
+        }
+        check_model(&model, "ncl");
+    }
+}
+
+#[test]
+fn the_scale_is_not_applied_to_similarities_that_are_logits() {
+    let _alone = crate::run::generator();
+    let device = Device::flex().autodiff();
+    let config = TightTransfConfig { layers: 1, heads: 2, max_frames: 3, epsilon: 1e-5, dropout: 0.0 };
+    let model = model(config.init(WIDTH, &device).unwrap(), SymmetricConfig::ours().init().unwrap(), 0.0, &device);
+    let loss = |scale: f32| {
+        let mut model = model.clone();
+        model.logit_scale = Param::from_data([scale], &device);
+        let (gradients, judged, _) = gradients(&model, &corpus(6), &batch(), 0, &Device::flex(), 5).unwrap();
+        (judged.loss, flat(&model, &gradients).last().copied())
+    };
+    assert_eq!(loss(0.0), loss(3.0));
+    assert_eq!(loss(3.0).1, Some(0.0), "a scale that is not applied has no gradient");
 }

@@ -1,4 +1,4 @@
-//! Slow and obvious: f64, loops, indices, from the formulas of methods.md §2. Nothing here calls the crate.
+//! Slow and obvious: f64, loops, indices, from the metrics' definitions. Nothing here calls the crate.
 
 /// Per query: items above and items equal (itself included); `None` is a dropped query.
 pub type Counts = Vec<Option<(usize, usize)>>;

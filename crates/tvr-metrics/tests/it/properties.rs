@@ -1,4 +1,4 @@
-//! What must hold for any matrix: methods.md §11.5.
+//! What must hold for any matrix.
 
 use ndarray::{Array2, Axis};
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! Slow f64 formulas from methods.md §4.3, §5.2 and §8.2, and the drawing and comparing that tests share.
+//! Slow f64 formulas of the module docs, and the drawing and comparing that tests share.
 
 use ndarray::{Array1, Array2, ArrayView2};
 use proptest::prelude::*;

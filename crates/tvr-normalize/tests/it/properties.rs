@@ -1,4 +1,4 @@
-//! What must hold for any input: methods.md §11.2 to §11.4.
+//! What must hold for any input.
 
 mod dual_softmax;
 mod family;

@@ -1,0 +1,114 @@
+//! A run killed at any moment goes on as if it had never been.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::{XTASK, made_up, stderr, xtask};
+
+const RECIPE: &str = r#"
+name = "small"
+seeds = [5]
+[data]
+kind = "features"
+path = "data"
+[encoder]
+kind = "projection"
+width = 16
+dropout = 0.2
+[head]
+kind = "mean-pooling"
+[objective]
+kind = "symmetric"
+[train]
+batch = 8
+epochs = 40
+evaluations = 6
+checkpoint_every = 4
+[train.optimizer]
+kind = "adamw"
+learning_rate = 1e-2
+"#;
+
+pub fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    made_up::write(&folder.path().join("data"), 24, 8, 8);
+    std::fs::write(folder.path().join("small.toml"), RECIPE).unwrap();
+    folder
+}
+
+fn weights(folder: &Path, runs: &str) -> Vec<u8> {
+    std::fs::read(folder.join(runs).join("small-5/model.safetensors")).unwrap()
+}
+
+/// Starts a run, waits for the line of `step` on its stderr, and kills it without a warning.
+fn killed_at(folder: &Path, step: usize) {
+    let mut child = Command::new(XTASK)
+        .args(["train", "small.toml", "--runs", "killed", "--resume", "--log-steps"])
+        .current_dir(folder)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let reached = lines.map_while(Result::ok).any(|line| line == format!("step {step}"));
+    child.kill().unwrap(); // SIGKILL
+    child.wait().unwrap();
+    assert!(reached, "the run ended before step {step}");
+}
+
+#[test]
+fn a_run_killed_at_several_steps_ends_with_the_weights_of_one_that_was_not() {
+    let folder = folder();
+    let folder = folder.path();
+    let straight = xtask(folder, &["train", "small.toml", "--runs", "straight"]);
+    assert!(straight.status.success(), "{}", stderr(&straight));
+    for step in [3, 17, 50, 101] {
+        killed_at(folder, step);
+    }
+    let resumed = xtask(folder, &["train", "small.toml", "--runs", "killed", "--resume"]);
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
+    assert!(weights(folder, "straight") == weights(folder, "killed"), "the weights differ");
+    let leftovers: Vec<_> = std::fs::read_dir(folder.join("killed/small-5/checkpoints"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".tmp"))
+        .collect();
+    assert!(leftovers.is_empty(), "{leftovers:?}");
+}
+
+#[test]
+fn ctrl_c_leaves_a_run_that_goes_on_and_says_how() {
+    let folder = folder();
+    let folder = folder.path();
+    let mut child = Command::new(XTASK)
+        .args(["train", "small.toml", "--runs", "killed", "--log-steps", "--set", "train.epochs=400"])
+        .current_dir(folder)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line == "step 9"));
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let last = rest.iter().find(|line| line.starts_with("error: ")).unwrap();
+    assert!(last.contains("stopped at step") && last.contains("cargo xtask train small.toml --resume"), "{last}");
+}
+
+#[test]
+fn the_same_weights_on_one_thread_and_on_two() {
+    let folder = folder();
+    let folder = folder.path();
+    for threads in ["1", "2"] {
+        let output = Command::new(XTASK)
+            .args(["train", "small.toml", "--runs", threads, "--set", "train.epochs=8"])
+            .current_dir(folder)
+            .env("RAYON_NUM_THREADS", threads)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    assert!(weights(folder, "1") == weights(folder, "2"), "the weights differ");
+}

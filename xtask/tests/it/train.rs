@@ -1,0 +1,89 @@
+//! `train`, `plan`, `eval`: what a user sees, and what a wrong request is told.
+
+use crate::kill::folder;
+use crate::{fails, shell, stderr, stdout, xtask};
+
+#[test]
+fn train_plan_and_eval_agree_on_a_small_recipe() {
+    let folder = folder();
+    let folder = folder.path();
+    let plan = xtask(folder, &["plan", "small.toml", "--json", "plan.json"]);
+    assert!(plan.status.success(), "{}", stderr(&plan));
+    assert!(stdout(&plan).contains("24 training videos"), "{}", stdout(&plan));
+    let plan: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("plan.json")).unwrap()).unwrap();
+    assert_eq!(plan["steps"], 120);
+
+    let train = xtask(folder, &["train", "small.toml", "--json", "records.json"]);
+    assert!(train.status.success(), "{}", stderr(&train));
+    let records: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("records.json")).unwrap()).unwrap();
+    assert_eq!(records[0]["schema"], "tvr-run/1");
+    assert!(records[0]["test"][0]["text_to_video"]["R@1"].as_f64().unwrap() > 30.0, "chance is 12.5");
+    let run = folder.join("runs/small-5");
+    for file in ["recipe.toml", "steps.jsonl", "record.json", "card.md", "similarity.safetensors", "model.safetensors"] {
+        assert!(run.join(file).exists(), "{file}");
+    }
+
+    let eval = xtask(folder, &["eval", "runs/small-5", "--json", "-"]);
+    assert!(eval.status.success(), "{}", stderr(&eval));
+    let rows: serde_json::Value = serde_json::from_str(&stdout(&eval)).unwrap();
+    assert_eq!(rows, records[0]["test"]);
+
+    // The similarities of a run are scores like any others.
+    let score = xtask(folder, &["score", "--similarity", "runs/small-5/similarity.safetensors:test", "--json", "-"]);
+    assert!(score.status.success(), "{}", stderr(&score));
+    let score: serde_json::Value = serde_json::from_str(&stdout(&score)).unwrap();
+    assert_eq!(score["rows"][0]["text_to_video"]["R@1"], rows[0]["text_to_video"]["R@1"]);
+}
+
+#[test]
+fn an_unknown_recipe_key_is_answered_with_the_nearest() {
+    let folder = folder();
+    let text = std::fs::read_to_string(folder.path().join("small.toml")).unwrap();
+    std::fs::write(folder.path().join("wrong.toml"), text.replace("learning_rate", "lerning_rate")).unwrap();
+    let output = xtask(folder.path(), &["train", "wrong.toml"]);
+    fails(&output, 2, "wrong.toml: unknown key \"lerning_rate\"; did you mean \"learning_rate\"?");
+    let output = xtask(folder.path(), &["train", "small.toml", "--set", "train.epoch=3"]);
+    fails(&output, 2, "--set train.epoch=3: unknown key \"epoch\"; did you mean \"epochs\"?");
+    assert!(!folder.path().join("runs").exists());
+}
+
+#[test]
+fn a_missing_recipe_and_missing_data_are_named() {
+    let folder = folder();
+    let output = xtask(folder.path(), &["train", "none.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("none.toml"), "{}", stderr(&output));
+    let output = xtask(folder.path(), &["train", "small.toml", "--set", "data.path=nowhere"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("nowhere"), "{}", stderr(&output));
+}
+
+#[test]
+fn an_absent_device_names_its_feature() {
+    let folder = folder();
+    let output = xtask(folder.path(), &["train", "small.toml", "--device", "cuda:0"]);
+    if stderr(&output).contains("without it") {
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains("--features cuda"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_recipe_is_refused() {
+    let folder = folder();
+    assert!(xtask(folder.path(), &["train", "small.toml", "--set", "train.epochs=2"]).status.success());
+    let output = xtask(folder.path(), &["train", "small.toml", "--set", "train.epochs=3", "--resume"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("another recipe"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_full_disk_is_one_error_and_the_run_goes_on_afterwards() {
+    let folder = folder();
+    let output = shell(folder.path(), "ulimit -f 4; $XTASK train small.toml --set train.epochs=2");
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("cannot write"), "{}", stderr(&output));
+    let again = xtask(folder.path(), &["train", "small.toml", "--set", "train.epochs=2", "--resume"]);
+    assert!(again.status.success(), "{}", stderr(&again));
+}
