@@ -1,6 +1,10 @@
 //! The commands of tvr: arguments, progress, tables, exit codes. Everything else is in `tvr-experiment`.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its user; libraries never print")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command talks to its user; libraries never print"
+)]
 
 mod bar;
 mod commands;

@@ -110,9 +110,14 @@ impl Checkpoints {
         let path = self.best_path(step);
         let bytes = bytes_of(model.clone().into_record().into_bytes(), &path)?;
         files::write_whole(&path, &bytes)?;
-        for entry in std::fs::read_dir(&self.folder).map_err(ExperimentError::file(&self.folder, "list"))?.flatten() {
+        for entry in
+            std::fs::read_dir(&self.folder).map_err(ExperimentError::file(&self.folder, "list"))?.flatten()
+        {
             let name = entry.file_name().to_string_lossy().to_string();
-            let older = name.strip_prefix("best-").and_then(|rest| rest.strip_suffix(".bpk")).and_then(|n| n.parse().ok());
+            let older = name
+                .strip_prefix("best-")
+                .and_then(|rest| rest.strip_suffix(".bpk"))
+                .and_then(|n| n.parse().ok());
             // The one before stays until the next checkpoint knows the new one: a kill between the two must not
             // leave a checkpoint that names a file that is gone.
             if older.is_some_and(|older: usize| older + 1 < step && !self.referred(older)) {
@@ -169,7 +174,9 @@ impl Checkpoints {
             }
             match load(&folder, &state, model.clone(), optimizer.clone()) {
                 Ok((model, optimizer)) => return Ok((model, optimizer, Some(state))),
-                Err(error) => note(format!("checkpoint at step {step} is damaged ({error}); trying the one before")),
+                Err(error) => {
+                    note(format!("checkpoint at step {step} is damaged ({error}); trying the one before"))
+                }
             }
         }
         Ok((model, optimizer, None))
@@ -210,7 +217,10 @@ fn load<M: Module>(
         [(&model_path, &weights, &state.model_sha256), (&optimizer_path, &moments, &state.optimizer_sha256)]
     {
         if files::sha256(bytes) != *expected {
-            return Err(ExperimentError::work(format!("{}: not the bytes that were written", path.display())));
+            return Err(ExperimentError::work(format!(
+                "{}: not the bytes that were written",
+                path.display()
+            )));
         }
     }
     let model = load_weights(model, &model_path, &weights)?;
@@ -259,7 +269,8 @@ fn sync_folder(folder: &Path) {
 pub fn export<M: Module>(model: &M, path: &Path) -> Result<(), ExperimentError> {
     let mut weights = Weights { path: Vec::new(), tensors: Vec::new() };
     model.visit(&mut weights);
-    let wrong = |cause: safetensors::SafeTensorError| ExperimentError::work(format!("{}: {cause}", path.display()));
+    let wrong =
+        |cause: safetensors::SafeTensorError| ExperimentError::work(format!("{}: {cause}", path.display()));
     let views = weights
         .tensors
         .iter()

@@ -98,7 +98,9 @@ impl Corpus {
                     }
                 }
             }
-            mask.extend_from_slice(&self.mask[video * self.frames_per_video..(video + 1) * self.frames_per_video]);
+            mask.extend_from_slice(
+                &self.mask[video * self.frames_per_video..(video + 1) * self.frames_per_video],
+            );
         }
         let shape = [videos.len(), self.frames_per_video];
         (

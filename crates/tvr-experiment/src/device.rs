@@ -94,7 +94,10 @@ fn vulkan(_index: usize) -> Result<Device, ExperimentError> {
 }
 
 #[cfg(feature = "tch")]
-#[allow(deprecated, reason = "burn 0.22 deprecates its tch backend; the feature is offered as long as it is there")]
+#[allow(
+    deprecated,
+    reason = "burn 0.22 deprecates its tch backend; the feature is offered as long as it is there"
+)]
 fn tch(cuda: Option<usize>) -> Result<Device, ExperimentError> {
     Ok(match cuda {
         Some(index) => Device::libtorch_cuda(index),

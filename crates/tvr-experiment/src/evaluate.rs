@@ -129,7 +129,8 @@ fn matrix<H: Head, O: Objective>(
         .map_err(|error| ExperimentError::work(error.to_string()))?;
     let scale = model.to_logits().into_scalar::<f32>();
     let shape = similarity.dims();
-    let values: Vec<f32> = similarity.into_data().convert::<f32>().iter::<f32>().map(|value| value * scale).collect();
+    let values: Vec<f32> =
+        similarity.into_data().convert::<f32>().iter::<f32>().map(|value| value * scale).collect();
     Array2::from_shape_vec((shape[0], shape[1]), values)
         .map_err(|error| ExperimentError::work(format!("similarities: {error}")))
 }
@@ -168,7 +169,8 @@ pub fn order_accuracy<H: Head, O: Objective>(
         for index in 0..chunk.len() {
             let (forward, backward) = (scores[0][[index, index]], scores[1][[index, index]]);
             // A head without order differs by rounding alone.
-            right += if (forward - backward).abs() < 1e-4 { 0.5 } else { f64::from(u8::from(forward > backward)) };
+            right +=
+                if (forward - backward).abs() < 1e-4 { 0.5 } else { f64::from(u8::from(forward > backward)) };
         }
     }
     Ok(100.0 * right / bearing.len().max(1) as f64)

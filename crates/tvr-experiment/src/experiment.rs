@@ -93,7 +93,9 @@ pub fn run_with<H: Head, O: Objective>(
     let test = evaluate::test(&model, plan, opened.towers.as_ref())?;
     let val = evaluate::judged(&model, &opened.val, plan)?;
     let mut beside = BTreeMap::new();
-    if let (Some(towers), DataRecipe::World { shuffle_frames: false, .. }) = (&opened.towers, &plan.recipe.data) {
+    if let (Some(towers), DataRecipe::World { shuffle_frames: false, .. }) =
+        (&opened.towers, &plan.recipe.data)
+    {
         beside.insert("order accuracy, %".to_string(), evaluate::order_accuracy(&model, plan, towers)?);
     }
     let weights = opened.towers.as_ref().map(|towers| towers.sha256.clone());
@@ -144,7 +146,11 @@ fn build<H: Head, O: Objective>(
     seed_parameters(plan, seed);
     let device = plan.device.clone().autodiff();
     let (text, video, scale) = match (&plan.recipe.encoder, &opened.towers, &opened.train.texts) {
-        (EncoderRecipe::Projection { width, dropout }, _, crate::corpus::Texts::Features { width: text, .. }) => {
+        (
+            EncoderRecipe::Projection { width, dropout },
+            _,
+            crate::corpus::Texts::Features { width: text, .. },
+        ) => {
             let linear = |input: usize| nn::LinearConfig::new(input, *width).with_bias(false).init(&device);
             let dropout = || nn::DropoutConfig::new(*dropout).init();
             (

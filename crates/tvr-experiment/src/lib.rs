@@ -54,7 +54,7 @@ pub mod towers;
 pub mod train;
 
 pub use error::ExperimentError;
-pub use pool::in_pool;
 pub use plan::{Plan, Surroundings, plan};
+pub use pool::in_pool;
 pub use progress::Event;
 pub use recipe::Recipe;

@@ -53,8 +53,11 @@ impl TextEncoder {
         let pooled = match (&corpus.texts, &self.tower) {
             (Texts::Tokens(tokens), Some(tower)) => encode_tokens(tower, tokens, texts, device),
             (Texts::Features { values, width }, _) => {
-                let rows: Vec<f32> =
-                    texts.iter().flat_map(|&text| &values[text * width..(text + 1) * width]).copied().collect();
+                let rows: Vec<f32> = texts
+                    .iter()
+                    .flat_map(|&text| &values[text * width..(text + 1) * width])
+                    .copied()
+                    .collect();
                 Tensor::from_data(TensorData::new(rows, [texts.len(), *width]), device)
             }
             (Texts::Tokens(_), None) => Tensor::zeros([texts.len(), 1], device),
@@ -69,7 +72,12 @@ impl TextEncoder {
 
 /// The tower over two length groups: the shorter five eighths, and the rest, so that less is padding. A caption's
 /// feature does not depend on its group.
-pub(crate) fn encode_tokens(tower: &TextTower, tokens: &[Vec<u32>], texts: &[usize], device: &Device) -> Tensor<2> {
+pub(crate) fn encode_tokens(
+    tower: &TextTower,
+    tokens: &[Vec<u32>],
+    texts: &[usize],
+    device: &Device,
+) -> Tensor<2> {
     let mut order: Vec<usize> = (0..texts.len()).collect();
     order.sort_by_key(|&place| tokens[texts[place]].len());
     let cut = if texts.len() < 16 { texts.len() } else { texts.len() * 5 / 8 };

@@ -25,9 +25,8 @@ impl Group {
     ///
     /// Towers are the fields `text` and `video` of the model where they hold CLIP's; projections are new modules.
     pub fn of(path: &str, rank: usize, groups: Groups) -> Self {
-        let tower = path.starts_with("text.tower.")
-            || path.starts_with("video.tower.")
-            || path == "logit_scale";
+        let tower =
+            path.starts_with("text.tower.") || path.starts_with("video.tower.") || path == "logit_scale";
         let decays = match groups {
             Groups::Clip4clip => !path.contains("bias") && !path.ends_with(".beta"),
             Groups::Ours => rank >= 2 && !path.contains("embedding") && !path.contains("position"),
@@ -108,13 +107,16 @@ pub fn build<M: Module>(
             if optimizer.is_some() && paths.is_empty() {
                 continue;
             }
-            let exactly: Vec<String> = paths.iter().map(|path| format!("^{}$", path.replace('.', r"\."))).collect();
+            let exactly: Vec<String> =
+                paths.iter().map(|path| format!("^{}$", path.replace('.', r"\."))).collect();
             let members = ParamGroup::from_any_regexes(exactly)
                 .map_err(|error| ExperimentError::work(format!("parameter groups: {error:?}")))?;
             optimizer = Some(match recipe {
-                OptimizerRecipe::Adamw { .. } => {
-                    add(optimizer, members, Rated { inner: adamw(recipe, group), rate: adamw_rate(recipe, group) })
-                }
+                OptimizerRecipe::Adamw { .. } => add(
+                    optimizer,
+                    members,
+                    Rated { inner: adamw(recipe, group), rate: adamw_rate(recipe, group) },
+                ),
                 OptimizerRecipe::BertAdam { .. } => add(optimizer, members, bert_adam(recipe, group, steps)),
             });
         }
@@ -148,7 +150,11 @@ fn adamw(recipe: &OptimizerRecipe, group: Group) -> AdamW {
 fn adamw_rate(recipe: &OptimizerRecipe, group: Group) -> f64 {
     match recipe {
         OptimizerRecipe::Adamw { learning_rate, tower_learning_rate, .. } => {
-            if group.tower { tower_learning_rate.unwrap_or(*learning_rate) } else { *learning_rate }
+            if group.tower {
+                tower_learning_rate.unwrap_or(*learning_rate)
+            } else {
+                *learning_rate
+            }
         }
         OptimizerRecipe::BertAdam { .. } => 1.0,
     }
@@ -167,7 +173,12 @@ fn bert_adam(recipe: &OptimizerRecipe, group: Group, steps: usize) -> BertAdam {
         max_gradient_norm: Some(1.0),
     };
     if let OptimizerRecipe::BertAdam {
-        learning_rate, tower_coefficient, weight_decay, warmup_share, schedule, ..
+        learning_rate,
+        tower_coefficient,
+        weight_decay,
+        warmup_share,
+        schedule,
+        ..
     } = recipe
     {
         adam.learning_rate = if group.tower { learning_rate * tower_coefficient } else { *learning_rate };

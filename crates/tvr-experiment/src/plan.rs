@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
 use serde::Serialize;
+use tvr_data::{FeatureFile, Split, World};
 use tvr_heads::{Head, Unit};
 use tvr_objectives::Objective;
-use tvr_data::{FeatureFile, Split, World};
 
 use crate::device;
 use crate::error::ExperimentError;
@@ -90,7 +90,9 @@ pub fn plan(recipe: &Recipe, source: &Path, surroundings: &Surroundings) -> Resu
     let whole = items / recipe.train.batch * recipe.train.epochs;
     let steps = recipe.train.steps.map_or(whole, |cap| cap.min(whole));
     if steps == 0 {
-        return Err(named(ExperimentError::request("train.epochs and train.steps must leave at least one step")));
+        return Err(named(ExperimentError::request(
+            "train.epochs and train.steps must leave at least one step",
+        )));
     }
     Ok(Plan {
         recipe: recipe.clone(),
@@ -119,13 +121,22 @@ fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
     }
     let train = &recipe.train;
     if train.batch < 2 {
-        return request(format!("train.batch = {}, but a contrastive batch must hold at least 2 pairs", train.batch));
+        return request(format!(
+            "train.batch = {}, but a contrastive batch must hold at least 2 pairs",
+            train.batch
+        ));
     }
     if train.clip_norm.is_nan() || train.clip_norm < 0.0 {
-        return request(format!("train.clip_norm = {}, but it must be 0 (no clipping) or above", train.clip_norm));
+        return request(format!(
+            "train.clip_norm = {}, but it must be 0 (no clipping) or above",
+            train.clip_norm
+        ));
     }
     if !(train.initial_scale > 0.0 && train.initial_scale <= 100.0) {
-        return request(format!("train.initial_scale = {}, but it must be above 0 and at most 100", train.initial_scale));
+        return request(format!(
+            "train.initial_scale = {}, but it must be above 0 and at most 100",
+            train.initial_scale
+        ));
     }
     let rates = match &train.optimizer {
         OptimizerRecipe::Adamw { learning_rate, tower_learning_rate, warmup_share, .. } => {
@@ -139,7 +150,10 @@ fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
         return request("train.optimizer: learning rates must be above 0 and warmup_share below 1".into());
     }
     match (&recipe.data, &recipe.encoder) {
-        (DataRecipe::World { gallery, .. }, EncoderRecipe::World { place_steps, pretrain_steps, pretrain_batch, .. }) => {
+        (
+            DataRecipe::World { gallery, .. },
+            EncoderRecipe::World { place_steps, pretrain_steps, pretrain_batch, .. },
+        ) => {
             if *gallery < 2 || *gallery > World::size(Split::Test) {
                 return request(format!(
                     "data.gallery = {gallery}, but it must be from 2 to {}",
@@ -147,7 +161,10 @@ fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
                 ));
             }
             if place_steps > pretrain_steps || *pretrain_batch < 2 {
-                return request("encoder: place_steps must be at most pretrain_steps, and pretrain_batch at least 2".into());
+                return request(
+                    "encoder: place_steps must be at most pretrain_steps, and pretrain_batch at least 2"
+                        .into(),
+                );
             }
         }
         (DataRecipe::Features { .. }, EncoderRecipe::Projection { width, dropout }) => {
@@ -180,11 +197,7 @@ fn width(recipe: &Recipe) -> usize {
 }
 
 /// Whether encoders and data offer what head and objective need.
-fn offers(
-    head: &impl Head,
-    objective: &tvr_objectives::Needs,
-    frames: usize,
-) -> Result<(), ExperimentError> {
+fn offers(head: &impl Head, objective: &tvr_objectives::Needs, frames: usize) -> Result<(), ExperimentError> {
     // An objective that holds vectors of earlier items compares them by cosine, and so must the head.
     if objective.codes && head.unit() == Unit::Logit {
         return Err(ExperimentError::request(
@@ -194,7 +207,8 @@ fn offers(
         ));
     }
     let head = head.needs();
-    let missing = |what: &str| Err(ExperimentError::request(format!("{what}, which no built-in encoder offers yet")));
+    let missing =
+        |what: &str| Err(ExperimentError::request(format!("{what}, which no built-in encoder offers yet")));
     if head.tokens {
         return missing("[head] needs a vector per token");
     }

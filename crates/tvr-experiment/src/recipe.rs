@@ -164,8 +164,9 @@ impl Recipe {
                 path.display()
             ))
         })?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| ExperimentError::request(format!("{}: a recipe must be UTF-8 text", path.display())))?;
+        let text = String::from_utf8(bytes).map_err(|_| {
+            ExperimentError::request(format!("{}: a recipe must be UTF-8 text", path.display()))
+        })?;
         Self::parse(&text).map_err(|error| ExperimentError::request(format!("{}: {error}", path.display())))
     }
 
@@ -185,7 +186,9 @@ impl Recipe {
         let wrong = |why: String| ExperimentError::request(format!("--set {key}={value}: {why}"));
         let mut table = toml::Table::try_from(&*self).map_err(|error| wrong(error.to_string()))?;
         let value_toml = match format!("value = {value}").parse::<toml::Table>() {
-            Ok(mut parsed) => parsed.remove("value").unwrap_or_else(|| toml::Value::String(value.to_string())),
+            Ok(mut parsed) => {
+                parsed.remove("value").unwrap_or_else(|| toml::Value::String(value.to_string()))
+            }
             Err(_) => toml::Value::String(value.to_string()),
         };
         let (folder, leaf) = match key.rsplit_once('.') {
@@ -210,7 +213,8 @@ impl Recipe {
     /// # Errors
     /// Only if a value cannot be TOML, which a parsed recipe's can.
     pub fn to_toml(&self) -> Result<String, ExperimentError> {
-        toml::to_string_pretty(self).map_err(|error| ExperimentError::work(format!("the recipe cannot be TOML: {error}")))
+        toml::to_string_pretty(self)
+            .map_err(|error| ExperimentError::work(format!("the recipe cannot be TOML: {error}")))
     }
 
     /// A hash of everything but the name and the list of seeds: two recipes with one hash train the same model.

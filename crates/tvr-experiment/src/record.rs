@@ -150,13 +150,22 @@ pub fn read(folder: &Path) -> Result<Record, ExperimentError> {
 }
 
 fn save_similarities(path: &Path, test: &Array2<f32>, val: &Array2<f32>) -> Result<(), ExperimentError> {
-    let bytes = |matrix: &Array2<f32>| -> Vec<u8> { matrix.iter().flat_map(|value| value.to_le_bytes()).collect() };
+    let bytes =
+        |matrix: &Array2<f32>| -> Vec<u8> { matrix.iter().flat_map(|value| value.to_le_bytes()).collect() };
     let (test_bytes, val_bytes) = (bytes(test), bytes(val));
     let wrong =
         |cause: safetensors::SafeTensorError| ExperimentError::work(format!("{}: {cause}", path.display()));
     let tensors = [
-        ("test", safetensors::tensor::TensorView::new(safetensors::Dtype::F32, test.shape().to_vec(), &test_bytes).map_err(wrong)?),
-        ("val", safetensors::tensor::TensorView::new(safetensors::Dtype::F32, val.shape().to_vec(), &val_bytes).map_err(wrong)?),
+        (
+            "test",
+            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, test.shape().to_vec(), &test_bytes)
+                .map_err(wrong)?,
+        ),
+        (
+            "val",
+            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, val.shape().to_vec(), &val_bytes)
+                .map_err(wrong)?,
+        ),
     ];
     let packed = safetensors::serialize(tensors, None).map_err(wrong)?;
     files::write_whole(path, &packed)
@@ -214,7 +223,9 @@ fn card(plan: &Plan, record: &Record) -> String {
             .collect();
         card.push_str(&format!("| {} | {} | {} |\n", row.normalize, row.regime, figures.join(" | ")));
     }
-    card.push_str("\nTransductive rows see the other test queries; compare them with transductive rows only.\n");
+    card.push_str(
+        "\nTransductive rows see the other test queries; compare them with transductive rows only.\n",
+    );
     for (name, value) in &record.beside {
         card.push_str(&format!("\n{name}: {value:.1}\n"));
     }

@@ -141,7 +141,11 @@ pub fn reproduce(
     let run_plan = decide(extent, &plans, &opened, began.elapsed().as_secs_f64(), stop)?;
     events(Event::Note(format!(
         "plan: {} steps a run ({:.0} and {:.0} ms a step measured); mean pooling and transformer with seeds {:?}, shuffled-frames control with seeds {:?}",
-        run_plan.steps, run_plan.step_milliseconds[0], run_plan.step_milliseconds[1], run_plan.seeds, run_plan.control_seeds
+        run_plan.steps,
+        run_plan.step_milliseconds[0],
+        run_plan.step_milliseconds[1],
+        run_plan.seeds,
+        run_plan.control_seeds
     )));
     let mut outcomes: Vec<Vec<Outcome>> = vec![Vec::new(); plans.len()];
     for seed in &run_plan.seeds {
@@ -237,11 +241,14 @@ fn summarise(
     for (plan, outcomes) in plans.iter().zip(outcomes) {
         let name = plan.recipe.name.trim_start_matches("quick-").trim_start_matches("full-").to_string();
         for index in 0..plan.recipe.eval.normalize.len() {
-            let of_row: Vec<&Row> = outcomes.iter().filter_map(|outcome| outcome.test.rows.get(index)).collect();
+            let of_row: Vec<&Row> =
+                outcomes.iter().filter_map(|outcome| outcome.test.rows.get(index)).collect();
             rows.extend(table_row(&name, &of_row));
         }
-        let accuracies: Vec<f64> =
-            outcomes.iter().filter_map(|outcome| outcome.record.beside.get("order accuracy, %").copied()).collect();
+        let accuracies: Vec<f64> = outcomes
+            .iter()
+            .filter_map(|outcome| outcome.record.beside.get("order accuracy, %").copied())
+            .collect();
         if !accuracies.is_empty() {
             order_accuracy.push((name, accuracies.iter().sum::<f64>() / accuracies.len() as f64));
         }
@@ -300,7 +307,10 @@ fn table_row(model: &str, rows: &[&Row]) -> Option<TableRow> {
     })
 }
 
-fn claims(outcomes: &[Vec<Outcome>], order_accuracy: &[(String, f64)]) -> Result<Vec<Claim>, ExperimentError> {
+fn claims(
+    outcomes: &[Vec<Outcome>],
+    order_accuracy: &[(String, f64)],
+) -> Result<Vec<Claim>, ExperimentError> {
     let row = |model: usize, normalize: usize, seeds: usize| -> Vec<&Row> {
         outcomes[model].iter().take(seeds).filter_map(|outcome| outcome.test.rows.get(normalize)).collect()
     };

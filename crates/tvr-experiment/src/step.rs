@@ -136,7 +136,8 @@ pub fn gradients<H: Head, O: Objective>(
             pulled.push(GradientsParams::from_grads(pull.backward(), model));
         }
     }
-    let seen = Seen { texts: text_leaves.inner(), videos: video_leaves.inner(), similarity, same: step.same() };
+    let seen =
+        Seen { texts: text_leaves.inner(), videos: video_leaves.inner(), similarity, same: step.same() };
     Ok((Single.reduce(model, pulled), judged, seen))
 }
 

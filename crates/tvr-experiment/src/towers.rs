@@ -74,7 +74,9 @@ impl Towers {
     ) -> Result<Self, ExperimentError> {
         let key = serde_json::to_string(encoder)
             .map_err(|cause| ExperimentError::work(format!("the encoder cannot be JSON: {cause}")))?;
-        let key = files::sha256(format!("{} {} {key}", tvr_data::WORLD_VERSION, env!("CARGO_PKG_VERSION")).as_bytes());
+        let key = files::sha256(
+            format!("{} {} {key}", tvr_data::WORLD_VERSION, env!("CARGO_PKG_VERSION")).as_bytes(),
+        );
         let folder = cache.join(format!("world-{}", &key[..16]));
         let tokenizer = tokenizer()?;
         let fresh = init(encoder, &tokenizer, device)?;
@@ -82,18 +84,20 @@ impl Towers {
         let clip = if weights.exists() {
             let bytes = files::read(&weights)?;
             let wrong = |cause: String| {
-                ExperimentError::work(format!("{}: {cause}; remove the file to train the towers anew", weights.display()))
+                ExperimentError::work(format!(
+                    "{}: {cause}; remove the file to train the towers anew",
+                    weights.display()
+                ))
             };
             let record = burn::store::ModuleRecord::from_bytes(burn::tensor::Bytes::from_bytes_vec(bytes))
                 .map_err(|cause| wrong(cause.to_string()))?;
             fresh.try_load_record(record).map_err(|cause| wrong(cause.to_string()))?
         } else {
             let trained = pretrain(fresh, encoder, &tokenizer, device, stop, events)?;
-            let bytes = trained
-                .clone()
-                .into_record()
-                .into_bytes()
-                .map_err(|cause| ExperimentError::work(format!("the towers cannot be packed: {cause}")))?;
+            let bytes =
+                trained.clone().into_record().into_bytes().map_err(|cause| {
+                    ExperimentError::work(format!("the towers cannot be packed: {cause}"))
+                })?;
             files::write_whole(&weights, &bytes)?;
             trained
         };
@@ -119,7 +123,9 @@ impl Towers {
         let (lengths, cached) = (lengths(split, videos), std::fs::read(&path).ok());
         let expected = videos * FRAMES * width * size_of::<f32>();
         let values = match cached.filter(|bytes| bytes.len() == expected) {
-            Some(bytes) => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            Some(bytes) => {
+                bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }
             None => {
                 let values = self.encode_split(split, videos);
                 let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -172,8 +178,7 @@ fn tokenizer() -> Result<Tokenizer, ExperimentError> {
             }
         })
         .collect();
-    Tokenizer::train_world(captions, MERGES)
-        .map_err(|error| ExperimentError::work(error.to_string()))
+    Tokenizer::train_world(captions, MERGES).map_err(|error| ExperimentError::work(error.to_string()))
 }
 
 fn encode(tokenizer: &Tokenizer, caption: &str) -> Result<Vec<u32>, ExperimentError> {
@@ -204,7 +209,8 @@ fn pretrain(
     stop: &AtomicBool,
     events: Events<'_>,
 ) -> Result<Clip, ExperimentError> {
-    let EncoderRecipe::World { pretrain_steps, place_steps, pretrain_batch, pretrain_learning_rate, .. } = encoder
+    let EncoderRecipe::World { pretrain_steps, place_steps, pretrain_batch, pretrain_learning_rate, .. } =
+        encoder
     else {
         return Err(ExperimentError::request("encoder: the world's data needs encoder.kind = \"world\""));
     };
@@ -222,7 +228,8 @@ fn pretrain(
     let training = device.clone().autodiff();
     let mut adam = optimizer::build(&settings, &clip, steps)?;
     events(Event::Begin { label: "towers on stills".into(), total: steps, done: 0 });
-    let symmetric = SymmetricConfig::ours().init().map_err(|error| ExperimentError::work(error.to_string()))?;
+    let symmetric =
+        SymmetricConfig::ours().init().map_err(|error| ExperimentError::work(error.to_string()))?;
     let everyone: Vec<usize> = (0..batch).collect();
     let same: Vec<i32> = (0..batch as i32).collect();
     let same = Tensor::<1, Int>::from_data(TensorData::new(same, [batch]), &training);
@@ -269,7 +276,12 @@ struct Stills {
 
 /// The stills of a step. In the place stage those alone that have a place sentence: a third of them, found among
 /// four times as many.
-fn draw(step: usize, batch: usize, place_steps: usize, tokenizer: &Tokenizer) -> Result<Stills, ExperimentError> {
+fn draw(
+    step: usize,
+    batch: usize,
+    place_steps: usize,
+    tokenizer: &Tokenizer,
+) -> Result<Stills, ExperimentError> {
     const PLACE_STRIDE: usize = 4;
     let world = World::default();
     let place = step < place_steps;

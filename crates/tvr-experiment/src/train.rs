@@ -157,7 +157,10 @@ pub fn train<H: Head, O: Objective>(
             checkpoints.save(&model, &adam, state)?;
         }
         if stopping && step + 1 < steps {
-            return Err(ExperimentError::Interrupted { step: step + 1, recipe: plan.source.display().to_string() });
+            return Err(ExperimentError::Interrupted {
+                step: step + 1,
+                recipe: plan.source.display().to_string(),
+            });
         }
     }
     events(Event::End);
@@ -195,6 +198,9 @@ fn append(log: &mut std::fs::File, path: &Path, line: &StepLine) -> Result<(), E
 ///
 /// # Errors
 /// What is missing or broken in the data.
-pub fn open_data(plan: &Plan, towers: Option<&crate::towers::Towers>) -> Result<(Corpus, Corpus), ExperimentError> {
+pub fn open_data(
+    plan: &Plan,
+    towers: Option<&crate::towers::Towers>,
+) -> Result<(Corpus, Corpus), ExperimentError> {
     Ok((Corpus::open(plan, Split::Train, towers)?, Corpus::open(plan, Split::Val, towers)?))
 }

@@ -87,7 +87,9 @@ fn shown(reproduction: &Reproduction) -> String {
     }
     text.push_str(&format!("{table}\n"));
     for (model, accuracy) in &reproduction.order_accuracy {
-        text.push_str(&format!("order accuracy of {model}: {accuracy:.1} % (a head blind to order has 50 %)\n"));
+        text.push_str(&format!(
+            "order accuracy of {model}: {accuracy:.1} % (a head blind to order has 50 %)\n"
+        ));
     }
     text.push('\n');
     let mut table = Table::new(&["paper", "claim", "baseline → treatment", "verdict"]).figures(

@@ -64,9 +64,9 @@ impl Args {
 /// A pair without "=", an unknown key or a value of the wrong type.
 pub fn apply(recipe: &mut Recipe, set: &[String]) -> Result<(), ExperimentError> {
     for pair in set {
-        let (key, value) = pair
-            .split_once('=')
-            .ok_or_else(|| ExperimentError::request(format!("--set {pair}: write KEY=VALUE, as train.steps=20")))?;
+        let (key, value) = pair.split_once('=').ok_or_else(|| {
+            ExperimentError::request(format!("--set {pair}: write KEY=VALUE, as train.steps=20"))
+        })?;
         recipe.set(key, value)?;
     }
     Ok(())
@@ -110,8 +110,9 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
 pub fn shown(records: &[Record]) -> String {
     let names = ["R@1", "R@5", "R@10", "MdR", "MnR"];
     let titles = || names.map(String::from).to_vec();
-    let mut table =
-        Table::new(&["normalize", "regime", "seed"]).figures("T2V", titles()).figures("V2T grouped", titles());
+    let mut table = Table::new(&["normalize", "regime", "seed"])
+        .figures("T2V", titles())
+        .figures("V2T grouped", titles());
     let rows = records.first().map_or(0, |record| record.test.len());
     for index in 0..rows {
         let mut sums = [0.0; 10];

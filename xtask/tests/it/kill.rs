@@ -94,7 +94,10 @@ fn ctrl_c_leaves_a_run_that_goes_on_and_says_how() {
     let rest: Vec<String> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(1));
     let last = rest.iter().find(|line| line.starts_with("error: ")).unwrap();
-    assert!(last.contains("stopped at step") && last.contains("cargo xtask train small.toml --resume"), "{last}");
+    assert!(
+        last.contains("stopped at step") && last.contains("cargo xtask train small.toml --resume"),
+        "{last}"
+    );
 }
 
 #[test]

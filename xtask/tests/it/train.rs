@@ -10,7 +10,8 @@ fn train_plan_and_eval_agree_on_a_small_recipe() {
     let plan = xtask(folder, &["plan", "small.toml", "--json", "plan.json"]);
     assert!(plan.status.success(), "{}", stderr(&plan));
     assert!(stdout(&plan).contains("24 training videos"), "{}", stdout(&plan));
-    let plan: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("plan.json")).unwrap()).unwrap();
+    let plan: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("plan.json")).unwrap()).unwrap();
     assert_eq!(plan["steps"], 120);
 
     let train = xtask(folder, &["train", "small.toml", "--json", "records.json"]);
@@ -20,7 +21,14 @@ fn train_plan_and_eval_agree_on_a_small_recipe() {
     assert_eq!(records[0]["schema"], "tvr-run/1");
     assert!(records[0]["test"][0]["text_to_video"]["R@1"].as_f64().unwrap() > 30.0, "chance is 12.5");
     let run = folder.join("runs/small-5");
-    for file in ["recipe.toml", "steps.jsonl", "record.json", "card.md", "similarity.safetensors", "model.safetensors"] {
+    for file in [
+        "recipe.toml",
+        "steps.jsonl",
+        "record.json",
+        "card.md",
+        "similarity.safetensors",
+        "model.safetensors",
+    ] {
         assert!(run.join(file).exists(), "{file}");
     }
 
@@ -30,7 +38,8 @@ fn train_plan_and_eval_agree_on_a_small_recipe() {
     assert_eq!(rows, records[0]["test"]);
 
     // The similarities of a run are scores like any others.
-    let score = xtask(folder, &["score", "--similarity", "runs/small-5/similarity.safetensors:test", "--json", "-"]);
+    let score =
+        xtask(folder, &["score", "--similarity", "runs/small-5/similarity.safetensors:test", "--json", "-"]);
     assert!(score.status.success(), "{}", stderr(&score));
     let score: serde_json::Value = serde_json::from_str(&stdout(&score)).unwrap();
     assert_eq!(score["rows"][0]["text_to_video"]["R@1"], rows[0]["text_to_video"]["R@1"]);

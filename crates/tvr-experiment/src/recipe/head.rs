@@ -4,8 +4,8 @@ use burn::module::Module;
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 use tvr_heads::{
-    Head, MeanPooling, MeanPoolingConfig, Needs, SeqLstm, SeqLstmConfig, SeqTransf, SeqTransfConfig, Similarity,
-    TextCodes, TextFeatures, TightTransf, TightTransfConfig, Unit, VideoCodes, VideoFeatures,
+    Head, MeanPooling, MeanPoolingConfig, Needs, SeqLstm, SeqLstmConfig, SeqTransf, SeqTransfConfig,
+    Similarity, TextCodes, TextFeatures, TightTransf, TightTransfConfig, Unit, VideoCodes, VideoFeatures,
 };
 
 use crate::error::ExperimentError;

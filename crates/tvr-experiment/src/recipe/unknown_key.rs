@@ -8,9 +8,9 @@ pub(super) fn explain(message: &str) -> String {
     match names.first() {
         Some(found) if first.starts_with("unknown field") || first.starts_with("unknown variant") => {
             let what = if first.starts_with("unknown field") { "key" } else { "value" };
-            let nearest = known.iter().max_by(|a, b| {
-                strsim::jaro_winkler(found, a).total_cmp(&strsim::jaro_winkler(found, b))
-            });
+            let nearest = known
+                .iter()
+                .max_by(|a, b| strsim::jaro_winkler(found, a).total_cmp(&strsim::jaro_winkler(found, b)));
             match nearest {
                 Some(nearest) if strsim::jaro_winkler(found, nearest) > 0.7 => {
                     format!("unknown {what} {found:?}; did you mean {nearest:?}?")

@@ -10,12 +10,22 @@ use tvr_experiment::bert_adam::{BertAdam, BertAdamState, BertSchedule};
 
 const NAMES: [&str; 5] = ["tower_weight", "tower_bias", "head_weight", "head_bias", "logit_scale"];
 const CASES: [&str; 11] = [
-    "cosine", "cosine_f64", "cosine_outer", "cosine_small_gradients", "cosine_no_clip", "constant", "linear",
-    "linear_no_warmup", "no_schedule", "skipped", "default_b2",
+    "cosine",
+    "cosine_f64",
+    "cosine_outer",
+    "cosine_small_gradients",
+    "cosine_no_clip",
+    "constant",
+    "linear",
+    "linear_no_warmup",
+    "no_schedule",
+    "skipped",
+    "default_b2",
 ];
 
 fn golden() -> Option<Vec<u8>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/golden/reference/bertadam.safetensors");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared/data/golden/reference/bertadam.safetensors");
     match std::fs::read(&path) {
         Ok(bytes) => Some(bytes),
         Err(error) => {
@@ -31,9 +41,11 @@ fn values(file: &SafeTensors, name: &str) -> Vec<f64> {
         safetensors::Dtype::F64 => {
             view.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
         }
-        safetensors::Dtype::F32 => {
-            view.data().chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
-        }
+        safetensors::Dtype::F32 => view
+            .data()
+            .chunks_exact(4)
+            .map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap())))
+            .collect(),
         safetensors::Dtype::I64 => {
             view.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f64).collect()
         }
@@ -71,7 +83,8 @@ fn largest_difference(file: &SafeTensors, case: &str) -> f64 {
         }
     };
     // The global clip of CLIP4Clip's loop: one factor for all tensors of a step.
-    let gradients: Vec<Vec<f64>> = NAMES.iter().map(|name| values(file, &key(&format!("{name}.gradients")))).collect();
+    let gradients: Vec<Vec<f64>> =
+        NAMES.iter().map(|name| values(file, &key(&format!("{name}.gradients")))).collect();
     let outer_factor = |step: usize| {
         if outer <= 0.0 {
             return 1.0;
@@ -107,8 +120,10 @@ fn largest_difference(file: &SafeTensors, case: &str) -> f64 {
         for step in 0..steps {
             if present[step * 5 + index] > 0.0 {
                 let factor = outer_factor(step);
-                let gradient: Vec<f64> =
-                    gradients[index][step * size..(step + 1) * size].iter().map(|value| value * factor).collect();
+                let gradient: Vec<f64> = gradients[index][step * size..(step + 1) * size]
+                    .iter()
+                    .map(|value| value * factor)
+                    .collect();
                 (value, state) = adam.step(1.0, value, tensor(&gradient), state);
             }
             let found: Vec<f64> = value.clone().into_data().convert::<f64>().iter::<f64>().collect();

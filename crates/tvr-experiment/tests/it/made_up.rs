@@ -51,11 +51,14 @@ pub fn write(folder: &Path, train: usize, val: usize, test: usize) {
     let bytes = safetensors::serialize(tensors, Some(metadata.into_iter().collect())).unwrap();
     std::fs::write(folder.join("features.safetensors"), bytes).unwrap();
     let captions: String = (0..videos * 2)
-        .map(|text| format!("{{\"id\": \"t{text}\", \"video\": \"v{}\", \"text\": \"caption {text}\"}}\n", text / 2))
+        .map(|text| {
+            format!("{{\"id\": \"t{text}\", \"video\": \"v{}\", \"text\": \"caption {text}\"}}\n", text / 2)
+        })
         .collect();
     std::fs::write(folder.join("captions.jsonl"), captions).unwrap();
     let (val_start, test_start) = (train, train + val);
-    let queries = |range: std::ops::Range<usize>| range.map(|video| format!("t{}", 2 * video)).collect::<Vec<_>>();
+    let queries =
+        |range: std::ops::Range<usize>| range.map(|video| format!("t{}", 2 * video)).collect::<Vec<_>>();
     let splits = serde_json::json!({
         "train": video_ids[..val_start], "val": video_ids[val_start..test_start], "test": video_ids[test_start..],
         "val_queries": queries(val_start..test_start), "test_queries": queries(test_start..videos),

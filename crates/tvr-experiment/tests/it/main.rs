@@ -1,5 +1,13 @@
 //! The tests of tvr-experiment, one binary.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, reason = "a test may fail loudly and say why it skips")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test may fail loudly and say why it skips"
+)]
 
 mod bert_adam;
 mod made_up;

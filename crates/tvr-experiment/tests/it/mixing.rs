@@ -4,7 +4,9 @@ use burn::optim::AdamWConfig;
 use burn::prelude::*;
 use tvr_experiment::recipe::{HeadRecipe, ObjectiveRecipe};
 use tvr_experiment::step::{Batch, after_step, gradients};
-use tvr_heads::{FrameAdapterConfig, Head, MeanPoolingConfig, SeqLstmConfig, SeqTransfConfig, TightTransfConfig, Unit};
+use tvr_heads::{
+    FrameAdapterConfig, Head, MeanPoolingConfig, SeqLstmConfig, SeqTransfConfig, TightTransfConfig, Unit,
+};
 use tvr_objectives::{DualSoftmaxConfig, NclConfig, Objective, SymmetricConfig};
 
 use crate::step::{WIDTH, corpus, flat, model};
@@ -16,7 +18,13 @@ fn heads() -> Vec<HeadRecipe> {
         HeadRecipe::MeanPooling(MeanPoolingConfig { adapter: adapter.clone() }),
         HeadRecipe::SeqLstm(SeqLstmConfig { adapter }),
         HeadRecipe::SeqTransf(SeqTransfConfig { heads: 2, ..SeqTransfConfig::ours(3) }),
-        HeadRecipe::TightTransf(TightTransfConfig { layers: 1, heads: 2, max_frames: 3, epsilon: 1e-5, dropout: 0.1 }),
+        HeadRecipe::TightTransf(TightTransfConfig {
+            layers: 1,
+            heads: 2,
+            max_frames: 3,
+            epsilon: 1e-5,
+            dropout: 0.1,
+        }),
     ];
     for head in &heads {
         // A new head does not compile here until it stands in the list above.
@@ -53,7 +61,12 @@ fn every_head_takes_a_step_under_every_objective() {
     let device = Device::flex();
     let training = device.clone().autodiff();
     let corpus = corpus(6);
-    let batch = Batch { texts: vec![0, 3, 4, 7], videos: vec![0, 1, 2, 3], text_video: vec![0, 1, 2, 3], shuffle: None };
+    let batch = Batch {
+        texts: vec![0, 3, 4, 7],
+        videos: vec![0, 1, 2, 3],
+        text_video: vec![0, 1, 2, 3],
+        shuffle: None,
+    };
     let mut pairs = 0;
     for head_recipe in heads() {
         for objective_recipe in objectives() {

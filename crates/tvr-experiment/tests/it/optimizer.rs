@@ -25,7 +25,10 @@ fn p_c4_5_ours_decays_matrices_alone() {
     let groups = grouped(&model, Groups::Ours);
     assert!(groups.len() > 10);
     for (path, group) in groups {
-        let spared = path.contains("bias") || path.contains("norm") || path.contains("position") || path == "logit_scale";
+        let spared = path.contains("bias")
+            || path.contains("norm")
+            || path.contains("position")
+            || path == "logit_scale";
         assert_eq!(group.decays, !spared, "{path}");
         assert_eq!(group.tower, path == "logit_scale", "{path}");
     }

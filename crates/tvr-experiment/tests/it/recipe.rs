@@ -6,13 +6,17 @@ use tvr_experiment::{Recipe, Surroundings, plan};
 
 fn recipes() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths
 }
 
 fn example() -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/world-mean-pooling.toml")).unwrap()
+    std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/world-mean-pooling.toml"),
+    )
+    .unwrap()
 }
 
 #[test]
@@ -42,14 +46,19 @@ fn refused(text: &str, expected: &str) {
             assert_eq!(error.exit_code(), 2);
             error.to_string()
         }
-        Ok(recipe) => plan(&recipe, Path::new("recipes/x.toml"), &Surroundings::default()).unwrap_err().to_string(),
+        Ok(recipe) => {
+            plan(&recipe, Path::new("recipes/x.toml"), &Surroundings::default()).unwrap_err().to_string()
+        }
     };
     assert!(message.contains(expected), "{message}");
 }
 
 #[test]
 fn a_mistyped_key_is_answered_with_the_nearest_name() {
-    refused(&example().replace("learning_rate = 3e-3", "learnin_rate = 3e-3"), "did you mean \"learning_rate\"?");
+    refused(
+        &example().replace("learning_rate = 3e-3", "learnin_rate = 3e-3"),
+        "did you mean \"learning_rate\"?",
+    );
     refused(&example().replace("batch = 128", "bach = 128"), "did you mean \"batch\"?");
     refused(&example().replace("kind = \"symmetric\"", "kind = \"symetric\""), "did you mean \"symmetric\"?");
 }
@@ -100,7 +109,8 @@ fn an_absent_backend_is_named_with_its_feature() {
 fn a_queue_of_vectors_is_refused_where_a_similarity_is_no_product_of_vectors() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
     let recipe = std::fs::read_to_string(folder.join("world-tight-transf.toml")).unwrap();
-    let ncl = |queue: &str| recipe.replace("kind = \"symmetric\"", &format!("kind = \"ncl\"\nsweeps = 4\n{queue}"));
+    let ncl =
+        |queue: &str| recipe.replace("kind = \"symmetric\"", &format!("kind = \"ncl\"\nsweeps = 4\n{queue}"));
     refused(&ncl("askers = \"batch-and-queue\"\nqueue = 256"), "objective.queue");
     refused(&ncl("queue = 256"), "[objective]");
     let recipe = Recipe::parse(&ncl("")).unwrap();

@@ -119,7 +119,10 @@ fn a_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_word() {
         }
     })
     .unwrap();
-    assert!(words.iter().any(|word| word.contains("damaged") && word.contains("the one before")), "{words:?}");
+    assert!(
+        words.iter().any(|word| word.contains("damaged") && word.contains("the one before")),
+        "{words:?}"
+    );
     assert_eq!(weights(&straight), expected);
 }
 

@@ -26,7 +26,10 @@ pub fn corpus(videos: usize) -> Corpus {
         frames_per_video: 3,
         width: 5,
         mask,
-        texts: Texts::Features { values: (0..2 * videos * 6).map(|index| wave(index, 1.3)).collect(), width: 6 },
+        texts: Texts::Features {
+            values: (0..2 * videos * 6).map(|index| wave(index, 1.3)).collect(),
+            width: 6,
+        },
     }
 }
 
@@ -63,7 +66,12 @@ pub fn flat<M: Module>(model: &M, gradients: &GradientsParams) -> Vec<f32> {
 
 fn batch() -> Batch {
     // Seven captions of five videos: two videos have both of theirs.
-    Batch { texts: vec![0, 2, 3, 4, 6, 7, 8], videos: vec![0, 1, 2, 3, 4], text_video: vec![0, 1, 1, 2, 3, 3, 4], shuffle: None }
+    Batch {
+        texts: vec![0, 2, 3, 4, 6, 7, 8],
+        videos: vec![0, 1, 2, 3, 4],
+        text_video: vec![0, 1, 1, 2, 3, 3, 4],
+        shuffle: None,
+    }
 }
 
 fn check<H: Head>(head: H, name: &str) {
@@ -84,7 +92,10 @@ fn check_model<H: Head, O: Objective>(model: &Model<H, O>, name: &str) {
         assert!((whole.1.loss - parts.1.loss).abs() < 1e-5, "{name}: {} {}", whole.1.loss, parts.1.loss);
         for (found, expected) in flat(model, &parts.0).iter().zip(&expected) {
             // f32 sums in another order.
-            assert!((found - expected).abs() <= 2e-6 * largest.max(1.0), "{name}, chunk {chunk}: {found} {expected}");
+            assert!(
+                (found - expected).abs() <= 2e-6 * largest.max(1.0),
+                "{name}, chunk {chunk}: {found} {expected}"
+            );
         }
     }
 }
@@ -134,8 +145,9 @@ fn dropout_in_a_chunk_repeats_its_mask_in_the_second_pass() {
     let corpus = corpus(6);
     let loss_at = |shift: f32| {
         let mut moved = model.clone();
-        moved.logit_scale =
-            moved.logit_scale.map(|scale| Tensor::from_inner(scale.without_autodiff() + shift).require_grad());
+        moved.logit_scale = moved
+            .logit_scale
+            .map(|scale| Tensor::from_inner(scale.without_autodiff() + shift).require_grad());
         gradients(&moved, &corpus, &batch(), 2, &device, 21).unwrap().1.loss
     };
     let numerical = (loss_at(1e-2) - loss_at(-1e-2)) / 2e-2;
@@ -200,7 +212,8 @@ fn the_scale_is_not_applied_to_similarities_that_are_logits() {
     let _alone = crate::run::generator();
     let device = Device::flex().autodiff();
     let config = TightTransfConfig { layers: 1, heads: 2, max_frames: 3, epsilon: 1e-5, dropout: 0.0 };
-    let model = model(config.init(WIDTH, &device).unwrap(), SymmetricConfig::ours().init().unwrap(), 0.0, &device);
+    let model =
+        model(config.init(WIDTH, &device).unwrap(), SymmetricConfig::ours().init().unwrap(), 0.0, &device);
     let loss = |scale: f32| {
         let mut model = model.clone();
         model.logit_scale = Param::from_data([scale], &device);
