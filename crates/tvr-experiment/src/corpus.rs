@@ -6,7 +6,7 @@ use tvr_data::{FeatureFile, Split, World};
 
 use crate::error::ExperimentError;
 use crate::plan::Plan;
-use crate::recipe::DataRecipe;
+use crate::recipe::{DataRecipe, EncoderRecipe, Frames};
 use crate::towers::Towers;
 
 /// One split: videos, captions, and which caption belongs to which video.
@@ -59,7 +59,7 @@ impl Corpus {
                     Split::Test => *gallery,
                     other => World::size(other),
                 };
-                world(split, videos, towers)
+                world(split, videos, towers, &plan.recipe.encoder)
             }
             (DataRecipe::World { .. }, None) => {
                 Err(ExperimentError::work("the world's features need its towers, which were not made"))
@@ -146,13 +146,21 @@ fn features(folder: &std::path::Path, split: Split) -> Result<Corpus, Experiment
 /// Captions of each of the world's videos.
 pub const WORLD_CAPTIONS: usize = 5;
 
-fn world(split: Split, videos: usize, towers: &Towers) -> Result<Corpus, ExperimentError> {
+fn world(
+    split: Split,
+    videos: usize,
+    towers: &Towers,
+    encoder: &EncoderRecipe,
+) -> Result<Corpus, ExperimentError> {
     let world = World::default();
     let captions: Vec<String> = (0..videos * WORLD_CAPTIONS)
         .into_par_iter()
         .map(|index| world.caption(split, index / WORLD_CAPTIONS, index % WORLD_CAPTIONS).text())
         .collect();
-    let features = towers.frame_features(split, videos)?;
+    let features = match encoder {
+        EncoderRecipe::World { frames: Frames::Trained, .. } => towers.frame_pixels(split, videos),
+        _ => towers.frame_features(split, videos)?,
+    };
     Ok(Corpus {
         video_ids: (0..videos).map(|video| format!("{}{video}", split.name())).collect(),
         text_ids: (0..videos * WORLD_CAPTIONS)

@@ -14,7 +14,7 @@ use crate::evaluate::{self, Judged};
 use crate::model::{Model, TextEncoder, VideoEncoder};
 use crate::plan::Plan;
 use crate::progress::Events;
-use crate::recipe::{DataRecipe, EncoderRecipe};
+use crate::recipe::{DataRecipe, EncoderRecipe, Frames};
 use crate::record::{self, Record};
 use crate::towers::Towers;
 use crate::train;
@@ -127,7 +127,7 @@ pub fn judge_again(plan: &Plan, opened: &Opened, seed: u64, on_val: bool) -> Res
 pub fn joint_width(plan: &Plan, opened: &Opened) -> usize {
     match &plan.recipe.encoder {
         EncoderRecipe::Projection { width, .. } => *width,
-        EncoderRecipe::World { .. } => opened.train.width,
+        EncoderRecipe::World { .. } => opened.towers.as_ref().map_or(opened.train.width, Towers::width),
     }
 }
 
@@ -155,15 +155,23 @@ fn build<H: Head, O: Objective>(
             let dropout = || nn::DropoutConfig::new(*dropout).init();
             (
                 TextEncoder { tower: None, projection: Some(linear(*text)), dropout: dropout() },
-                VideoEncoder { projection: Some(linear(opened.train.width)), dropout: dropout() },
+                VideoEncoder {
+                    tower: None,
+                    projection: Some(linear(opened.train.width)),
+                    dropout: dropout(),
+                },
                 (plan.recipe.train.initial_scale as f32).ln(),
             )
         }
-        (EncoderRecipe::World { .. }, Some(towers), _) => {
+        (EncoderRecipe::World { frames, .. }, Some(towers), _) => {
             let none = || nn::DropoutConfig::new(0.0).init();
             (
                 TextEncoder { tower: Some(towers.clip.text.clone()), projection: None, dropout: none() },
-                VideoEncoder { projection: None, dropout: none() },
+                VideoEncoder {
+                    tower: (*frames == Frames::Trained).then(|| towers.clip.image.clone()),
+                    projection: None,
+                    dropout: none(),
+                },
                 (plan.recipe.train.initial_scale as f32).ln(),
             )
         }

@@ -3,7 +3,8 @@
 use burn::module::{Module, ModuleDisplay, Param};
 use burn::nn;
 use burn::prelude::*;
-use tvr_clip::TextTower;
+use tvr_clip::{ImageTower, TextTower};
+use tvr_data::world::SIDE;
 use tvr_heads::{Head, TextFeatures, Unit, VideoFeatures};
 use tvr_objectives::Objective;
 
@@ -26,7 +27,9 @@ pub struct TextEncoder {
 /// Frames to features.
 #[derive(Module, Debug)]
 pub struct VideoEncoder {
-    /// A linear map; cached features of a tower need none.
+    /// An image tower, for pixels; cached features of a tower need none.
+    pub tower: Option<ImageTower>,
+    /// A linear map, for features.
     pub projection: Option<nn::Linear>,
     /// Dropout before the linear map.
     pub dropout: nn::Dropout,
@@ -111,9 +114,17 @@ pub(crate) fn encode_tokens(
 impl VideoEncoder {
     /// Features of frames.
     ///
-    /// - `frames`: `[videos, frames, width]`
+    /// - `frames`: `[videos, frames, width]`, or pixels `[videos, frames, 3 · 32 · 32]` for a tower
     /// - `mask`: `[videos, frames]`, true = real
     pub fn encode(&self, frames: Tensor<3>, mask: Tensor<2, Bool>) -> VideoFeatures {
+        let frames = match &self.tower {
+            Some(tower) => {
+                let [videos, count, _] = frames.dims();
+                let images = frames.reshape([videos * count, 3, SIDE, SIDE]);
+                tvr_nn::unit_rows(tower.encode(images)).reshape([videos as i32, count as i32, -1])
+            }
+            None => frames,
+        };
         let frames = match &self.projection {
             Some(projection) => projection.forward(self.dropout.forward(frames)),
             None => frames,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
-use tvr_metrics::Summary;
+use tvr_metrics::{Summary, paired_student};
 
 use crate::error::ExperimentError;
 use crate::evaluate::Judged;
@@ -99,6 +99,12 @@ impl RowRecord {
 pub fn named(summary: &Summary) -> BTreeMap<String, f64> {
     let recalls = summary.recalls.iter().map(|recall| (format!("R@{}", recall.cutoff), recall.percent));
     recalls.chain([("MdR".into(), summary.median_rank), ("MnR".into(), summary.mean_rank)]).collect()
+}
+
+/// Half of the 95 % interval of a mean over seeds (Student t); `None` for fewer than two seeds.
+pub fn half_width(values: &[f64]) -> Option<f64> {
+    let zeros = vec![0.0; values.len()];
+    paired_student(&zeros, values, 0.95).ok().map(|interval| (interval.high - interval.low) / 2.0)
 }
 
 /// Writes similarities, record and card of a judged run.

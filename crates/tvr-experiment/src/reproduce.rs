@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use tvr_metrics::paired_student;
 
 use crate::claims::{Claim, Side, compare};
 use crate::error::ExperimentError;
@@ -17,7 +16,7 @@ use crate::files;
 use crate::plan::{Plan, Surroundings, plan};
 use crate::progress::{Event, Events};
 use crate::recipe::{DataRecipe, EncoderRecipe, Frames, Recipe};
-use crate::record::{Record, named, peak_memory_bytes};
+use crate::record::{Record, half_width, named, peak_memory_bytes};
 use crate::score::Row;
 
 /// How much to run.
@@ -134,10 +133,8 @@ pub fn reproduce(
         plans.push(plan(&recipe, Path::new(&format!("recipes/{name}.toml")), surroundings)?);
     }
     events(Event::Note("the built-in world: drawing it and training its towers, once".into()));
-    let mut opened = Vec::new();
-    for plan in &plans {
-        opened.push(experiment::open(plan, stop, events)?);
-    }
+    // One set of data and towers for all: the plans differ in head and in the order of frames alone.
+    let opened = experiment::open(&plans[0], stop, events)?;
     let run_plan = decide(extent, &plans, &opened, began.elapsed().as_secs_f64(), stop)?;
     events(Event::Note(format!(
         "plan: {} steps a run ({:.0} and {:.0} ms a step measured); mean pooling and transformer with seeds {:?}, shuffled-frames control with seeds {:?}",
@@ -155,7 +152,7 @@ pub fn reproduce(
             }
             plan.recipe.train.steps = Some(run_plan.steps);
             plan.steps = run_plan.steps;
-            outcomes[index].push(experiment::run(plan, &opened[index], *seed, true, stop, events)?);
+            outcomes[index].push(experiment::run(plan, &opened, *seed, true, stop, events)?);
         }
     }
     let reproduction = summarise(run_plan, &plans, &outcomes, surroundings, began.elapsed().as_secs_f64())?;
@@ -179,7 +176,7 @@ fn adapt(recipe: &mut Recipe, extent: Extent) {
         Extent::Full => {
             recipe.name = format!("full-{}", recipe.name);
             if let EncoderRecipe::World { frames, .. } = &mut recipe.encoder {
-                *frames = Frames::Cached;
+                *frames = Frames::Trained;
             }
         }
     }
@@ -189,7 +186,7 @@ fn adapt(recipe: &mut Recipe, extent: Extent) {
 fn decide(
     extent: Extent,
     plans: &[Plan],
-    opened: &[Opened],
+    opened: &Opened,
     spent: f64,
     stop: &AtomicBool,
 ) -> Result<RunPlan, ExperimentError> {
@@ -202,7 +199,7 @@ fn decide(
     }
     let mut milliseconds = [0.0; 2];
     for (index, milliseconds) in milliseconds.iter_mut().enumerate() {
-        *milliseconds = experiment::measure_step(&plans[index], &opened[index], stop)? * 1000.0;
+        *milliseconds = experiment::measure_step(&plans[index], opened, stop)? * 1000.0;
     }
     let pair = (milliseconds[0] + milliseconds[1]) / 1000.0;
     let (seeds, budget, least, most): (Vec<u64>, f64, usize, usize) = match extent {
@@ -292,8 +289,7 @@ fn table_row(model: &str, rows: &[&Row]) -> Option<TableRow> {
     };
     let half_width = |side: Side| {
         let values: Vec<f64> = rows.iter().filter_map(|row| side.of(row).recall_percent(1)).collect();
-        let zeros = vec![0.0; values.len()];
-        paired_student(&zeros, &values, 0.95).ok().map(|interval| (interval.high - interval.low) / 2.0)
+        half_width(&values)
     };
     Some(TableRow {
         model: model.into(),

@@ -109,9 +109,9 @@ pub fn gradients<H: Head, O: Objective>(
     }
     let wrong = |error: tvr_heads::HeadError| ExperimentError::work(error.to_string());
     let text_codes = texts.iter().enumerate().map(|(part, texts)| step.code_texts(part, texts).inner());
-    let text_leaves = TextCodes::cat(text_codes.collect()).map_err(wrong)?.leaves();
+    let text_leaves = Single.gather(text_codes.collect()).map_err(wrong)?.leaves();
     let video_codes = videos.iter().enumerate().map(|(part, videos)| step.code_videos(part, videos).inner());
-    let video_leaves = VideoCodes::cat(video_codes.collect()).map_err(wrong)?.leaves();
+    let video_leaves = Single.gather(video_codes.collect()).map_err(wrong)?.leaves();
 
     let (loss, similarity) = step.judge(&text_leaves, &video_leaves)?;
     let judged = read(&loss);

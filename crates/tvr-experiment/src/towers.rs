@@ -12,6 +12,7 @@ use burn::optim::GradientsParams;
 use burn::prelude::*;
 use rayon::prelude::*;
 use tvr_clip::{Clip, ClipConfig, Tokenizer};
+use tvr_data::world::SIDE;
 use tvr_data::{Prefetch, Split, World};
 use tvr_objectives::{Objective, Pairs, SymmetricConfig};
 
@@ -25,6 +26,14 @@ use crate::schedule::Schedule;
 
 /// Frames of a world's video, padding included.
 const FRAMES: usize = 8;
+
+/// Values of a frame.
+const IMAGE: usize = 3 * SIDE * SIDE;
+
+/// A byte as the image tower takes it.
+fn scaled(byte: u8) -> f32 {
+    (f32::from(byte) - 118.0) / 64.0
+}
 
 /// Captions that the tokenizer is trained on.
 const TOKENIZER_VIDEOS: usize = 2000;
@@ -105,6 +114,34 @@ impl Towers {
         Ok(Self { clip, tokenizer, sha256, device: device.clone(), folder })
     }
 
+    /// The joint width.
+    pub fn width(&self) -> usize {
+        ClipConfig::world(self.tokenizer.vocabulary(), CONTEXT).joint
+    }
+
+    /// Pixels of every frame, as the image tower takes them: `[videos, frames, 3 · 32 · 32]`.
+    pub fn frame_pixels(&self, split: Split, videos: usize) -> FrameFeatures {
+        let world = World::default();
+        let clips: Vec<(Vec<f32>, usize)> = (0..videos)
+            .into_par_iter()
+            .map(|video| {
+                let clip = world.clip(split, video);
+                let mut values = vec![0.0; FRAMES * IMAGE];
+                for (place, &byte) in clip.frames.iter().enumerate() {
+                    // From [frame, y, x, channel] to [frame, channel, y, x].
+                    let (frame, rest) = (place / IMAGE, place % IMAGE);
+                    let (pixel, channel) = (rest / 3, rest % 3);
+                    values[frame * IMAGE + channel * (IMAGE / 3) + pixel] = scaled(byte);
+                }
+                (values, clip.length)
+            })
+            .collect();
+        let mask =
+            clips.iter().flat_map(|(_, length)| (0..FRAMES).map(move |frame| frame < *length)).collect();
+        let values = clips.into_iter().flat_map(|(values, _)| values).collect();
+        FrameFeatures { values, mask, frames_per_video: FRAMES, width: IMAGE }
+    }
+
     /// Tokens of captions, start and end included.
     ///
     /// # Errors
@@ -119,7 +156,7 @@ impl Towers {
     /// A file that cannot be written.
     pub fn frame_features(&self, split: Split, videos: usize) -> Result<FrameFeatures, ExperimentError> {
         let path = self.folder.join(format!("{}-{videos}-{}.f32", split.name(), &self.sha256[..8]));
-        let width = ClipConfig::world(self.tokenizer.vocabulary(), CONTEXT).joint;
+        let width = self.width();
         let (lengths, cached) = (lengths(split, videos), std::fs::read(&path).ok());
         let expected = videos * FRAMES * width * size_of::<f32>();
         let values = match cached.filter(|bytes| bytes.len() == expected) {
@@ -195,9 +232,9 @@ fn init(encoder: &EncoderRecipe, tokenizer: &Tokenizer, device: &Device) -> Resu
     config.init(&training).map_err(|error| ExperimentError::request(error.to_string()))
 }
 
-/// `[images, 3, 32, 32]` from u8 `[images, 32, 32, 3]`: `(value − 118) / 64`.
+/// `[images, 3, 32, 32]` from u8 `[images, 32, 32, 3]`.
 fn pixels(images: &[Vec<u8>], count: usize, device: &Device) -> Tensor<4> {
-    let values: Vec<f32> = images.iter().flatten().map(|&byte| (f32::from(byte) - 118.0) / 64.0).collect();
+    let values: Vec<f32> = images.iter().flatten().map(|&byte| scaled(byte)).collect();
     Tensor::<4>::from_data(TensorData::new(values, [count, 32, 32, 3]), device).permute([0, 3, 1, 2])
 }
 

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::device::DEFAULT_DEVICE;
-use tvr_experiment::{ExperimentError, Plan, Recipe, Surroundings, experiment, plan, record::Record};
+use tvr_experiment::{
+    ExperimentError, Plan, Recipe, Surroundings, experiment, plan,
+    record::{Record, half_width},
+};
 
 use crate::draw::draw;
 use crate::exit;
@@ -106,7 +109,7 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     exit::json(args.json.as_deref(), &records)
 }
 
-/// One table of the records, with the mean over seeds.
+/// One table of the records, with the mean over seeds and half of its 95 % interval (Student t).
 pub fn shown(records: &[Record]) -> String {
     let names = ["R@1", "R@5", "R@10", "MdR", "MnR"];
     let titles = || names.map(String::from).to_vec();
@@ -115,7 +118,7 @@ pub fn shown(records: &[Record]) -> String {
         .figures("V2T grouped", titles());
     let rows = records.first().map_or(0, |record| record.test.len());
     for index in 0..rows {
-        let mut sums = [0.0; 10];
+        let mut columns = vec![Vec::new(); 10];
         let mut label = (String::new(), String::new());
         for record in records {
             let row = &record.test[index];
@@ -124,13 +127,17 @@ pub fn shown(records: &[Record]) -> String {
                 .iter()
                 .flat_map(|metrics| names.map(|name| metrics.get(name).copied().unwrap_or(f64::NAN)))
                 .collect();
-            for (sum, figure) in sums.iter_mut().zip(&figures) {
-                *sum += figure / records.len() as f64;
+            for (column, figure) in columns.iter_mut().zip(&figures) {
+                column.push(*figure);
             }
             table.row(cells(&label, record.seed.to_string(), &figures));
         }
         if records.len() > 1 {
-            table.row(cells(&label, "mean".to_string(), &sums));
+            let means: Vec<f64> =
+                columns.iter().map(|column| column.iter().sum::<f64>() / column.len() as f64).collect();
+            let halves: Vec<f64> = columns.iter().filter_map(|column| half_width(column)).collect();
+            table.row(cells(&label, "mean".to_string(), &means));
+            table.row(cells(&label, "±".to_string(), &halves));
         }
     }
     let mut text = table.to_string();

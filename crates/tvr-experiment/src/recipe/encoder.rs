@@ -51,7 +51,7 @@ pub enum Frames {
 }
 
 fn pretrain_steps() -> usize {
-    1800
+    1400
 }
 fn place_steps() -> usize {
     200

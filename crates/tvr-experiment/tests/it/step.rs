@@ -39,7 +39,7 @@ pub fn model<H: Head, O: Objective>(head: H, objective: O, dropout: f64, device:
     let dropout = || nn::DropoutConfig::new(dropout).init();
     let model = Model {
         text: TextEncoder { tower: None, projection: Some(linear(6)), dropout: dropout() },
-        video: VideoEncoder { projection: Some(linear(5)), dropout: dropout() },
+        video: VideoEncoder { tower: None, projection: Some(linear(5)), dropout: dropout() },
         head,
         objective,
         logit_scale: Param::from_data([2.0f32], device),
