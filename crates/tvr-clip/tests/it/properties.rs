@@ -17,6 +17,7 @@ fn world(seed: u64) -> Clip {
 }
 
 fn pixels(images: usize) -> Tensor<4> {
+    let _lock = GENERATOR.lock();
     Tensor::random([images, 3, 32, 32], Distribution::Normal(0.0, 1.0), &Device::flex())
 }
 
