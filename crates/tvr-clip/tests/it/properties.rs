@@ -1,23 +1,24 @@
 //! Towers: counts, batches, padding, seeds.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::prelude::*;
 use burn::tensor::{Distribution, Tolerance};
 use tvr_clip::{Clip, ClipConfig, EosRule};
 
-/// flex has one generator per process.
-static GENERATOR: Mutex<()> = Mutex::new(());
+/// flex has one generator per process: a test that draws weights holds this from its first line to its last.
+fn alone() -> MutexGuard<'static, ()> {
+    static GENERATOR: Mutex<()> = Mutex::new(());
+    GENERATOR.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn world(seed: u64) -> Clip {
-    let _lock = GENERATOR.lock();
     let device = Device::flex();
     device.seed(seed);
     ClipConfig::world(50, 16).init(&device).unwrap()
 }
 
 fn pixels(images: usize) -> Tensor<4> {
-    let _lock = GENERATOR.lock();
     Tensor::random([images, 3, 32, 32], Distribution::Normal(0.0, 1.0), &Device::flex())
 }
 
@@ -29,7 +30,7 @@ fn assert_close<const D: usize>(found: Tensor<D>, expected: Tensor<D>) {
 /// ViT-B/32 and ViT-B/16 as OpenAI's checkpoints have them, logit scale included.
 #[test]
 fn presets_have_the_published_number_of_parameters() {
-    let _lock = GENERATOR.lock();
+    let _alone = alone();
     let clip = ClipConfig::vit_b_32().init(&Device::flex()).unwrap();
     assert_eq!(clip.num_params(), 151_277_313);
     assert_eq!(clip.image.positions.dims(), [50, 768]);
@@ -40,6 +41,7 @@ fn presets_have_the_published_number_of_parameters() {
 
 #[test]
 fn a_batch_is_its_items_and_pooling_is_a_row_of_the_tokens() {
+    let _alone = alone();
     let (clip, pixels) = (world(1), pixels(3));
     let all = clip.encode_images(pixels.clone());
     assert_eq!(all.dims(), [3, 96]);
@@ -59,13 +61,13 @@ fn a_batch_is_its_items_and_pooling_is_a_row_of_the_tokens() {
 
 #[test]
 fn the_end_of_text_is_found_by_either_rule() {
+    let _alone = alone();
     let mut config = ClipConfig::world(50, 16);
     let ids = || Tensor::<2, Int>::from_data([[48, 3, 49, 2, 49], [48, 2, 49, 49, 2]], &Device::flex());
     for (rule, expected) in
         [(EosRule::LargestId, [3i64, 3]), (EosRule::First(2), [4, 2]), (EosRule::First(40), [5, 5])]
     {
         config.text.eos = rule;
-        let _lock = GENERATOR.lock();
         let clip = config.init(&Device::flex()).unwrap();
         let found: Vec<i64> = clip.text.lengths(ids()).into_data().iter::<i64>().collect();
         assert_eq!(found, expected, "{rule:?}");
@@ -74,6 +76,7 @@ fn the_end_of_text_is_found_by_either_rule() {
 
 #[test]
 fn one_seed_gives_one_model() {
+    let _alone = alone();
     let pixels = pixels(2);
     let [first, again, other] = [5, 5, 6].map(|seed| world(seed).encode_images(pixels.clone()).into_data());
     first.assert_eq(&again, true);
@@ -82,11 +85,9 @@ fn one_seed_gives_one_model() {
 
 #[test]
 fn every_parameter_gets_a_gradient_and_the_scale_is_clamped() {
+    let _alone = alone();
     let device = Device::flex().autodiff();
-    let clip = {
-        let _lock = GENERATOR.lock();
-        ClipConfig::world(50, 16).init(&device).unwrap()
-    };
+    let clip = ClipConfig::world(50, 16).init(&device).unwrap();
     let ids = Tensor::<2, Int>::from_data([[48, 3, 49], [48, 7, 49]], &device);
     let images = clip.encode_images(Tensor::from_inner(pixels(2)));
     let logits = clip.encode_texts(ids).matmul(images.transpose()) * clip.logit_scale().reshape([1, 1]);
@@ -104,6 +105,7 @@ fn every_parameter_gets_a_gradient_and_the_scale_is_clamped() {
 
 #[test]
 fn settings_that_do_not_fit_are_refused_by_name() {
+    let _alone = alone();
     let refusal = |change: fn(&mut ClipConfig)| {
         let mut config = ClipConfig::world(50, 16);
         change(&mut config);
