@@ -46,5 +46,5 @@ pub use error::ClipError;
 pub use image_tower::ImageTower;
 pub use model::Clip;
 pub use patches::patchify;
-pub use text_tower::TextTower;
+pub use text_tower::{TextTower, TokenStates};
 pub use tokenizer::{TokenBatch, Tokenizer};

@@ -1,7 +1,7 @@
 //! CLIP's text transformer: causal, pooled at the end of text.
 //!
 //! ```text
-//! x = embedding[ids] + positions;  x = causal blocks(x);  code = norm(x[end of text]) · projection
+//! x = embedding[ids] + positions;  x = causal blocks(x);  states = norm(x) · projection;  code = states[end of text]
 //! ```
 //!
 //! Source: openai/CLIP, `clip/model.py`, `CLIP.encode_text`. What stands after the end of text never reaches the
@@ -30,6 +30,17 @@ pub struct TextTower {
     pub projection: Linear,
     #[module(skip)]
     eos: EosRule,
+}
+
+/// Texts in the joint space, token by token.
+#[derive(Clone, Debug)]
+pub struct TokenStates {
+    /// The state at the end of text: the code of [`TextTower::encode`]. `[texts, joint]`
+    pub pooled: Tensor<2>,
+    /// The state at every token, start and end of text included; zero after the end. `[texts, tokens, joint]`
+    pub states: Tensor<3>,
+    /// True up to the end of text. `[texts, tokens]`
+    pub mask: Tensor<2, Bool>,
 }
 
 impl TextTower {
@@ -70,10 +81,21 @@ impl TextTower {
         self.project(last.forward_at(x, ends, None, true))
     }
 
-    /// Every token in the joint space: `[texts, tokens, joint]`. Rows after the end of text mean nothing.
-    pub fn encode_tokens(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+    /// Every token in the joint space beside the pooled code, not normalised. The last block is computed at every
+    /// token, so [`encode`](Self::encode) is the cheaper way to the code alone.
+    ///
+    /// - `ids`: `[texts, tokens]`, tokens at most the context
+    /// - `lengths`: `[texts]`, real tokens of each text, end of text included, above 0
+    pub fn encode_tokens(&self, ids: Tensor<2, Int>, lengths: Tensor<1, Int>) -> TokenStates {
+        let [texts, tokens] = ids.dims();
         let x = self.blocks.iter().fold(self.tokens(ids), |x, block| block.forward(x, None, true));
-        self.project(x)
+        let states = self.project(x);
+        let places = Tensor::<1, Int>::arange(0..tokens as i64, &lengths.device());
+        let places = places.reshape([1, tokens]).expand([texts, tokens]);
+        let mask = places.lower(lengths.clone().reshape([texts, 1]).expand([texts, tokens]));
+        let pooled = tvr_nn::block::rows_at(states.clone(), lengths - 1);
+        let hidden = mask.clone().bool_not().unsqueeze_dim::<3>(2).expand(states.dims());
+        TokenStates { pooled, states: states.mask_fill(hidden, 0.0), mask }
     }
 
     /// Real tokens of each text by the tower's rule for the end of text: `[texts]`.

@@ -1,6 +1,7 @@
 //! Byte-pair encoding as CLIP's: lower case, words closed by `</w>`, marks at both ends.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 
 use burn::prelude::*;
@@ -123,12 +124,30 @@ impl Tokenizer {
     /// # Errors
     /// [`ClipError::Setting`] for a context below 2, which has no room for the marks.
     pub fn encode(&self, text: &str, context: usize) -> Result<Vec<u32>, ClipError> {
-        if context < 2 {
-            return Err(ClipError::Setting { setting: "context", value: context, domain: "at least 2" });
-        }
+        room_for_marks(context)?;
         let encoding = self.inner.encode_fast(text, false).map_err(refused)?;
         let words = encoding.get_ids().iter().copied().take(context - 2);
         Ok(std::iter::once(self.start).chain(words).chain([self.end]).collect())
+    }
+
+    /// As [`encode`](Self::encode), with the bytes of `text` that each id stands for; none for the marks.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_spans(
+        &self,
+        text: &str,
+        context: usize,
+    ) -> Result<(Vec<u32>, Vec<Range<usize>>), ClipError> {
+        room_for_marks(context)?;
+        let encoding = self.inner.encode(text, false).map_err(refused)?;
+        let words = encoding.get_ids().iter().copied().take(context - 2);
+        let spans = encoding.get_offsets().iter().map(|&(start, end)| start..end).take(context - 2);
+        let end = text.len();
+        Ok((
+            std::iter::once(self.start).chain(words).chain([self.end]).collect(),
+            std::iter::once(0..0).chain(spans).chain(std::iter::once(end..end)).collect(),
+        ))
     }
 
     /// Ids of several texts, padded with 0 to the longest of them.
@@ -147,6 +166,13 @@ impl Tokenizer {
         }
         Ok(TokenBatch { ids, lengths, tokens })
     }
+}
+
+fn room_for_marks(context: usize) -> Result<(), ClipError> {
+    if context < 2 {
+        return Err(ClipError::Setting { setting: "context", value: context, domain: "at least 2" });
+    }
+    Ok(())
 }
 
 /// Learns the merges alone, up to `vocabulary` tokens.

@@ -53,10 +53,27 @@ fn a_batch_is_its_items_and_pooling_is_a_row_of_the_tokens() {
     let codes = clip.encode_texts(ids.clone());
     let short = Tensor::<2, Int>::from_data([[48, 7, 49]], &device);
     assert_close(clip.encode_texts(short), codes.clone().narrow(0, 1, 1));
-    let tokens = clip.text.encode_tokens(ids.clone());
-    assert_close(tokens.slice([0..1, 3..4]).reshape([1, 96]), codes.clone().narrow(0, 0, 1));
     let padded = Tensor::<2, Int>::from_data([[48, 3, 5, 49, 9, 8], [48, 7, 49, 1, 1, 1]], &device);
     assert_close(clip.encode_texts(padded), codes);
+}
+
+#[test]
+fn token_states_hold_the_code_at_the_end_of_text_and_nothing_after_it() {
+    let _alone = alone();
+    let (clip, device) = (world(1), Device::flex());
+    let ids = Tensor::<2, Int>::from_data([[48, 3, 5, 49, 9, 8], [48, 7, 49, 1, 1, 1]], &device);
+    let lengths = clip.text.lengths(ids.clone());
+    let found = clip.text.encode_tokens(ids.clone(), lengths.clone());
+    assert_close(found.pooled, clip.text.encode(ids, lengths));
+    let mask: Vec<bool> = found.mask.into_data().iter::<bool>().collect();
+    let (t, f) = (true, false);
+    assert_eq!(mask, [t, t, t, t, f, f, t, t, t, f, f, f]);
+    let after = found.states.clone().slice([1..2, 3..6]).abs().max().into_scalar::<f32>();
+    assert_eq!(after, 0.0);
+    // A token's state depends on the tokens before it alone, and on none of the other texts.
+    let prefix = Tensor::<2, Int>::from_data([[48, 3, 49]], &device);
+    let prefix = clip.text.encode_tokens(prefix, Tensor::from_data([3], &device));
+    assert_close(prefix.states.narrow(1, 0, 2), found.states.slice([0..1, 0..2]));
 }
 
 #[test]

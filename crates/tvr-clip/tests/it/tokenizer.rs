@@ -47,8 +47,26 @@ fn a_context_without_room_for_the_marks_is_refused() {
     assert!(matches!(trained().encode("a", 1), Err(ClipError::Setting { setting: "context", value: 1, .. })));
 }
 
+#[test]
+fn spans_are_the_bytes_of_the_text_that_ids_stand_for() {
+    let text = "A Red  square, the circle";
+    let (ids, spans) = trained().encode_spans(text, 24).unwrap();
+    assert_eq!(ids, trained().encode(text, 24).unwrap());
+    let words: Vec<&str> = spans.iter().map(|span| text[span.clone()].trim()).collect();
+    assert_eq!(words, ["", "A", "Red", "square", ",", "the", "circle", ""]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn spans_lie_in_the_text_and_ids_are_those_without_spans(text in ".{0,60}", context in 2usize..20) {
+        let tokenizer = trained();
+        let (ids, spans) = tokenizer.encode_spans(&text, context).unwrap();
+        prop_assert_eq!(&ids, &tokenizer.encode(&text, context).unwrap());
+        prop_assert_eq!(ids.len(), spans.len());
+        prop_assert!(spans.iter().all(|span| text.get(span.clone()).is_some()), "{:?}", spans);
+    }
 
     #[test]
     fn every_text_begins_and_ends_with_its_marks(text in ".{0,60}", context in 2usize..20) {
