@@ -6,6 +6,11 @@
 //! | `mask` | u8 `[videos, frames]` | 1 = real frame |
 //! | `text` | f16 or f32 `[captions, width']` | caption embeddings |
 //! | `text_video` | i64 `[captions]` | row of the caption's video |
+//! | `experts.NAME` | f16 or f32 `[videos, steps, width]` | optional: what another network saw |
+//! | `experts.NAME.mask` | u8 `[videos, steps]` | 1 = real step; none where the expert is silent about the video |
+
+mod captions;
+mod experts;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -19,6 +24,8 @@ use serde::Deserialize;
 use crate::error::DataError;
 use crate::world::Split;
 
+pub use experts::ExpertEntry;
+
 /// An opened feature folder. Values stay in the file and are read through a memory map.
 #[derive(Debug)]
 pub struct FeatureFile {
@@ -31,11 +38,12 @@ pub struct FeatureFile {
     text_video: Vec<usize>,
     video_ids: Vec<String>,
     text_ids: Vec<String>,
+    experts: Vec<ExpertEntry>,
     splits: Splits,
 }
 
 /// Where a tensor's values lie in the file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     start: usize,
     half: bool,
@@ -132,8 +140,21 @@ impl FeatureFile {
         }
         let frames = place(&path, &map, "frames", &frames, width)?;
         let text = place(&path, &map, "text", &text, text_width)?;
+        let experts = experts::read(&path, &map, &tensors, videos)?;
         let splits = read_splits(folder)?;
-        Ok(Self { path, frames, text, frame_count, mask, text_video, video_ids, text_ids, splits, map })
+        Ok(Self {
+            path,
+            frames,
+            text,
+            frame_count,
+            mask,
+            text_video,
+            video_ids,
+            text_ids,
+            experts,
+            splits,
+            map,
+        })
     }
 
     /// The rows of a split.

@@ -34,7 +34,7 @@ pub mod prefetch;
 pub mod gallery;
 
 pub use error::DataError;
-pub use feature_file::{FeatureFile, Part};
+pub use feature_file::{ExpertEntry, FeatureFile, Part};
 pub use gallery::gallery_hash;
 pub use loader::{Batch, Draw, Loader};
 pub use prefetch::Prefetch;

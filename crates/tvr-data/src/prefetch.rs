@@ -1,48 +1,97 @@
 //! Work done ahead on threads of its own, handed out in order.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 /// Results of `make(0)`, `make(1)`, … in order, made ahead by some threads outside the compute pool.
 ///
-/// The order and the results do not depend on the number of threads. Dropping it stops the threads.
+/// The order and the results do not depend on the number of threads. No more than `ahead` results exist at any time,
+/// however slow one of them is. Dropping it stops the threads.
 #[derive(Debug)]
 pub struct Prefetch<T> {
-    results: Option<Receiver<(usize, T)>>,
-    early: BTreeMap<usize, T>,
-    next: usize,
+    shared: Arc<Shared<T>>,
     threads: Vec<JoinHandle<()>>,
 }
 
+/// What the threads and the consumer share.
+#[derive(Debug)]
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    changed: Condvar,
+    /// Results that exist or are being made, at most.
+    ahead: usize,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    /// What no thread has begun.
+    left: Range<usize>,
+    /// What the consumer waits for.
+    next: usize,
+    /// Made and not yet handed out.
+    ready: BTreeMap<usize, T>,
+    /// Nobody waits any more, or a thread has died.
+    stopped: bool,
+    /// Threads that may still make something.
+    alive: usize,
+}
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next index to make, as soon as it lies within the window; `None` where nothing is left.
+    fn claim(&self) -> Option<usize> {
+        let mut state = self.lock();
+        while !state.stopped && !state.left.is_empty() && state.left.start - state.next >= self.ahead {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.stopped { None } else { state.left.next() }
+    }
+}
+
+/// Tells the consumer that a thread is gone, whether it ended or panicked.
+struct Alive<T>(Arc<Shared<T>>);
+
+impl<T> Drop for Alive<T> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.alive -= 1;
+        // A result that never comes must not keep the others waiting.
+        state.stopped |= std::thread::panicking();
+        self.0.changed.notify_all();
+    }
+}
+
 impl<T: Send + 'static> Prefetch<T> {
-    /// Starts `threads` threads that make the results `range`, at most `ahead` of them waiting.
+    /// Starts `threads` threads that make the results `range`, at most `ahead` of them in the making or waiting.
     pub fn new(
-        range: std::ops::Range<usize>,
+        range: Range<usize>,
         threads: usize,
         ahead: usize,
         make: impl Fn(usize) -> T + Send + Sync + 'static,
     ) -> Self {
-        let (send, results): (SyncSender<(usize, T)>, _) = sync_channel(ahead.max(1));
-        let next = range.start;
-        let range = Arc::new(Mutex::new(range));
+        let (threads, next) = (threads.max(1), range.start);
+        let state = State { left: range, next, ready: BTreeMap::new(), stopped: false, alive: threads };
+        let shared =
+            Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), ahead: ahead.max(1) });
         let make = Arc::new(make);
-        let threads = (0..threads.max(1))
+        let threads = (0..threads)
             .map(|_| {
-                let (send, range, make) = (send.clone(), Arc::clone(&range), Arc::clone(&make));
+                let (alive, make) = (Alive(Arc::clone(&shared)), Arc::clone(&make));
                 std::thread::spawn(move || {
-                    loop {
-                        let index = range.lock().unwrap_or_else(PoisonError::into_inner).next();
-                        let Some(index) = index else { return };
-                        if send.send((index, make(index))).is_err() {
-                            return;
-                        }
+                    while let Some(index) = alive.0.claim() {
+                        let result = make(index);
+                        alive.0.lock().ready.insert(index, result);
+                        alive.0.changed.notify_all();
                     }
                 })
             })
             .collect();
-        Self { results: Some(results), early: BTreeMap::new(), next, threads }
+        Self { shared, threads }
     }
 }
 
@@ -50,21 +99,27 @@ impl<T> Iterator for Prefetch<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
+        let mut state = self.shared.lock();
         loop {
-            if let Some(result) = self.early.remove(&self.next) {
-                self.next += 1;
+            let next = state.next;
+            if let Some(result) = state.ready.remove(&next) {
+                state.next += 1;
+                self.shared.changed.notify_all();
                 return Some(result);
             }
-            let (index, result) = self.results.as_ref()?.recv().ok()?;
-            self.early.insert(index, result);
+            if state.stopped || state.alive == 0 {
+                return None;
+            }
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
 impl<T> Drop for Prefetch<T> {
     fn drop(&mut self) {
-        // Without a receiver the next send fails, and each thread ends after the result it is at.
-        self.results = None;
+        // Each thread ends after the result it is at.
+        self.shared.lock().stopped = true;
+        self.shared.changed.notify_all();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }

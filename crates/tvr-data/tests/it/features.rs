@@ -119,6 +119,83 @@ fn what_is_written_is_read() {
     }
 }
 
+/// Two experts: one with two steps, silent about video b, and one that saw everything.
+fn with_experts(set: &mut Folder) {
+    let sound = [1.0, 2.0, 3.0, 4.0, f32::NAN, 9.0, 9.0, 9.0];
+    set.put("experts.sound", Dtype::F32, &[2, 2, 2], f32s(&sound));
+    set.put("experts.sound.mask", Dtype::U8, &[2, 2], vec![1, 1, 0, 0]);
+    set.put("experts.motion", Dtype::F16, &[2, 1, 3], f16s(&[0.5; 6]));
+    set.put("experts.motion.mask", Dtype::U8, &[2, 1], vec![1, 1]);
+}
+
+#[test]
+fn experts_are_read_by_name_and_silence_is_zero() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut set = small();
+    with_experts(&mut set);
+    set.write(folder.path());
+    let file = FeatureFile::open(folder.path()).unwrap();
+    let [motion, sound] = file.experts() else { panic!("{:?}", file.experts()) };
+    assert_eq!((motion.name.as_str(), motion.steps, motion.width), ("motion", 1, 3));
+    assert_eq!((sound.name.as_str(), sound.steps, sound.width), ("sound", 2, 2));
+    assert_eq!(file.expert(sound, 0).unwrap(), [1.0, 2.0, 3.0, 4.0]);
+    assert_eq!(file.expert(sound, 1).unwrap(), [0.0; 4], "silence is zero");
+    assert_eq!([file.expert_mask(sound, 0), file.expert_mask(sound, 1)], [[true; 2], [false; 2]]);
+    assert_eq!(file.expert(motion, 1).unwrap(), [0.5; 3]);
+    small().write(folder.path());
+    assert!(FeatureFile::open(folder.path()).unwrap().experts().is_empty());
+}
+
+#[test]
+fn an_expert_that_is_half_there_is_refused() {
+    let change = |break_it: fn(&mut Folder)| {
+        move |set: &mut Folder| {
+            with_experts(set);
+            break_it(set);
+        }
+    };
+    let message = "features.safetensors: tensor \"experts.sound.mask\" is missing";
+    refuses(change(|set| set.tensors.retain(|(name, ..)| *name != "experts.sound.mask")), open, message);
+    let message = "features.safetensors: tensor \"experts.sound\" is missing";
+    refuses(change(|set| set.tensors.retain(|(name, ..)| *name != "experts.sound")), open, message);
+    let message = "features.safetensors: tensor \"experts.motion\" has 1 videos, but frames has 2";
+    refuses(change(|set| set.put("experts.motion", Dtype::F32, &[1, 1, 3], f32s(&[0.0; 3]))), open, message);
+    let read = |file: &FeatureFile| file.expert(&file.experts()[1], 1);
+    let message = "features.safetensors: \"b\" step 0 of expert \"sound\" holds a value that is not finite; encode the \
+                   video again";
+    refuses(change(|set| set.put("experts.sound.mask", Dtype::U8, &[2, 2], vec![1; 4])), read, message);
+}
+
+#[test]
+fn sentences_are_those_of_their_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    small().write(folder.path());
+    let path = folder.path().join("captions.jsonl");
+    let line = |id: &str, video: &str| {
+        format!("{{\"id\": \"{id}\", \"video\": \"{video}\", \"text\": \"of {id}\"}}\n")
+    };
+    let read = |text: String| {
+        std::fs::write(&path, text).unwrap();
+        let found = FeatureFile::open(folder.path()).unwrap().captions();
+        found.map_err(|error| error.to_string().replace(&format!("{}/", folder.path().display()), ""))
+    };
+    let (a0, b0, a1) = (line("a0", "a"), line("b0", "b"), line("a1", "a"));
+    assert_eq!(read(format!("{a0}{b0}{a1}")).unwrap(), ["of a0", "of b0", "of a1"]);
+    assert_eq!(
+        read(format!("{a0}{a1}{b0}")).unwrap_err(),
+        "captions.jsonl: \"a1\" of a stands on line 2, but there features.safetensors has b0 of b; write both in one order"
+    );
+    assert_eq!(read(format!("{a0}{b0}")).unwrap_err(), "captions.jsonl: has 2 captions for 3 rows of text");
+    assert_eq!(
+        read(format!("{a0}{b0}{a1}{a1}")).unwrap_err(),
+        "captions.jsonl: \"a1\" of a stands on line 4, but there features.safetensors has nothing of no video; write both \
+         in one order"
+    );
+    std::fs::remove_file(&path).unwrap();
+    let message = FeatureFile::open(folder.path()).unwrap().captions().unwrap_err().to_string();
+    assert!(message.contains("captions.jsonl: cannot read"), "{message}");
+}
+
 #[test]
 fn a_missing_folder_is_named() {
     let folder = tempfile::tempdir().unwrap();

@@ -159,6 +159,39 @@ proptest! {
     }
 }
 
+/// The first result is the slowest; the others must not pile up behind it.
+#[test]
+fn prefetch_holds_no_more_than_it_was_told() {
+    for (threads, ahead) in [(1, 3), (4, 1), (4, 6)] {
+        let begun = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&begun);
+        let mut prefetch = Prefetch::new(0..40, threads, ahead, move |index| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            if index == 0 {
+                std::thread::sleep(Duration::from_millis(30));
+            }
+            index
+        });
+        for taken in 0..40 {
+            assert_eq!(prefetch.next(), Some(taken));
+            // What is begun is handed out, waits, or is in the making.
+            let existing = begun.load(Ordering::SeqCst) - taken;
+            assert!(existing <= ahead + 1, "{existing} results with ahead = {ahead}");
+        }
+        assert_eq!(prefetch.next(), None);
+    }
+}
+
+#[test]
+fn prefetch_ends_where_a_thread_dies() {
+    let prefetch = Prefetch::new(0..40, 3, 4, |index| {
+        assert_ne!(index, 5, "this thread dies on purpose");
+        index
+    });
+    let seen: Vec<usize> = prefetch.collect();
+    assert!(seen.len() <= 5 && seen.iter().enumerate().all(|(place, &index)| place == index), "{seen:?}");
+}
+
 #[test]
 fn seeds_and_epochs_differ() {
     for draw in [Draw::OnePerVideo, Draw::All] {
