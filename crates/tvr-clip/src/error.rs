@@ -54,4 +54,26 @@ pub enum ClipError {
         /// The mark.
         token: &'static str,
     },
+    /// A picture's file that cannot be read or decoded.
+    #[error("{path}: {reason}", path = path.display())]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        reason: String,
+    },
+    /// A picture without a file, or settings of its preprocessing.
+    #[error("pixels: {reason}")]
+    Pixels {
+        /// What is wrong.
+        reason: String,
+    },
+    /// Settings of a checkpoint's preprocessing.
+    #[error("{path}: {reason}", path = path.display())]
+    Preprocessor {
+        /// The file.
+        path: PathBuf,
+        /// Everything that is not understood.
+        reason: String,
+    },
 }

@@ -29,6 +29,7 @@
 //! |---|---|
 //! | [`config`] | sizes of a model, presets |
 //! | [`tokenizer`] | byte-pair encoding, lower-casing, truncation that keeps the end of text |
+//! | [`pixels`] | pictures to the reference's pixels, bit by bit |
 //! | [`patches`] | images to rows of patches |
 //! | [`image_tower`], [`text_tower`] | the two transformers, pooled or with every token |
 //! | [`model`] | both towers and the logit scale |
@@ -38,6 +39,7 @@ mod error;
 pub mod image_tower;
 pub mod model;
 pub mod patches;
+pub mod pixels;
 pub mod text_tower;
 pub mod tokenizer;
 
@@ -46,5 +48,6 @@ pub use error::ClipError;
 pub use image_tower::ImageTower;
 pub use model::Clip;
 pub use patches::patchify;
+pub use pixels::{Picture, Preprocessor, PreprocessorConfig, Reference, Size};
 pub use text_tower::{TextTower, TokenStates};
 pub use tokenizer::{TokenBatch, Tokenizer};

@@ -35,6 +35,7 @@
 //! | [`sum`](mod@sum) | sums whose order never depends on threads |
 //! | [`parameters`] | draw lazy weights in module order |
 //! | [`memory`] | keep freed memory in the process |
+//! | [`widest!`] | one loop, compiled for several processors |
 //!
 //! On flex with f32, quick-GELU, GELU and the masked softmax run in kernels of our own (`kernels.rs`),
 //! vectorised and on all cores, forward and backward; every other backend and type takes burn's operations.
@@ -49,6 +50,7 @@ pub mod memory;
 pub mod normalise;
 pub mod parameters;
 pub mod sum;
+mod widest;
 
 pub use activation::{Activation, gelu, quick_gelu};
 pub use attention::attention;

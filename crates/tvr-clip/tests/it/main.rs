@@ -9,5 +9,6 @@
     reason = "a test may fail loudly and say why it skips"
 )]
 
+mod pixels;
 mod properties;
 mod tokenizer;

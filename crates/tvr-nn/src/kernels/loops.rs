@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::{Pointwise, Visible};
 use crate::activation::QUICK_SLOPE;
+use crate::widest;
 
 /// Values a task takes; a constant, so that the cut never depends on the number of threads.
 const CHUNK: usize = 1 << 14;
@@ -13,39 +14,6 @@ const LANES: usize = 32;
 
 /// `1 / sqrt(2π)`.
 pub(super) const DENSITY: f32 = 0.398_942_3;
-
-/// Defines `$name`, which runs `$body::<FMA>` in the widest variant that this processor has.
-macro_rules! widest {
-    ($name:ident = $body:ident($($argument:ident: $type:ty),*)) => {
-        fn $name($($argument: $type),*) {
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-                fn avx512($($argument: $type),*) {
-                    $body::<true>($($argument),*)
-                }
-                #[target_feature(enable = "avx2,fma")]
-                fn avx2($($argument: $type),*) {
-                    $body::<true>($($argument),*)
-                }
-                let two = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-                let four = is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512bw");
-                if two && four {
-                    // SAFETY: the processor has every feature of this variant, asked just above.
-                    return unsafe { avx512($($argument),*) };
-                }
-                if two {
-                    // SAFETY: as above.
-                    return unsafe { avx2($($argument),*) };
-                }
-            }
-            $body::<false>($($argument),*)
-        }
-    };
-}
 
 /// `a · b + c`, fused only where the processor can: elsewhere `mul_add` is a call into libm.
 #[inline(always)]
@@ -111,7 +79,7 @@ fn quick_gelu_body<const FMA: bool>(x: &mut [f32]) {
         *x *= sigmoid::<FMA>(QUICK_SLOPE * *x);
     }
 }
-widest!(quick_gelu = quick_gelu_body(x: &mut [f32]));
+widest!(quick_gelu = quick_gelu_body::<FMA>(x: &mut [f32]));
 
 #[inline(always)]
 fn gelu_body<const FMA: bool>(x: &mut [f32]) {
@@ -119,7 +87,7 @@ fn gelu_body<const FMA: bool>(x: &mut [f32]) {
         *x *= normal_share::<FMA>(*x);
     }
 }
-widest!(gelu = gelu_body(x: &mut [f32]));
+widest!(gelu = gelu_body::<FMA>(x: &mut [f32]));
 
 #[inline(always)]
 fn quick_gelu_gradient_body<const FMA: bool>(x: &[f32], gradient: &mut [f32]) {
@@ -129,7 +97,7 @@ fn quick_gelu_gradient_body<const FMA: bool>(x: &[f32], gradient: &mut [f32]) {
         *gradient *= madd::<FMA>(scaled * gate, 1.0 - gate, gate);
     }
 }
-widest!(quick_gelu_gradient = quick_gelu_gradient_body(x: &[f32], gradient: &mut [f32]));
+widest!(quick_gelu_gradient = quick_gelu_gradient_body::<FMA>(x: &[f32], gradient: &mut [f32]));
 
 #[inline(always)]
 fn gelu_gradient_body<const FMA: bool>(x: &[f32], gradient: &mut [f32]) {
@@ -138,7 +106,7 @@ fn gelu_gradient_body<const FMA: bool>(x: &[f32], gradient: &mut [f32]) {
         *gradient *= madd::<FMA>(x, density, normal_share::<FMA>(x));
     }
 }
-widest!(gelu_gradient = gelu_gradient_body(x: &[f32], gradient: &mut [f32]));
+widest!(gelu_gradient = gelu_gradient_body::<FMA>(x: &[f32], gradient: &mut [f32]));
 
 /// Replaces every value by the function of it.
 pub(super) fn pointwise(x: &mut [f32], function: Pointwise) {
@@ -218,7 +186,7 @@ fn softmax_rows_body<const FMA: bool>(chunk: &mut [f32], keys: usize, scale: f32
         }
     }
 }
-widest!(softmax_rows = softmax_rows_body(chunk: &mut [f32], keys: usize, scale: f32));
+widest!(softmax_rows = softmax_rows_body::<FMA>(chunk: &mut [f32], keys: usize, scale: f32));
 
 /// Turns the weights' gradients into the scores': `scale · w · (g − Σ w g)`, row by row.
 pub(super) fn softmax_gradient(weights: &[f32], gradient: &mut [f32], keys: usize, scale: f32) {
@@ -251,7 +219,7 @@ fn softmax_gradient_body<const FMA: bool>(weights: &[f32], gradient: &mut [f32],
         }
     }
 }
-widest!(softmax_gradient_rows = softmax_gradient_body(weights: &[f32], gradient: &mut [f32], keys: usize, scale: f32));
+widest!(softmax_gradient_rows = softmax_gradient_body::<FMA>(weights: &[f32], gradient: &mut [f32], keys: usize, scale: f32));
 
 /// The largest value that is not NaN; −∞ if there is none.
 #[inline(always)]

@@ -1,0 +1,115 @@
+//! Files to pictures, by the `image` crate, with Pillow's conversions to RGB.
+//!
+//! | in the file | here, as in Pillow |
+//! |---|---|
+//! | grey, 1 to 8 bits | the value in three bands |
+//! | palette | the palette's colours |
+//! | 16 bits, RGB or with alpha | the high byte |
+//! | 16 bits, grey alone | refused: Pillow makes everything above 255 white |
+//! | CMYK, YCCK (JPEG) | `round((255 − c)(255 − k) / 255)` |
+//! | GIF, WebP, animated | the first picture |
+//!
+//! Lossless files give Pillow's bytes. A JPEG decoder is free in its rounding: this one and Pillow's libjpeg-turbo
+//! differ by a few levels, which `tests/it/pixels` bounds.
+
+use std::io::Cursor;
+
+use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+
+use super::Picture;
+
+/// Most pixels of a picture; beyond as many Pillow refuses too (`MAX_IMAGE_PIXELS`, twice).
+const MOST_PIXELS: u64 = 178_956_970;
+
+/// What a decoder may hold in memory, bytes: the largest picture in its widest type, and room beside it.
+const MEMORY: u64 = 4 << 30;
+
+/// Decodes a file's bytes; an error is a reason without the file's name.
+pub(super) fn decode(bytes: &[u8]) -> Result<Picture, String> {
+    if bytes.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    let reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|cause| format!("cannot be read: {cause}"))?;
+    let Some(format) = reader.format() else {
+        return Err("is no PNG, JPEG, GIF or WebP; convert it to PNG".to_owned());
+    };
+    let mut reader = reader;
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(MEMORY);
+    reader.limits(limits);
+    let decoder = reader.into_decoder().map_err(|error| reason(&error))?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > MOST_PIXELS {
+        return Err(format!("has {width} x {height} pixels, more than {MOST_PIXELS}; make it smaller"));
+    }
+    if width == 0 || height == 0 {
+        return Err(format!("has {width} x {height} pixels"));
+    }
+    if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
+        return Err("is cut off: the JPEG has no end".to_owned());
+    }
+    let color = decoder.color_type();
+    let mut raw = vec![0; usize::try_from(decoder.total_bytes()).map_err(|cause| cause.to_string())?];
+    decoder.read_image(&mut raw).map_err(|error| reason(&error))?;
+    let (bands, values) = to_rgb(color, raw)?;
+    Ok(Picture { width: width as usize, height: height as usize, bands, values })
+}
+
+/// The library's reason, in one line.
+fn reason(error: &ImageError) -> String {
+    match error {
+        ImageError::Unsupported(_) => format!("cannot be decoded: {error}; convert it to PNG"),
+        _ => format!("cannot be decoded: {error}"),
+    }
+    .replace('\n', " ")
+}
+
+/// Bands and bytes of the picture from a decoder's output.
+fn to_rgb(color: ColorType, raw: Vec<u8>) -> Result<(usize, Vec<u8>), String> {
+    let high = |raw: &[u8]| -> Vec<u8> {
+        // The decoders hand out 16 bits in the machine's order.
+        raw.chunks_exact(2).map(|pair| (u16::from_ne_bytes([pair[0], pair[1]]) >> 8) as u8).collect()
+    };
+    let spread = |raw: &[u8]| raw.iter().flat_map(|&grey| [grey; 3]).collect();
+    let spread_alpha = |raw: &[u8]| {
+        raw.chunks_exact(2).flat_map(|pair| [pair[0], pair[0], pair[0], pair[1]]).collect::<Vec<u8>>()
+    };
+    Ok(match color {
+        ColorType::L8 => (3, spread(&raw)),
+        ColorType::La8 => (4, spread_alpha(&raw)),
+        ColorType::Rgb8 => (3, raw),
+        ColorType::Rgba8 => (4, raw),
+        ColorType::La16 => (4, spread_alpha(&high(&raw))),
+        ColorType::Rgb16 => (3, high(&raw)),
+        ColorType::Rgba16 => (4, high(&raw)),
+        ColorType::L16 => {
+            let words = "is grey with 16 bits, of which the reference makes a white picture";
+            return Err(format!("{words}; convert it to 8 bits"));
+        }
+        other => return Err(format!("has pixels of type {other:?}; convert it to 8 bits")),
+    })
+}
+
+/// Whether a JPEG goes on to its end marker. The decoder fills in what is missing and does not say so; Pillow refuses.
+fn jpeg_is_whole(bytes: &[u8]) -> bool {
+    let mut at = 2; // after the start marker
+    while let Some(&byte) = bytes.get(at) {
+        if byte != 0xff {
+            at += 1; // entropy-coded
+            continue;
+        }
+        let Some(&marker) = bytes.get(at + 1) else { return false };
+        at += match marker {
+            0xd9 => return true,
+            0xff => 1,                      // fill
+            0x00 | 0x01 | 0xd0..=0xd8 => 2, // a value of 255, or a marker without a length
+            _ => match bytes.get(at + 2..at + 4) {
+                Some(length) => 2 + usize::from(u16::from_be_bytes([length[0], length[1]])),
+                None => return false,
+            },
+        };
+    }
+    false
+}

@@ -1,0 +1,280 @@
+//! `preprocessor_config.json`, and what OpenCLIP writes in its place.
+//!
+//! | key | read as | if absent |
+//! |---|---|---|
+//! | `size` | `224`, `{"shortest_edge": 224}`, or `{"height": 224, "width": 224}` (no aspect kept) | short side 224 |
+//! | `crop_size` | `224` or `{"height": 224, "width": 224}` | 224 |
+//! | `image_mean`, `image_std` | three numbers | CLIP's |
+//! | `rescale_factor` | a number | 1/255 |
+//! | `do_rescale`, `do_normalize`, `do_center_crop` | true or false | true |
+//! | `do_resize`, `do_convert_rgb` | true | true |
+//! | `resample` | 3, which is bicubic | 3 |
+//!
+//! Whatever else stands there does not change pixels of CLIP's processor and is not read.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::{Preprocessor, Reference};
+use crate::ClipError;
+
+/// CLIP's mean of red, green and blue.
+const MEAN: [f64; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+
+/// CLIP's standard deviation of red, green and blue.
+const STD: [f64; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
+
+/// Side of the square where a file does not say it.
+const SIDE: usize = 224;
+
+/// Processors with the defaults of the table above.
+const PROCESSORS: [&str; 4] =
+    ["CLIPFeatureExtractor", "CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPImageProcessorPil"];
+
+/// The size to which a picture is brought before the crop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// The short side, pixels; the long one follows.
+    Short(usize),
+    /// Width and height, pixels; the aspect is not kept.
+    Exact([usize; 2]),
+}
+
+/// Settings of a [`Preprocessor`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct PreprocessorConfig {
+    /// The size before the crop.
+    pub size: Size,
+    /// Side of the square that is kept, pixels; at most the short side.
+    pub crop: usize,
+    /// Factor of the bytes; usually 1/255.
+    pub rescale: f64,
+    /// Subtracted after the factor; red, green, blue.
+    pub mean: [f64; 3],
+    /// Divided by at last; red, green, blue.
+    pub std: [f64; 3],
+    /// Whose rules hold where references differ.
+    pub reference: Reference,
+}
+
+impl PreprocessorConfig {
+    /// CLIP's own settings for a tower of this size, pixels.
+    pub fn clip(side: usize, reference: Reference) -> Self {
+        Self { size: Size::Short(side), crop: side, rescale: 1.0 / 255.0, mean: MEAN, std: STD, reference }
+    }
+
+    /// The settings of a checkpoint's folder: `preprocessor_config.json`, else `open_clip_config.json`.
+    ///
+    /// # Errors
+    /// [`ClipError::Preprocessor`] with the file, and everything in it that is not understood.
+    pub fn read(folder: &Path) -> Result<Self, ClipError> {
+        let (own, open_clip) =
+            (folder.join("preprocessor_config.json"), folder.join("open_clip_config.json"));
+        let (path, parse): (_, fn(&Value) -> Result<Self, String>) =
+            match (own.is_file(), open_clip.is_file()) {
+                (false, true) => (open_clip, Self::from_open_clip),
+                _ => (own, Self::from_hugging_face),
+            };
+        let named = |reason: String| ClipError::Preprocessor { path: path.clone(), reason };
+        let bytes = std::fs::read(&path).map_err(|cause| named(format!("cannot be read: {cause}")))?;
+        let value = serde_json::from_slice(&bytes).map_err(|cause| named(format!("is no JSON: {cause}")))?;
+        let config = parse(&value).map_err(named)?;
+        config.check().map_err(named)?;
+        Ok(config)
+    }
+
+    /// From the text of a `preprocessor_config.json`.
+    fn from_hugging_face(value: &Value) -> Result<Self, String> {
+        let mut keys = Keys::new(value)?;
+        for key in ["image_processor_type", "feature_extractor_type"] {
+            if let Some(name) = keys.map.get(key).and_then(Value::as_str)
+                && !PROCESSORS.contains(&name)
+            {
+                keys.wrong(key, &format!("must be one of {}", PROCESSORS.join(", ")));
+            }
+        }
+        for key in ["do_resize", "do_convert_rgb"] {
+            if !keys.flag(key) {
+                keys.wrong(key, "must be true");
+            }
+        }
+        if keys.map.get("resample").is_some_and(|value| !value.is_null() && value.as_u64() != Some(3)) {
+            keys.wrong("resample", "must be 3 (bicubic)");
+        }
+        let size = keys.size("size");
+        let crop = match (keys.flag("do_center_crop"), size) {
+            (true, _) => keys.square("crop_size"),
+            (false, Size::Exact([width, height])) if width == height => width,
+            (false, _) => {
+                keys.wrong("do_center_crop", "must be true, because the tower takes squares");
+                SIDE
+            }
+        };
+        let rescale = if keys.flag("do_rescale") { keys.number("rescale_factor", 1.0 / 255.0) } else { 1.0 };
+        let (mean, std) = match keys.flag("do_normalize") {
+            true => (keys.three("image_mean", MEAN), keys.three("image_std", STD)),
+            false => ([0.0; 3], [1.0; 3]),
+        };
+        keys.done(Self { size, crop, rescale, mean, std, reference: Reference::HuggingFace })
+    }
+
+    /// From the text of an `open_clip_config.json`.
+    fn from_open_clip(value: &Value) -> Result<Self, String> {
+        let empty = Value::Object(Map::new());
+        let tower = value.pointer("/model_cfg/vision_cfg/image_size");
+        let mut keys = Keys::new(value.get("preprocess_cfg").unwrap_or(&empty))?;
+        for (key, only) in [("interpolation", "bicubic"), ("mode", "RGB")] {
+            if keys.map.get(key).is_some_and(|value| value.as_str() != Some(only)) {
+                keys.wrong(key, &format!("must be {only:?}"));
+            }
+        }
+        if let (None, Some(tower)) = (keys.map.get("size"), tower) {
+            keys.map.insert("size".to_owned(), tower.clone());
+        }
+        let crop = keys.square("size");
+        let size = match keys.map.get("resize_mode").and_then(Value::as_str) {
+            None | Some("shortest") => Size::Short(crop),
+            Some("squash") => Size::Exact([crop; 2]),
+            Some(_) => {
+                keys.wrong("resize_mode", "must be \"shortest\" or \"squash\"");
+                Size::Short(crop)
+            }
+        };
+        let (mean, std) = (keys.three("mean", MEAN), keys.three("std", STD));
+        keys.done(Self { size, crop, rescale: 1.0 / 255.0, mean, std, reference: Reference::OpenAi })
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`ClipError::Pixels`] names the first setting outside its domain.
+    pub fn init(self) -> Result<Preprocessor, ClipError> {
+        self.check().map_err(|reason| ClipError::Pixels { reason })?;
+        Ok(Preprocessor::new(self))
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let least = match self.size {
+            Size::Short(short) => short,
+            Size::Exact(size) => size[0].min(size[1]),
+        };
+        let Self { crop, rescale, mean, std, .. } = self;
+        if *crop == 0 {
+            return Err("crop = 0, but it must be above 0".to_owned());
+        }
+        if *crop > least {
+            return Err(format!("crop = {crop} is more than size = {least}; the rest would be black"));
+        }
+        if !(rescale.is_finite() && *rescale > 0.0) {
+            return Err(format!("rescale = {rescale}, but it must be above 0"));
+        }
+        for band in 0..3 {
+            if !mean[band].is_finite() {
+                return Err(format!("mean = {mean:?}, but it must be three numbers"));
+            }
+            if !(std[band].is_finite() && std[band] > 0.0) {
+                return Err(format!("std = {std:?}, but it must be three numbers above 0"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is done to a picture, in one line for a file's metadata.
+    pub fn describe(&self) -> String {
+        let size = match self.size {
+            Size::Short(short) => format!("short side {short}"),
+            Size::Exact([width, height]) => format!("size {width} x {height}"),
+        };
+        let Self { crop, rescale, mean, std, reference, .. } = self;
+        format!(
+            "{size} by Pillow's bicubic, centre {crop} x {crop} by {}'s rule, (byte · {rescale} − {mean:?}) / {std:?}",
+            reference.name()
+        )
+    }
+}
+
+/// The keys of a file, and what is wrong with them so far.
+struct Keys {
+    map: Map<String, Value>,
+    wrong: Vec<String>,
+}
+
+impl Keys {
+    fn new(value: &Value) -> Result<Self, String> {
+        let map = value.as_object().ok_or("is no JSON object")?;
+        Ok(Self { map: map.clone(), wrong: Vec::new() })
+    }
+
+    fn wrong(&mut self, key: &str, problem: &str) {
+        let value = self.map.get(key).cloned().unwrap_or_default();
+        self.wrong.push(format!("{key} = {value}, but it {problem}"));
+    }
+
+    /// The settings, or all complaints in one sentence.
+    fn done(self, config: PreprocessorConfig) -> Result<PreprocessorConfig, String> {
+        if self.wrong.is_empty() { Ok(config) } else { Err(self.wrong.join("; ")) }
+    }
+
+    /// A key that is there and not null.
+    fn get(&self, key: &str) -> Option<Value> {
+        self.map.get(key).filter(|value| !value.is_null()).cloned()
+    }
+
+    fn flag(&mut self, key: &str) -> bool {
+        let Some(value) = self.get(key) else { return true };
+        value.as_bool().unwrap_or_else(|| {
+            self.wrong(key, "must be true or false");
+            true
+        })
+    }
+
+    fn number(&mut self, key: &str, absent: f64) -> f64 {
+        let Some(value) = self.get(key) else { return absent };
+        value.as_f64().unwrap_or_else(|| {
+            self.wrong(key, "must be a number");
+            absent
+        })
+    }
+
+    fn three(&mut self, key: &str, absent: [f64; 3]) -> [f64; 3] {
+        let Some(value) = self.get(key) else { return absent };
+        let numbers: Option<Vec<f64>> =
+            value.as_array().and_then(|list| list.iter().map(Value::as_f64).collect());
+        numbers.and_then(|numbers| numbers.try_into().ok()).unwrap_or_else(|| {
+            self.wrong(key, "must be three numbers");
+            absent
+        })
+    }
+
+    fn size(&mut self, key: &str) -> Size {
+        let Some(value) = self.get(key) else { return Size::Short(SIDE) };
+        let length =
+            |value: Option<&Value>| value.and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+        let read = length(Some(&value))
+            .or_else(|| length(value.get("shortest_edge")).filter(|_| value.get("longest_edge").is_none()))
+            .map(Size::Short)
+            .or_else(|| Some(Size::Exact([length(value.get("width"))?, length(value.get("height"))?])));
+        read.unwrap_or_else(|| {
+            self.wrong(key, "must be a number, a shortest_edge, or height and width");
+            Size::Short(SIDE)
+        })
+    }
+
+    fn square(&mut self, key: &str) -> usize {
+        if let Some(Value::Array(sides)) = self.get(key)
+            && let [height, width] = sides.as_slice()
+        {
+            let pair = serde_json::json!({ "height": height, "width": width });
+            self.map.insert(key.to_owned(), pair);
+        }
+        match self.size(key) {
+            Size::Short(side) => side,
+            Size::Exact([width, height]) if width == height => width,
+            Size::Exact(_) => {
+                self.wrong(key, "must be a square");
+                SIDE
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! `preprocessor_config.json`: both forms, defaults, and what is not supported.
+
+use tvr_clip::{PreprocessorConfig, Reference, Size};
+
+fn read(name: &str, text: &str) -> Result<PreprocessorConfig, String> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(name), text).unwrap();
+    let prefix = format!("{}/{name}: ", folder.path().display());
+    PreprocessorConfig::read(folder.path())
+        .map_err(|error| error.to_string().strip_prefix(&prefix).unwrap().to_owned())
+}
+
+fn hugging_face(text: &str) -> Result<PreprocessorConfig, String> {
+    read("preprocessor_config.json", text)
+}
+
+#[track_caller]
+fn refuses(text: &str, sentence: &str) {
+    assert_eq!(hugging_face(text).unwrap_err(), sentence);
+}
+
+#[test]
+fn an_empty_object_is_clip_s_own_settings() {
+    assert_eq!(hugging_face("{}").unwrap(), PreprocessorConfig::clip(224, Reference::HuggingFace));
+}
+
+#[test]
+fn flat_numbers_and_objects_say_the_same() {
+    let flat = hugging_face(r#"{"size": 55, "crop_size": 48, "resample": 3}"#).unwrap();
+    let objects =
+        hugging_face(r#"{"size": {"shortest_edge": 55}, "crop_size": {"height": 48, "width": 48}}"#).unwrap();
+    assert_eq!(flat, objects);
+    assert_eq!((flat.size, flat.crop), (Size::Short(55), 48));
+}
+
+#[test]
+fn height_and_width_do_not_keep_the_aspect() {
+    let config = hugging_face(
+        r#"{"size": {"height": 32, "width": 32}, "do_center_crop": false, "do_normalize": false,
+            "image_processor_type": "CLIPImageProcessor"}"#,
+    );
+    let config = config.unwrap();
+    assert_eq!(
+        (config.size, config.crop, config.mean, config.std),
+        (Size::Exact([32, 32]), 32, [0.0; 3], [1.0; 3])
+    );
+}
+
+#[test]
+fn all_that_is_not_supported_is_told_at_once() {
+    refuses(
+        r#"{"do_resize": false, "resample": 2, "image_std": [1, 2], "feature_extractor_type": "ViTFeatureExtractor"}"#,
+        "feature_extractor_type = \"ViTFeatureExtractor\", but it must be one of CLIPFeatureExtractor, \
+         CLIPImageProcessor, CLIPImageProcessorFast, CLIPImageProcessorPil; do_resize = false, but it must be true; \
+         resample = 2, but it must be 3 (bicubic); image_std = [1,2], but it must be three numbers",
+    );
+}
+
+#[test]
+fn sizes_that_do_not_fit_are_refused() {
+    refuses(r#"{"size": 32, "crop_size": 48}"#, "crop = 48 is more than size = 32; the rest would be black");
+    refuses(r#"{"crop_size": 0}"#, "crop = 0, but it must be above 0");
+    refuses(
+        r#"{"size": "large"}"#,
+        "size = \"large\", but it must be a number, a shortest_edge, or height and width",
+    );
+    refuses(
+        r#"{"crop_size": {"height": 4, "width": 5}}"#,
+        "crop_size = {\"height\":4,\"width\":5}, but it must be a square",
+    );
+    refuses(r#"{"image_std": [1, 0, 1]}"#, "std = [1.0, 0.0, 1.0], but it must be three numbers above 0");
+    refuses("[]", "is no JSON object");
+}
+
+#[test]
+fn open_clip_s_file_means_openai_s_rules() {
+    let config = read(
+        "open_clip_config.json",
+        r#"{"model_cfg": {"vision_cfg": {"image_size": 48}}, "preprocess_cfg": {"mean": [0.5, 0.4, 0.3]}}"#,
+    );
+    let config = config.unwrap();
+    assert_eq!((config.size, config.crop, config.reference), (Size::Short(48), 48, Reference::OpenAi));
+    assert_eq!(config.mean, [0.5, 0.4, 0.3]);
+    let squash =
+        read("open_clip_config.json", r#"{"preprocess_cfg": {"size": [64, 64], "resize_mode": "squash"}}"#);
+    assert_eq!(squash.unwrap().size, Size::Exact([64, 64]));
+    let other = read("open_clip_config.json", r#"{"preprocess_cfg": {"interpolation": "bilinear"}}"#);
+    assert_eq!(other.unwrap_err(), "interpolation = \"bilinear\", but it must be \"bicubic\"");
+}
+
+#[test]
+fn a_folder_without_settings_names_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = PreprocessorConfig::read(folder.path()).unwrap_err().to_string();
+    let path = folder.path().join("preprocessor_config.json");
+    assert!(error.starts_with(&format!("{}: cannot be read: ", path.display())), "{error}");
+}
