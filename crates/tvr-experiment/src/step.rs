@@ -14,7 +14,7 @@
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use tvr_heads::{Head, Similarity, TextCodes, VideoCodes};
-use tvr_objectives::{Loss, Objective, Pairs};
+use tvr_objectives::{Loss, Objective, Pairs, Stream};
 
 use crate::collective::{Collective, Single};
 use crate::corpus::Corpus;
@@ -145,8 +145,9 @@ pub fn gradients<H: Head, O: Objective>(
 pub fn after_step<H: Head, O: Objective>(model: &mut Model<H, O>, seen: &Seen) {
     let scale = model.to_logits().without_autodiff();
     model.head.after_step(&seen.texts, &seen.videos);
+    let streams = streams(&seen.similarity);
     let pairs = Pairs {
-        streams: &seen.similarity.streams,
+        streams: &streams,
         texts: Some(&seen.texts.pooled),
         videos: Some(&seen.videos.pooled),
         ..Pairs::new(&seen.similarity.fused, scale, &seen.same)
@@ -181,8 +182,9 @@ impl<H: Head, O: Objective> Step<'_, H, O> {
     fn judge(&self, texts: &TextCodes, videos: &VideoCodes) -> Result<(Loss, Similarity), ExperimentError> {
         let similarity = self.model.head.similarity(texts, videos);
         let same = self.same();
+        let streams = streams(&similarity);
         let pairs = Pairs {
-            streams: &similarity.streams,
+            streams: &streams,
             texts: Some(&texts.pooled),
             videos: Some(&videos.pooled),
             ..Pairs::new(&similarity.fused, self.model.to_logits(), &same)
@@ -191,9 +193,18 @@ impl<H: Head, O: Objective> Step<'_, H, O> {
             .check(&self.model.objective.needs())
             .map_err(|error| ExperimentError::work(format!("the objective refuses the batch: {error}")))?;
         let loss = self.model.objective.loss(&pairs);
-        let streams = similarity.streams.into_iter().map(|(name, stream)| (name, stream.without_autodiff()));
-        Ok((loss, Similarity { fused: similarity.fused.without_autodiff(), streams: streams.collect() }))
+        Ok((loss, similarity.without_autodiff()))
     }
+}
+
+/// A head's streams as objectives take them: the two crates share no type.
+fn streams(similarity: &Similarity) -> Vec<Stream> {
+    let streams = similarity.streams.iter().map(|stream| Stream {
+        name: stream.name,
+        similarity: stream.similarity.clone(),
+        available: stream.available.clone(),
+    });
+    streams.collect()
 }
 
 /// The whole, or pieces of `chunk`; the last may be shorter.

@@ -77,14 +77,35 @@ pub enum Unit {
 pub struct Similarity {
     /// What retrieval ranks by. `[texts, videos]`
     pub fused: Tensor<2>,
-    /// The same of each stream alone, for heads that have streams. Each `[texts, videos]`
-    pub streams: Vec<(&'static str, Tensor<2>)>,
+    /// The same of each stream alone, for heads that have streams; the streams that [`Head::streams`] names.
+    pub streams: Vec<StreamSimilarity>,
+}
+
+/// The similarity of one stream alone, and which texts have it.
+#[derive(Clone, Debug)]
+pub struct StreamSimilarity {
+    /// Its name, as head, objective and recipe call it.
+    pub name: &'static str,
+    /// `[texts, videos]`
+    pub similarity: Tensor<2>,
+    /// False where the text has no such part; what its row says then is a fallback, or nothing. `[texts]`
+    pub available: Tensor<1, Bool>,
 }
 
 impl Similarity {
     /// A similarity without streams.
     pub fn of(fused: Tensor<2>) -> Self {
         Self { fused, streams: Vec::new() }
+    }
+
+    /// The same values outside any graph.
+    pub fn without_autodiff(self) -> Self {
+        let streams = self.streams.into_iter().map(|stream| StreamSimilarity {
+            name: stream.name,
+            similarity: stream.similarity.without_autodiff(),
+            available: stream.available.without_autodiff(),
+        });
+        Self { fused: self.fused.without_autodiff(), streams: streams.collect() }
     }
 }
 
@@ -100,6 +121,11 @@ pub trait Head: Module + ModuleDisplay {
     /// What its similarities are.
     fn unit(&self) -> Unit {
         Unit::Cosine
+    }
+
+    /// The streams that its [`Similarity`] has, by name; a head without streams has none.
+    fn streams(&self) -> Vec<&'static str> {
+        Vec::new()
     }
 
     /// Codes of videos that passed [`VideoFeatures::check`]. Any chunking gives the same codes.

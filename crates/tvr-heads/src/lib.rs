@@ -59,7 +59,7 @@ pub use adapter::{FrameAdapter, FrameAdapterConfig};
 pub use codes::{CodeGradients, Codes, Sequence, TextCodes, VideoCodes};
 pub use error::HeadError;
 pub use features::{Expert, TextFeatures, TextStream, Tokens, VideoFeatures};
-pub use head::{Head, Needs, Similarity, Unit, cosine};
+pub use head::{Head, Needs, Similarity, StreamSimilarity, Unit, cosine};
 pub use mean_pooling::{MeanPooling, MeanPoolingConfig};
 pub use seq_lstm::{SeqLstm, SeqLstmConfig};
 pub use seq_transf::{Positions, SeqTransf, SeqTransfConfig};

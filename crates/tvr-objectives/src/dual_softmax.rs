@@ -4,7 +4,7 @@
 //! prior[t, v] = exp(z[t, v] / T) / Σ_t' exp(z[t', v] / T)     over the texts, per video
 //! r[t, v]     = N · z[t, v] · prior[t, v]
 //! T2V         = −mean_t Σ_v y[t, v] ln softmax_v(r)[t, v]      V2T is the same on zᵀ, with its own prior
-//! L           = ½ (T2V + V2T)
+//! L           = ½ (T2V + V2T), or T2V + V2T
 //! ```
 //!
 //! | symbol | meaning | shape, unit |
@@ -14,10 +14,22 @@
 //! | `N` | texts in the batch (videos, for V2T), or 1 | count |
 //! | `y` | targets, see [`crate::positives`] | `[texts, videos]` |
 //!
-//! Source: Cheng et al. 2021 (CAMoE), arXiv 2109.04290; code: starmemda/CAMoE, `DSL.py`.
-//! `N` and `T = 1000` are read in the code; it has one direction and returns the rows, the caller passes `zᵀ` too.
-//! The paper adds the two directions, as does microsoft/XPretrain's CLIP-ViP; here they are averaged, so that the
-//! loss stands beside [`crate::Symmetric`] on one scale. At `T = 1` *with* `N` the loss explodes: use it without.
+//! The variants that circulate as losses:
+//!
+//! | settings | whose |
+//! |---|---|
+//! | [`reference()`](DualSoftmaxConfig::reference): `T = 1000`, `N`, gradient through the prior | starmemda/CAMoE, `DSL.py`; it has one direction and returns the rows, the caller passes `zᵀ` too |
+//! | the same with `detach = true` | asked for, in no public code: the gradient differs by 5 % at `T = 1000`, by 34 % at 100 |
+//! | [`clip_vip()`](DualSoftmaxConfig::clip_vip): `T = 1`, no `N`, directions added | microsoft/XPretrain, CLIP-ViP `src/optimization/loss.py`, `NCELearnableTempDSLLoss`; its scale is learned through the prior too |
+//! | prior along the axis that is ranked ("same-axis") | jpthu17/EMCL, `As_a_joint_training_module/model/loss.py`: it re-ranks nothing and is not dual softmax, so tvr has none |
+//!
+//! Scores may be negative here: training compares logits under a softmax, and a share of a negative logit is a
+//! smaller push, not a wrong order. As a re-scorer dual softmax is wrong for negative scores, and `tvr-normalize`
+//! warns of them. At `T = 1` *with* `N` the loss explodes (revised logits reach `N` times the scale): use it without.
+//!
+//! Source: Cheng et al. 2021 (CAMoE), arXiv 2109.04290; code: starmemda/CAMoE, `DSL.py`, where `N` and `T = 1000`
+//! are read. The paper adds the two directions (from memory); here they are averaged unless asked otherwise, so that
+//! the loss stands beside [`crate::Symmetric`] on one scale.
 
 use burn::prelude::*;
 use burn::tensor::activation;
@@ -42,18 +54,43 @@ pub struct DualSoftmaxConfig {
     /// Which pairs count as right.
     #[serde(default)]
     pub positives: Positives,
+    /// How the two directions make one loss.
+    #[serde(default)]
+    pub directions: Directions,
+}
+
+/// How the two directions make one loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Directions {
+    /// Their mean.
+    #[default]
+    Averaged,
+    /// Their sum.
+    Added,
 }
 
 impl DualSoftmaxConfig {
     /// The paper's formula: the prior on the logits themselves, without `N`. Its temperature is from memory; 1 is what
     /// CLIP-ViP's code does.
     pub fn paper() -> Self {
-        Self { temperature: 1.0, detach: false, scale_by_batch: false, positives: Positives::Same }
+        Self {
+            temperature: 1.0,
+            detach: false,
+            scale_by_batch: false,
+            positives: Positives::Same,
+            directions: Directions::Averaged,
+        }
     }
 
     /// What the authors' code does.
     pub fn reference() -> Self {
-        Self { temperature: 1000.0, detach: false, scale_by_batch: true, positives: Positives::Diagonal }
+        Self { temperature: 1000.0, scale_by_batch: true, positives: Positives::Diagonal, ..Self::paper() }
+    }
+
+    /// What CLIP-ViP's code does.
+    pub fn clip_vip() -> Self {
+        Self { positives: Positives::Diagonal, directions: Directions::Added, ..Self::paper() }
     }
 
     /// Checks every setting. The plan calls this, so a wrong recipe fails before data is opened.
@@ -66,6 +103,7 @@ impl DualSoftmaxConfig {
             detach: self.detach,
             scale_by_batch: self.scale_by_batch,
             positives: self.positives,
+            directions: self.directions,
         })
     }
 }
@@ -81,6 +119,8 @@ pub struct DualSoftmax {
     scale_by_batch: bool,
     #[module(skip)]
     positives: Positives,
+    #[module(skip)]
+    directions: Directions,
 }
 
 impl DualSoftmax {
@@ -105,10 +145,14 @@ impl Objective for DualSoftmax {
 
     fn loss(&self, pairs: &Pairs) -> Loss {
         let logits = pairs.logits();
-        both_directions(
+        let averaged = both_directions(
             self.revise(logits.clone()),
             self.revise(logits.transpose()),
             self.positives.targets(pairs),
-        )
+        );
+        match self.directions {
+            Directions::Averaged => averaged,
+            Directions::Added => Loss { total: averaged.total * 2.0, parts: averaged.parts },
+        }
     }
 }

@@ -44,9 +44,9 @@ pub mod symmetric;
 pub mod dual_softmax;
 pub mod ncl;
 
-pub use dual_softmax::{DualSoftmax, DualSoftmaxConfig};
+pub use dual_softmax::{Directions, DualSoftmax, DualSoftmaxConfig};
 pub use error::ObjectiveError;
 pub use ncl::{Askers, Ncl, NclConfig};
-pub use objective::{CaptionTokens, Loss, Needs, Objective, Pairs};
+pub use objective::{CaptionTokens, Loss, Needs, Objective, Pairs, Stream};
 pub use positives::{Positives, Targets};
 pub use symmetric::{Symmetric, SymmetricConfig};

@@ -27,13 +27,24 @@ pub struct CaptionTokens {
     pub mask: Tensor<2, Bool>,
 }
 
+/// One stream of a batch: how its part of the texts (their nouns, their verbs, ...) compares with the videos.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// Its name, as head and recipe call it.
+    pub name: &'static str,
+    /// Cosine of every text's part with every video. `[texts, videos]`
+    pub similarity: Tensor<2>,
+    /// False where a text has no such part: an objective leaves that text out. `[texts]`
+    pub available: Tensor<1, Bool>,
+}
+
 /// One batch, seen by an objective.
 #[derive(Clone, Debug)]
 pub struct Pairs<'a> {
     /// Cosine of every text with every video. `[texts, videos]`
     pub similarity: &'a Tensor<2>,
-    /// The same per stream, by name. Each `[texts, videos]`
-    pub streams: &'a [(&'static str, Tensor<2>)],
+    /// The same per stream.
+    pub streams: &'a [Stream],
     /// What turns a cosine into a logit, `exp(logit_scale)`. `[1]`
     pub scale: Tensor<1>,
     /// For every text the index of its video in this batch. `[texts]`
@@ -57,10 +68,9 @@ impl<'a> Pairs<'a> {
         self.similarity.clone() * self.scale.clone().unsqueeze::<2>()
     }
 
-    /// The similarity of one stream times scale, `[texts, videos]`; `None` where the head has no such stream.
-    pub fn stream_logits(&self, name: &str) -> Option<Tensor<2>> {
-        let (_, similarity) = self.streams.iter().find(|(stream, _)| *stream == name)?;
-        Some(similarity.clone() * self.scale.clone().unsqueeze::<2>())
+    /// The stream of that name; `None` where the head has none.
+    pub fn stream(&self, name: &str) -> Option<&'a Stream> {
+        self.streams.iter().find(|stream| stream.name == name)
     }
 
     /// Whether the batch has what an objective needs, in shapes that fit. The step calls it once at its border;
@@ -83,10 +93,9 @@ impl<'a> Pairs<'a> {
             }
         }
         for &name in &needs.streams {
-            let Some((_, stream)) = self.streams.iter().find(|(stream, _)| *stream == name) else {
-                return Err(ObjectiveError::Missing { what: name });
-            };
-            rows(name, texts, stream.dims()[0])?;
+            let stream = self.stream(name).ok_or(ObjectiveError::Missing { what: name })?;
+            rows(name, texts, stream.similarity.dims()[0])?;
+            rows("a stream's availability", texts, stream.available.dims()[0])?;
         }
         if needs.codes {
             let vectors = self.texts.ok_or(ObjectiveError::Missing { what: "text vectors" })?;

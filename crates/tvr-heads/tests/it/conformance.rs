@@ -44,8 +44,11 @@ pub fn shapes_are_texts_by_videos<H: Head>(head: &H) {
         assert_eq!((texts.n_items(), videos.n_items()), (n_texts, n_videos));
         let similarity = head.similarity(&texts, &videos);
         assert_eq!(similarity.fused.dims(), [n_texts, n_videos]);
-        for (name, stream) in similarity.streams {
-            assert_eq!(stream.dims(), [n_texts, n_videos], "{name}");
+        let names: Vec<&str> = similarity.streams.iter().map(|stream| stream.name).collect();
+        assert_eq!(names, head.streams());
+        for stream in similarity.streams {
+            assert_eq!(stream.similarity.dims(), [n_texts, n_videos], "{}", stream.name);
+            assert_eq!(stream.available.dims(), [n_texts], "{}", stream.name);
         }
         if head.unit() == tvr_heads::Unit::Cosine {
             let cosines = floats(&similarity.fused);

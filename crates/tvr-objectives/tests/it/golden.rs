@@ -57,7 +57,9 @@ fn centred(values: &[f64]) -> Vec<f64> {
 
 fn dual_softmax(temperature: f32, detach: bool, scale_by_batch: bool) -> tvr_objectives::DualSoftmax {
     let positives = Positives::Diagonal;
-    DualSoftmaxConfig { temperature, detach, scale_by_batch, positives }.init().unwrap()
+    DualSoftmaxConfig { temperature, detach, scale_by_batch, positives, ..DualSoftmaxConfig::paper() }
+        .init()
+        .unwrap()
 }
 
 #[test]
@@ -111,16 +113,15 @@ fn detached_and_unscaled_dual_softmax_are_the_oracle_s() {
 }
 
 #[test]
-fn dual_softmax_without_n_is_half_of_clip_vip_s() {
+fn dual_softmax_with_added_directions_is_clip_vip_s() {
     let Some(golden) = open("dsl.safetensors") else { return };
     let leaf = |rows: &Rows| Tensor::from_inner(matrix(rows)).require_grad();
     let (texts, videos) = (leaf(&golden.rows("dsl.text")), leaf(&golden.rows("dsl.video")));
     let log_scale = Tensor::from_inner(scale(100f64.ln())).require_grad();
     let same = indices(&diagonal(texts.dims()[0]));
     let similarity = texts.clone().matmul(videos.clone().transpose());
-    // CLIP-ViP adds the two directions, DualSoftmax averages them.
     let pairs = Pairs::new(&similarity, log_scale.clone().exp(), &same);
-    let total = dual_softmax(1.0, false, false).loss(&pairs).total * 2.0;
+    let total = DualSoftmaxConfig::clip_vip().init().unwrap().loss(&pairs).total;
     assert_close(&floats(&total), &golden.values("dsl.clipvip.loss"), 1e-9);
     let gradients = total.backward();
     let gradient = |key: &str, found: Vec<f64>| assert_close(&found, &golden.values(key), 1e-9);

@@ -109,7 +109,13 @@ fn dual_softmax_follows_the_formula() {
     for_batches(|logits, same, temperature| {
         for scale_by_batch in [true, false] {
             let (temperature, detach, positives) = (temperature as f32, scale_by_batch, Positives::Same);
-            let config = DualSoftmaxConfig { temperature, detach, scale_by_batch, positives };
+            let config = DualSoftmaxConfig {
+                temperature,
+                detach,
+                scale_by_batch,
+                positives,
+                ..DualSoftmaxConfig::paper()
+            };
             let expected = dual_softmax(logits, same, temperature.into(), scale_by_batch);
             let found = loss(&config.init().unwrap(), logits, same);
             assert_close(&[found], &[expected], 1e-6 * expected.abs().max(1.0)); // the temperature is an f32

@@ -1,5 +1,7 @@
 //! What must hold for any batch.
 
+mod dual_softmax;
+
 use burn::prelude::*;
 use proptest::prelude::*;
 use tvr_objectives::ncl::queue::Queue;
@@ -27,7 +29,7 @@ fn largest(logits: &Rows) -> f64 {
 
 fn dual_softmax(temperature: f32, detach: bool) -> DualSoftmax {
     let positives = Positives::Diagonal;
-    DualSoftmaxConfig { temperature, detach, scale_by_batch: true, positives }.init().unwrap()
+    DualSoftmaxConfig { temperature, detach, positives, ..DualSoftmaxConfig::reference() }.init().unwrap()
 }
 
 proptest! {
