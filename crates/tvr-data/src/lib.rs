@@ -22,6 +22,7 @@
 //! | [`random`] | numbers as a function of what they are for |
 //! | [`mod@world`] | clips, sentences and stills drawn on the fly |
 //! | [`feature_file`] | features of any encoder, with captions and splits |
+//! | [`caption_streams`] | the nouns, the verbs and the places of a caption |
 //! | [`loader`], [`prefetch`] | batches in a fixed order; work done ahead |
 //! | [`gallery`] | hashes that say what a result was measured on |
 
@@ -29,10 +30,12 @@ mod error;
 pub mod random;
 pub mod world;
 pub mod feature_file;
+pub mod caption_streams;
 pub mod loader;
 pub mod prefetch;
 pub mod gallery;
 
+pub use caption_streams::{CaptionStream, CaptionStreams};
 pub use error::DataError;
 pub use feature_file::{ExpertEntry, FeatureFile, Part};
 pub use gallery::gallery_hash;

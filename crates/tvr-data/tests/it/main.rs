@@ -9,6 +9,7 @@
     reason = "a test may fail loudly and say why it skips"
 )]
 
+mod caption_streams;
 mod features;
 mod golden;
 mod properties;
