@@ -18,6 +18,16 @@ pub enum HeadError {
         /// What is allowed.
         domain: &'static str,
     },
+    /// Settings that are fine one by one and not together.
+    #[error("{head}: {settings}; {mend}")]
+    Together {
+        /// The head, as recipes call it.
+        head: &'static str,
+        /// The settings, and why they do not fit.
+        settings: &'static str,
+        /// What to set instead.
+        mend: &'static str,
+    },
     /// A block of a temporal head that cannot be built.
     #[error("{head}: {cause}")]
     Block {
@@ -89,5 +99,14 @@ pub(crate) fn at_least_one(
         Ok(value)
     } else {
         Err(HeadError::Setting { head, setting, value: 0.0, domain: "a number above 0" })
+    }
+}
+
+/// A finite number above 0, or the error that names the setting.
+pub(crate) fn above_zero(head: &'static str, setting: &'static str, value: f64) -> Result<f64, HeadError> {
+    if value.is_finite() && value > 0.0 {
+        Ok(value)
+    } else {
+        Err(HeadError::Setting { head, setting, value, domain: "a number above 0" })
     }
 }

@@ -202,6 +202,6 @@ fn real_values(what: &'static str, features: &Tensor<3>, mask: &Tensor<2, Bool>)
     first_false(fine).map_or(Ok(()), |item| Err(HeadError::NotFinite { what, item }))
 }
 
-fn first_false(flags: Tensor<2, Bool>) -> Option<usize> {
+pub(crate) fn first_false(flags: Tensor<2, Bool>) -> Option<usize> {
     flags.into_data().iter::<bool>().position(|flag| !flag)
 }

@@ -6,6 +6,8 @@ use burn::prelude::*;
 use crate::codes::{TextCodes, VideoCodes};
 use crate::error::HeadError;
 use crate::features::{TextFeatures, VideoFeatures};
+use crate::tiles::Tile;
+use crate::vectors::Vectors;
 
 /// What a head wants beside frames and one vector per text. The plan compares it with what encoders and data offer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +23,11 @@ pub struct Needs {
     /// Whether a similarity depends on the other items that are scored with it (EMCL). Such a head may give
     /// other figures for other tiles; every other head must not.
     pub mixes_items: bool,
+    /// The tile that a head which mixes items is scored in; `None` where any will do.
+    pub tile: Option<Tile>,
+    /// Whether a pair is judged by more than the cosine of [`Codes::pooled`](crate::Codes::pooled), so that an
+    /// objective cannot score kept items by their codes.
+    pub judges_pairs: bool,
     /// The most frames it has positions for; `None` where any number will do.
     pub max_frames: Option<usize>,
 }
@@ -134,11 +141,35 @@ pub trait Head: Module + ModuleDisplay {
     /// Codes of texts that passed [`TextFeatures::check`]. Any chunking gives the same codes.
     fn code_texts(&self, texts: TextFeatures) -> TextCodes;
 
+    /// Number of cosines of two vectors that its similarity is made of: one for most heads, one per expert or
+    /// stream, none for a head that judges pairs otherwise (which [`Emcl`](crate::Emcl) cannot wrap).
+    fn n_cosines(&self) -> usize {
+        0
+    }
+
+    /// The vectors of these cosines, [`Head::n_cosines`] of them.
+    fn vectors(&self, _texts: &TextCodes, _videos: &VideoCodes) -> Vec<Vectors> {
+        Vec::new()
+    }
+
+    /// The similarity that these cosines make, each `[texts, videos]`, in the order of [`Head::vectors`].
+    fn fuse(&self, _texts: &TextCodes, _videos: &VideoCodes, cosines: Vec<Tensor<2>>) -> Similarity {
+        match <[Tensor<2>; 1]>::try_from(cosines) {
+            Ok([cosine]) => Similarity::of(cosine),
+            Err(cosines) => unreachable!("a head of {} cosines fuses them itself", cosines.len()),
+        }
+    }
+
     /// All pairs of some texts and videos.
     fn similarity(&self, texts: &TextCodes, videos: &VideoCodes) -> Similarity;
 
     /// What the head remembers of a batch, after the optimiser has stepped.
     fn after_step(&mut self, _texts: &TextCodes, _videos: &VideoCodes) {}
+}
+
+/// The vectors of a head whose similarity is the cosine of its pooled codes.
+pub(crate) fn pooled_vectors(texts: &TextCodes, videos: &VideoCodes) -> Vec<Vectors> {
+    vec![Vectors::of_items(texts.pooled.clone(), videos.pooled.clone())]
 }
 
 /// Cosine of all pairs of unit rows. `[texts, width]`, `[videos, width]` to `[texts, videos]`

@@ -37,16 +37,23 @@
 //! | [`codes`] | what it keeps of each item, to be cut, joined and pulled |
 //! | [`head`] | the contract: [`Head`], [`Needs`], [`Similarity`] |
 //! | [`tiles`] | codes of a whole split by chunks, all pairs by tiles |
+//! | [`vectors`] | the two vectors whose cosine a similarity is |
 //! | [`adapter`] | a projection and a residual perceptron on every frame |
 //! | [`mean_pooling`] | CLIP4Clip's meanP |
 //! | [`seq_lstm`] | CLIP4Clip's seqLSTM |
 //! | [`seq_transf`] | CLIP4Clip's seqTransf, a temporal transformer |
 //! | [`tight_transf`] | CLIP4Clip's tightTransf, a transformer over each pair |
+//! | [`frame_stage`] | what is done to frames before a text looks at them |
+//! | [`conditioned`] | EMCL-Net's pooling: each text looks at the frames that speak of it |
+//! | [`x_pool`] | X-Pool: the same by attention |
+//! | [`token_wise`] | DRL's TI and WTI: words against frames |
+//! | [`emcl`] | EM between any head and its cosine, in training or at inference alone |
 
 pub mod error;
 pub mod features;
 pub mod codes;
 pub mod head;
+pub mod vectors;
 pub mod tiles;
 pub mod adapter;
 mod blocks;
@@ -54,9 +61,16 @@ pub mod mean_pooling;
 pub mod seq_lstm;
 pub mod seq_transf;
 pub mod tight_transf;
+pub mod frame_stage;
+pub mod conditioned;
+pub mod x_pool;
+pub mod token_wise;
+pub mod emcl;
 
 pub use adapter::{FrameAdapter, FrameAdapterConfig};
 pub use codes::{CodeGradients, Codes, Sequence, TextCodes, VideoCodes};
+pub use conditioned::{Conditioned, ConditionedConfig, PoolingMask};
+pub use emcl::{Emcl, EmclConfig};
 pub use error::HeadError;
 pub use features::{Expert, TextFeatures, TextStream, Tokens, VideoFeatures};
 pub use head::{Head, Needs, Similarity, StreamSimilarity, Unit, cosine};
@@ -65,3 +79,6 @@ pub use seq_lstm::{SeqLstm, SeqLstmConfig};
 pub use seq_transf::{Positions, SeqTransf, SeqTransfConfig};
 pub use tight_transf::{TightTransf, TightTransfConfig};
 pub use tiles::{Tile, code_all_texts, code_all_videos, score_all, score_tiles};
+pub use token_wise::{TokenMask, TokenWise, TokenWiseConfig};
+pub use vectors::Vectors;
+pub use x_pool::{XPool, XPoolConfig};

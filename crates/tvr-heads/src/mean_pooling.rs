@@ -24,7 +24,8 @@ use crate::adapter::{FrameAdapter, FrameAdapterConfig};
 use crate::codes::{TextCodes, VideoCodes};
 use crate::error::{HeadError, at_least_one};
 use crate::features::{TextFeatures, VideoFeatures};
-use crate::head::{Head, Needs, Similarity, cosine};
+use crate::head::{Head, Needs, Similarity, cosine, pooled_vectors};
+use crate::vectors::Vectors;
 
 /// Settings of [`MeanPooling`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +73,14 @@ impl Head for MeanPooling {
 
     fn code_texts(&self, texts: TextFeatures) -> TextCodes {
         TextCodes::new(unit_rows(texts.pooled))
+    }
+
+    fn n_cosines(&self) -> usize {
+        1
+    }
+
+    fn vectors(&self, texts: &TextCodes, videos: &VideoCodes) -> Vec<Vectors> {
+        pooled_vectors(texts, videos)
     }
 
     fn similarity(&self, texts: &TextCodes, videos: &VideoCodes) -> Similarity {

@@ -27,8 +27,9 @@ use crate::adapter::{FrameAdapter, FrameAdapterConfig};
 use crate::codes::{TextCodes, VideoCodes};
 use crate::error::{HeadError, at_least_one};
 use crate::features::{TextFeatures, VideoFeatures};
-use crate::head::{Head, Needs, Similarity, cosine};
+use crate::head::{Head, Needs, Similarity, cosine, pooled_vectors};
 use crate::mean_pooling::{adapted, pool_frames, quiet_padding};
+use crate::vectors::Vectors;
 
 /// Settings of [`SeqLstm`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +110,14 @@ impl Head for SeqLstm {
 
     fn code_texts(&self, texts: TextFeatures) -> TextCodes {
         TextCodes::new(unit_rows(texts.pooled))
+    }
+
+    fn n_cosines(&self) -> usize {
+        1
+    }
+
+    fn vectors(&self, texts: &TextCodes, videos: &VideoCodes) -> Vec<Vectors> {
+        pooled_vectors(texts, videos)
     }
 
     fn similarity(&self, texts: &TextCodes, videos: &VideoCodes) -> Similarity {

@@ -29,8 +29,9 @@ use crate::blocks;
 use crate::codes::{TextCodes, VideoCodes};
 use crate::error::{HeadError, at_least_one};
 use crate::features::{TextFeatures, VideoFeatures};
-use crate::head::{Head, Needs, Similarity, cosine};
+use crate::head::{Head, Needs, Similarity, cosine, pooled_vectors};
 use crate::mean_pooling::{adapted, pool_frames, quiet_padding};
+use crate::vectors::Vectors;
 
 const NAME: &str = "seq-transf";
 
@@ -129,6 +130,11 @@ pub struct SeqTransf {
 }
 
 impl SeqTransf {
+    /// Number of positions: the most frames that a video may have.
+    pub fn max_frames(&self) -> usize {
+        self.max_frames
+    }
+
     /// Frames that have seen one another. `[videos, frames, width]` to the same; padding rows mean nothing.
     pub fn contextualise(&self, frames: Tensor<3>, mask: Tensor<2, Bool>) -> Tensor<3> {
         let [videos, n_frames, _] = frames.dims();
@@ -169,6 +175,14 @@ impl Head for SeqTransf {
 
     fn code_texts(&self, texts: TextFeatures) -> TextCodes {
         TextCodes::new(unit_rows(texts.pooled))
+    }
+
+    fn n_cosines(&self) -> usize {
+        1
+    }
+
+    fn vectors(&self, texts: &TextCodes, videos: &VideoCodes) -> Vec<Vectors> {
+        pooled_vectors(texts, videos)
     }
 
     fn similarity(&self, texts: &TextCodes, videos: &VideoCodes) -> Similarity {

@@ -21,6 +21,11 @@ pub struct Tile {
 impl Tile {
     /// A tile of 256 by 256 pairs: with 12 frames of width 512 a head that builds a vector per pair holds 128 MiB.
     pub const DEFAULT: Self = Self { texts: 256, videos: 256 };
+
+    /// The tile that a head asks for, or the default.
+    pub fn of<H: Head>(head: &H) -> Self {
+        head.needs().tile.unwrap_or(Self::DEFAULT)
+    }
 }
 
 /// Similarity of all pairs, `[texts, videos]`: the same for every tile, unless the head mixes items.

@@ -3,10 +3,12 @@
 use burn::module::{ModuleMapper, Param};
 use burn::prelude::*;
 use burn::tensor::DType;
+use tvr_heads::emcl::{Detach, Items, Scale};
 use tvr_heads::{
-    FrameAdapterConfig, Head, HeadError, MeanPooling, MeanPoolingConfig, Positions, SeqLstm, SeqLstmConfig,
-    SeqTransf, SeqTransfConfig, TextFeatures, TightTransf, TightTransfConfig, Tile, VideoFeatures,
-    code_all_texts, code_all_videos, score_all,
+    Conditioned, ConditionedConfig, Emcl, EmclConfig, FrameAdapterConfig, Head, HeadError, MeanPooling,
+    MeanPoolingConfig, Positions, SeqLstm, SeqLstmConfig, SeqTransf, SeqTransfConfig, TextFeatures,
+    TightTransf, TightTransfConfig, Tile, TokenWise, TokenWiseConfig, Tokens, VideoFeatures, XPool,
+    XPoolConfig, code_all_texts, code_all_videos, score_all,
 };
 
 pub const WIDTH: usize = 8;
@@ -67,7 +69,7 @@ impl Draw {
     }
 
     pub fn texts(&mut self, texts: usize) -> TextFeatures {
-        TextFeatures::pooled(self.tensor([texts, WIDTH]))
+        with_tokens(self.tensor([texts, WIDTH]))
     }
 
     /// Every weight a fresh number, so that no part of a head is idle.
@@ -83,6 +85,20 @@ impl ModuleMapper for Shake<'_> {
         let noise = self.0.tensor(param.val().dims()) * 0.2;
         param.map(|value| value.clone() * 0.5 + noise.to_device(&value.device()))
     }
+}
+
+/// Texts with tokens that are made of the pooled vector, so that its gradient passes through them too; every other
+/// text has one real token less.
+pub fn with_tokens(pooled: Tensor<2>) -> TextFeatures {
+    const TOKENS: usize = 4;
+    let [texts, width] = pooled.dims();
+    let turns = Draw::new(99).tensor::<3>([1, TOKENS, width]).cast(pooled.dtype());
+    let mask: Vec<Vec<bool>> =
+        (0..texts).map(|text| (0..TOKENS).map(|token| token < TOKENS - text % 2).collect()).collect();
+    let mask = mask_tensor(&mask).to_device(&pooled.device());
+    let turns = if pooled.is_autodiff() { Tensor::from_inner(turns) } else { turns };
+    let features = pooled.clone().unsqueeze_dim::<3>(1) * turns;
+    TextFeatures { pooled, tokens: Some(Tokens { features, mask }), streams: Vec::new() }
 }
 
 pub struct ToF64;
@@ -167,4 +183,60 @@ pub fn tight_transf_config() -> TightTransfConfig {
 
 pub fn tight_transf(seed: u64) -> TightTransf {
     Draw::new(seed).shake(tight_transf_config().init(WIDTH, &Device::flex()).unwrap())
+}
+
+pub fn conditioned_config() -> ConditionedConfig {
+    ConditionedConfig { temperature: 1.5, ..ConditionedConfig::ours() }
+}
+
+pub fn conditioned(seed: u64) -> Conditioned {
+    Draw::new(seed).shake(conditioned_config().init(WIDTH, &Device::flex()).unwrap())
+}
+
+/// Behind a temporal transformer, as in EMCL-Net.
+pub fn temporal_conditioned(seed: u64) -> Conditioned {
+    let config = ConditionedConfig { temporal: Some(seq_transf_config()), ..conditioned_config() };
+    Draw::new(seed).shake(config.init(WIDTH, &Device::flex()).unwrap())
+}
+
+pub fn x_pool(seed: u64) -> XPool {
+    let config = XPoolConfig { heads: 2, dropout: 0.0, adapter: None };
+    Draw::new(seed).shake(config.init(WIDTH, &Device::flex()).unwrap())
+}
+
+pub fn adapted_x_pool(seed: u64) -> XPool {
+    let config =
+        XPoolConfig { dropout: 0.0, adapter: Some(FrameAdapterConfig::ours()), ..XPoolConfig::reference() };
+    Draw::new(seed).shake(config.init(WIDTH, &Device::flex()).unwrap())
+}
+
+/// With so many layers of weights; 0 is TI.
+pub fn token_wise(weight_layers: usize, seed: u64) -> TokenWise {
+    Draw::new(seed).shake(TokenWiseConfig::ours(weight_layers).init(WIDTH, &Device::flex()).unwrap())
+}
+
+/// Few steps and flat responsibilities: in f32 more of them would amplify rounding beyond any tolerance.
+pub fn gentle(config: EmclConfig) -> EmclConfig {
+    EmclConfig { bases: 3, iterations: 2, sigma: 30.0, ..config }
+}
+
+pub fn emcl_paper(seed: u64) -> Emcl<Conditioned> {
+    let head = gentle(EmclConfig::paper()).init(conditioned(seed), WIDTH, &Device::flex()).unwrap();
+    Draw::new(seed).shake(head)
+}
+
+pub fn emcl_reference(seed: u64) -> Emcl<MeanPooling> {
+    let config = EmclConfig { detach: Detach::None, ..gentle(EmclConfig::reference()) };
+    let head = config.init(adapted_mean_pooling(seed), WIDTH, &Device::flex()).unwrap();
+    Draw::new(seed).shake(head)
+}
+
+/// After one step, so that there are bases.
+pub fn emcl_global(seed: u64) -> Emcl<XPool> {
+    let config = EmclConfig { items: Items::Global, scale: Scale::Mean, ..gentle(EmclConfig::global()) };
+    let mut head = config.init(x_pool(seed), WIDTH, &Device::flex()).unwrap();
+    let mut draw = Draw::new(seed);
+    let (texts, videos) = (head.code_texts(draw.texts(6)), head.code_videos(draw.videos(5, 4)));
+    head.after_step(&texts, &videos);
+    head
 }

@@ -6,7 +6,9 @@ use tvr_heads::{
     score_all, score_tiles,
 };
 
-use crate::common::{Draw, MAX_FRAMES, WIDTH, assert_close, floats, mask_tensor, refused, scores};
+use crate::common::{
+    Draw, MAX_FRAMES, WIDTH, assert_close, floats, mask_tensor, refused, scores, with_tokens,
+};
 
 /// Sizes of the batteries: unequal numbers of texts and videos, one of each, one frame.
 const SIZES: [[usize; 3]; 5] = [[5, 3, 4], [2, 6, 7], [1, 1, 1], [1, 4, 3], [7, 1, 5]]; // texts, videos, frames
@@ -59,8 +61,8 @@ pub fn shapes_are_texts_by_videos<H: Head>(head: &H) {
 
 pub fn extremes_stay_finite<H: Head>(head: &H) {
     for scale in [0.0, 1e-20, 1e-6, 1e4, 1e8] {
-        let (mut texts, mut videos) = inputs(2, [3, 4, 5]);
-        texts.pooled = texts.pooled * scale;
+        let (texts, mut videos) = inputs(2, [3, 4, 5]);
+        let texts = with_tokens(texts.pooled * scale);
         videos.frames = videos.frames * scale;
         let found = floats(&scores(head, &texts, &videos));
         assert!(found.iter().all(|score| score.is_finite()), "at {scale}: {found:?}");
@@ -217,7 +219,7 @@ pub fn parts_give_the_gradient_of_the_whole<H: Head>(head: &H) {
         let leaf = Tensor::from_inner(texts.pooled.clone()).require_grad();
         let frames = Tensor::from_inner(videos.frames.clone()).require_grad();
         let mask = videos.mask.clone().to_device(&device);
-        let all_texts = TextFeatures::pooled(leaf.clone());
+        let all_texts = with_tokens(leaf.clone());
         let all_videos = VideoFeatures::new(frames.clone(), mask);
         let (text_chunk, video_chunk) = (6usize.div_ceil(parts), 4usize.div_ceil(parts));
         let text_parts: Vec<TextCodes> =
@@ -254,7 +256,7 @@ pub fn parts_give_the_gradient_of_the_whole<H: Head>(head: &H) {
         let frames = Tensor::from_inner(videos.frames.clone()).require_grad();
         let mask = videos.mask.clone().to_device(&device);
         let codes = head.code_videos(VideoFeatures::new(frames.clone(), mask));
-        let similarity = head.similarity(&head.code_texts(TextFeatures::pooled(leaf.clone())), &codes);
+        let similarity = head.similarity(&head.code_texts(with_tokens(leaf.clone())), &codes);
         let gradients = (similarity.fused * weight.clone()).sum().backward();
         vec![floats(&leaf.grad(&gradients).unwrap()), floats(&frames.grad(&gradients).unwrap())]
     };
@@ -284,7 +286,7 @@ pub fn training_and_inference_agree<H: Head>(head: &H) {
     let (texts, videos) = inputs(18, [5, 4, 6]);
     let expected = floats(&scores(head, &texts, &videos));
     let head = head.clone().train();
-    let texts = TextFeatures::pooled(Tensor::from_inner(texts.pooled));
+    let texts = with_tokens(Tensor::from_inner(texts.pooled));
     let videos = VideoFeatures::new(
         Tensor::from_inner(videos.frames),
         videos.mask.to_device(&Device::flex().autodiff()),
@@ -337,4 +339,13 @@ conformance! {
     seq_transf: common::seq_transf(1), common::seq_transf(2);
     seq_transf_adapted: common::adapted_seq_transf(1), common::adapted_seq_transf(2);
     tight_transf: common::tight_transf(1), common::tight_transf(2);
+    conditioned: common::conditioned(1), common::conditioned(2);
+    conditioned_temporal: common::temporal_conditioned(1), common::temporal_conditioned(2);
+    x_pool: common::x_pool(1), common::x_pool(2);
+    x_pool_adapted: common::adapted_x_pool(1), common::adapted_x_pool(2);
+    token_wise: common::token_wise(0, 1), common::token_wise(0, 2);
+    token_wise_weighted: common::token_wise(2, 1), common::token_wise(2, 2);
+    emcl_paper: common::emcl_paper(1), common::emcl_paper(2);
+    emcl_reference: common::emcl_reference(1), common::emcl_reference(2);
+    emcl_global: common::emcl_global(1), common::emcl_global(2);
 }

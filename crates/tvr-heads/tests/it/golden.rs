@@ -14,6 +14,9 @@ use tvr_nn::Block;
 
 use crate::common::{assert_close, floats, scores};
 
+mod emcl;
+mod pairwise;
+
 struct Golden(Vec<u8>);
 
 /// The file, or `None` with the reason on stderr.
@@ -38,6 +41,10 @@ impl Golden {
                 let bytes = view.data().chunks_exact(4);
                 TensorData::new(bytes.map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect(), shape)
             }
+            safetensors::Dtype::F64 => {
+                let bytes = view.data().chunks_exact(8);
+                TensorData::new(bytes.map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(), shape)
+            }
             safetensors::Dtype::I64 => {
                 let bytes = view.data().chunks_exact(8);
                 TensorData::new(bytes.map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect(), shape)
@@ -46,8 +53,11 @@ impl Golden {
         }
     }
 
+    /// In the precision of the file.
     fn tensor<const D: usize>(&self, key: &str) -> Tensor<D> {
-        Tensor::from_data(self.data(key), &Device::flex())
+        let data = self.data(key);
+        let dtype = data.dtype();
+        Tensor::from_data(data, (&Device::flex(), dtype))
     }
 
     fn mask(&self, key: &str) -> Tensor<2, Bool> {

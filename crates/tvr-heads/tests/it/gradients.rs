@@ -2,11 +2,12 @@
 
 use burn::prelude::*;
 use burn::tensor::DType;
-use tvr_heads::{Head, TextFeatures, VideoFeatures};
+use tvr_heads::{Head, VideoFeatures};
 
 use crate::common::{
-    Draw, ToF64, WIDTH, adapted_mean_pooling, adapted_seq_transf, floats, mask_tensor, mean_pooling,
-    seq_lstm, seq_transf, tight_transf,
+    Draw, ToF64, WIDTH, adapted_mean_pooling, adapted_seq_transf, adapted_x_pool, conditioned, emcl_global,
+    emcl_paper, emcl_reference, floats, mask_tensor, mean_pooling, seq_lstm, seq_transf,
+    temporal_conditioned, tight_transf, token_wise, with_tokens, x_pool,
 };
 
 const TEXTS: usize = 3;
@@ -20,7 +21,7 @@ fn tensor<const D: usize>(values: &[f64], shape: [usize; D]) -> Tensor<D> {
 fn loss<H: Head>(head: &H, texts: Tensor<2>, frames: Tensor<3>, weight: &[f64]) -> Tensor<1> {
     let mask = mask_tensor(&[vec![true, true, true, false], vec![true, true, false, false]]);
     let mask = mask.to_device(&frames.device());
-    let texts = head.code_texts(TextFeatures::pooled(texts));
+    let texts = head.code_texts(with_tokens(texts));
     let videos = head.code_videos(VideoFeatures::new(frames, mask));
     let fused = head.similarity(&texts, &videos).fused;
     let weight = tensor(weight, [TEXTS, VIDEOS]);
@@ -86,4 +87,29 @@ fn seq_lstm_has_the_gradient_of_its_value() {
 #[test]
 fn tight_transf_has_the_gradient_of_its_value() {
     check(tight_transf(1));
+}
+
+#[test]
+fn conditioned_has_the_gradient_of_its_value() {
+    check(conditioned(1));
+    check(temporal_conditioned(1));
+}
+
+#[test]
+fn x_pool_has_the_gradient_of_its_value() {
+    check(x_pool(1));
+    check(adapted_x_pool(1));
+}
+
+#[test]
+fn token_wise_has_the_gradient_of_its_value() {
+    check(token_wise(0, 1));
+    check(token_wise(3, 1));
+}
+
+#[test]
+fn emcl_has_the_gradient_of_its_value() {
+    check(emcl_paper(1));
+    check(emcl_reference(1));
+    check(emcl_global(1));
 }

@@ -1,5 +1,7 @@
 //! Slow, obvious, f64; written from the formulas, apart from the crate.
 
+pub mod em;
+
 use crate::common::{Draw, WIDTH, assert_close, floats, mean_pooling, scores, seq_transf};
 use burn::nn::{LayerNorm, Linear};
 use burn::prelude::*;
