@@ -125,7 +125,7 @@ fn matrix<H: Head, O: Objective>(
     texts: &TextCodes,
     videos: &VideoCodes,
 ) -> Result<Array2<f32>, ExperimentError> {
-    let similarity = score_all(&model.head, texts, videos, Tile::DEFAULT)
+    let similarity = score_all(&model.head, texts, videos, Tile::of(&model.head))
         .map_err(|error| ExperimentError::work(error.to_string()))?;
     let scale = model.to_logits().into_scalar::<f32>();
     let shape = similarity.dims();

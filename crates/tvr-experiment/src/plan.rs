@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::prelude::*;
 use serde::Serialize;
 use tvr_data::{FeatureFile, Split, World};
-use tvr_heads::{Head, Unit};
+use tvr_heads::Head;
 use tvr_objectives::Objective;
 
 use crate::device;
@@ -199,7 +199,7 @@ fn width(recipe: &Recipe) -> usize {
 /// Whether encoders and data offer what head and objective need.
 fn offers(head: &impl Head, objective: &tvr_objectives::Needs, frames: usize) -> Result<(), ExperimentError> {
     // An objective that holds vectors of earlier items compares them by cosine, and so must the head.
-    if objective.codes && head.unit() == Unit::Logit {
+    if objective.codes && head.needs().judges_pairs {
         return Err(ExperimentError::request(
             "objective.queue holds one vector per item, but this [head] judges every pair by itself, and its \
              similarity is no product of two vectors; set objective.queue = 0 and askers = \"batch\", or choose \

@@ -18,7 +18,7 @@ mod optimizer;
 mod unknown_key;
 
 pub use encoder::{EncoderRecipe, Frames};
-pub use head::{BuiltHead, HeadRecipe};
+pub use head::{BuiltHead, HeadKind, HeadRecipe, PlainHead};
 pub use objective::{BuiltObjective, ObjectiveRecipe};
 pub use optimizer::{Groups, OptimizerRecipe};
 

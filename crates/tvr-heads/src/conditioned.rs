@@ -75,11 +75,11 @@ impl ConditionedConfig {
         }
     }
 
-    /// The built-in world's (ours): masked before the softmax, behind a frame adapter, and a temperature for features
-    /// of unit length.
+    /// The built-in world's (ours): masked before the softmax, behind a frame adapter; the temperature is for unit
+    /// frames and texts of length 8.
     pub fn ours() -> Self {
         Self {
-            temperature: 0.03,
+            temperature: 0.25,
             mask: PoolingMask::Before,
             adapter: Some(FrameAdapterConfig::ours()),
             temporal: None,

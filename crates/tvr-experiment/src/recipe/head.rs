@@ -1,19 +1,32 @@
-//! The built-in heads.
+//! The built-in heads, and EMCL around any of them.
 
 use burn::module::Module;
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 use tvr_heads::{
-    Head, MeanPooling, MeanPoolingConfig, Needs, SeqLstm, SeqLstmConfig, SeqTransf, SeqTransfConfig,
-    Similarity, TextCodes, TextFeatures, TightTransf, TightTransfConfig, Unit, VideoCodes, VideoFeatures,
+    Conditioned, ConditionedConfig, Emcl, EmclConfig, Head, HeadError, MeanPooling, MeanPoolingConfig, Needs,
+    SeqLstm, SeqLstmConfig, SeqTransf, SeqTransfConfig, Similarity, TextCodes, TextFeatures, TightTransf,
+    TightTransfConfig, TokenWise, TokenWiseConfig, Unit, Vectors, VideoCodes, VideoFeatures, XPool,
+    XPoolConfig,
 };
 
 use crate::error::ExperimentError;
 
 /// Features to similarities.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeadRecipe {
+    /// Which head, and its settings.
+    #[serde(flatten)]
+    pub kind: HeadKind,
+    /// EM between the head's vectors and their cosine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emcl: Option<EmclConfig>,
+}
+
+/// A head by name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum HeadRecipe {
+pub enum HeadKind {
     /// CLIP4Clip's meanP.
     MeanPooling(MeanPoolingConfig),
     /// CLIP4Clip's seqLSTM.
@@ -22,11 +35,17 @@ pub enum HeadRecipe {
     SeqTransf(SeqTransfConfig),
     /// CLIP4Clip's tightTransf.
     TightTransf(TightTransfConfig),
+    /// EMCL-Net's text-conditioned pooling.
+    Conditioned(ConditionedConfig),
+    /// X-Pool.
+    XPool(XPoolConfig),
+    /// DRL's token-wise interaction, weighted or not.
+    TokenWise(TokenWiseConfig),
 }
 
-/// A built-in head.
+/// A built-in head with nothing around it.
 #[derive(Module, Debug)]
-pub enum BuiltHead {
+pub enum PlainHead {
     /// CLIP4Clip's meanP.
     MeanPooling(MeanPooling),
     /// CLIP4Clip's seqLSTM.
@@ -35,76 +54,99 @@ pub enum BuiltHead {
     SeqTransf(SeqTransf),
     /// CLIP4Clip's tightTransf.
     TightTransf(TightTransf),
+    /// EMCL-Net's text-conditioned pooling.
+    Conditioned(Conditioned),
+    /// X-Pool.
+    XPool(XPool),
+    /// DRL's token-wise interaction.
+    TokenWise(TokenWise),
+}
+
+/// What a recipe's `[head]` builds.
+#[derive(Module, Debug)]
+pub enum BuiltHead {
+    /// The head alone.
+    Plain(PlainHead),
+    /// EMCL around it.
+    Emcl(Emcl<PlainHead>),
 }
 
 impl HeadRecipe {
+    /// A head with nothing around it.
+    pub fn plain(kind: HeadKind) -> Self {
+        Self { kind, emcl: None }
+    }
+
     /// Makes the head for features of one width.
     ///
     /// # Errors
     /// The first setting outside its domain.
     pub fn init(&self, width: usize, device: &Device) -> Result<BuiltHead, ExperimentError> {
-        let head = match self {
-            Self::MeanPooling(config) => config.init(width, device).map(BuiltHead::MeanPooling),
-            Self::SeqLstm(config) => config.init(width, device).map(BuiltHead::SeqLstm),
-            Self::SeqTransf(config) => config.init(width, device).map(BuiltHead::SeqTransf),
-            Self::TightTransf(config) => config.init(width, device).map(BuiltHead::TightTransf),
-        };
-        head.map_err(|error| ExperimentError::request(format!("[head] {error}")))
-    }
-}
-
-impl Head for BuiltHead {
-    fn needs(&self) -> Needs {
-        match self {
-            Self::MeanPooling(head) => head.needs(),
-            Self::SeqLstm(head) => head.needs(),
-            Self::SeqTransf(head) => head.needs(),
-            Self::TightTransf(head) => head.needs(),
-        }
-    }
-
-    fn unit(&self) -> Unit {
-        match self {
-            Self::MeanPooling(head) => head.unit(),
-            Self::SeqLstm(head) => head.unit(),
-            Self::SeqTransf(head) => head.unit(),
-            Self::TightTransf(head) => head.unit(),
-        }
-    }
-
-    fn code_videos(&self, videos: VideoFeatures) -> VideoCodes {
-        match self {
-            Self::MeanPooling(head) => head.code_videos(videos),
-            Self::SeqLstm(head) => head.code_videos(videos),
-            Self::SeqTransf(head) => head.code_videos(videos),
-            Self::TightTransf(head) => head.code_videos(videos),
-        }
-    }
-
-    fn code_texts(&self, texts: TextFeatures) -> TextCodes {
-        match self {
-            Self::MeanPooling(head) => head.code_texts(texts),
-            Self::SeqLstm(head) => head.code_texts(texts),
-            Self::SeqTransf(head) => head.code_texts(texts),
-            Self::TightTransf(head) => head.code_texts(texts),
-        }
-    }
-
-    fn similarity(&self, texts: &TextCodes, videos: &VideoCodes) -> Similarity {
-        match self {
-            Self::MeanPooling(head) => head.similarity(texts, videos),
-            Self::SeqLstm(head) => head.similarity(texts, videos),
-            Self::SeqTransf(head) => head.similarity(texts, videos),
-            Self::TightTransf(head) => head.similarity(texts, videos),
-        }
-    }
-
-    fn after_step(&mut self, texts: &TextCodes, videos: &VideoCodes) {
-        match self {
-            Self::MeanPooling(head) => head.after_step(texts, videos),
-            Self::SeqLstm(head) => head.after_step(texts, videos),
-            Self::SeqTransf(head) => head.after_step(texts, videos),
-            Self::TightTransf(head) => head.after_step(texts, videos),
+        let wrong = |error: HeadError| ExperimentError::request(format!("[head] {error}"));
+        let head = self.kind.init(width, device).map_err(wrong)?;
+        match &self.emcl {
+            Some(config) => config.init(head, width, device).map(BuiltHead::Emcl).map_err(wrong),
+            None => Ok(BuiltHead::Plain(head)),
         }
     }
 }
+
+impl HeadKind {
+    fn init(&self, width: usize, device: &Device) -> Result<PlainHead, HeadError> {
+        match self {
+            Self::MeanPooling(config) => config.init(width, device).map(PlainHead::MeanPooling),
+            Self::SeqLstm(config) => config.init(width, device).map(PlainHead::SeqLstm),
+            Self::SeqTransf(config) => config.init(width, device).map(PlainHead::SeqTransf),
+            Self::TightTransf(config) => config.init(width, device).map(PlainHead::TightTransf),
+            Self::Conditioned(config) => config.init(width, device).map(PlainHead::Conditioned),
+            Self::XPool(config) => config.init(width, device).map(PlainHead::XPool),
+            Self::TokenWise(config) => config.init(width, device).map(PlainHead::TokenWise),
+        }
+    }
+}
+
+/// A head that is one of several heads, and does what that one does.
+macro_rules! one_of {
+    ($several:ident: $($variant:ident),+) => {
+        impl Head for $several {
+            fn needs(&self) -> Needs {
+                match self { $(Self::$variant(head) => head.needs()),+ }
+            }
+
+            fn unit(&self) -> Unit {
+                match self { $(Self::$variant(head) => head.unit()),+ }
+            }
+
+            fn code_videos(&self, videos: VideoFeatures) -> VideoCodes {
+                match self { $(Self::$variant(head) => head.code_videos(videos)),+ }
+            }
+
+            fn code_texts(&self, texts: TextFeatures) -> TextCodes {
+                match self { $(Self::$variant(head) => head.code_texts(texts)),+ }
+            }
+
+            fn n_cosines(&self) -> usize {
+                match self { $(Self::$variant(head) => head.n_cosines()),+ }
+            }
+
+            fn vectors(&self, texts: &TextCodes, videos: &VideoCodes) -> Vec<Vectors> {
+                match self { $(Self::$variant(head) => head.vectors(texts, videos)),+ }
+            }
+
+            fn fuse(&self, texts: &TextCodes, videos: &VideoCodes, cosines: Vec<Tensor<2>>) -> Similarity {
+                match self { $(Self::$variant(head) => head.fuse(texts, videos, cosines)),+ }
+            }
+
+            fn similarity(&self, texts: &TextCodes, videos: &VideoCodes) -> Similarity {
+                match self { $(Self::$variant(head) => head.similarity(texts, videos)),+ }
+            }
+
+            fn after_step(&mut self, texts: &TextCodes, videos: &VideoCodes) {
+                match self { $(Self::$variant(head) => head.after_step(texts, videos)),+ }
+            }
+        }
+    };
+}
+
+one_of!(PlainHead: MeanPooling, SeqLstm, SeqTransf, TightTransf, Conditioned, XPool, TokenWise);
+one_of!(BuiltHead: Plain, Emcl);

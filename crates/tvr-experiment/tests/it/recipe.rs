@@ -116,3 +116,26 @@ fn a_queue_of_vectors_is_refused_where_a_similarity_is_no_product_of_vectors() {
     let recipe = Recipe::parse(&ncl("")).unwrap();
     assert!(plan(&recipe, Path::new("recipes/x.toml"), &Surroundings::default()).is_ok());
 }
+
+#[test]
+fn emcl_is_a_table_around_any_head_and_answers_for_itself() {
+    let emcl = "\n[head.emcl]\nmode = \"reference\"\nbases = 32\niterations = 9\nsigma = 1.0\nweight = 3.0\n\n[objective]";
+    let wrapped = |emcl: &str| example().replace("\n[objective]", emcl);
+    let recipe = Recipe::parse(&wrapped(emcl)).unwrap();
+    assert!(recipe.head.emcl.is_some());
+    assert_eq!(Recipe::parse(&recipe.to_toml().unwrap()).unwrap(), recipe);
+    refused(&wrapped(&emcl.replace("bases = 32", "bases = 0")), "[head] emcl: bases = 0");
+    refused(&wrapped(&emcl.replace("sigma = 1.0", "sigma = 0.0")), "[head] emcl: sigma = 0");
+    refused(&wrapped(&emcl.replace("sigma", "sigmma")), "did you mean \"sigma\"?");
+    refused(&wrapped(emcl).replace("kind = \"mean-pooling\"", "kind = \"mean-poling\""), "\"mean-pooling\"?");
+    let tight = std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/world-tight-transf.toml"),
+    );
+    refused(&tight.unwrap().replace("\n[objective]", emcl), "judges pairs by no cosine");
+    // A queue scores kept items by their codes, which EMCL has not touched.
+    let queue = wrapped(emcl).replace(
+        "kind = \"symmetric\"",
+        "kind = \"ncl\"\nsweeps = 4\naskers = \"batch-and-queue\"\nqueue = 256",
+    );
+    refused(&queue, "objective.queue");
+}
