@@ -45,7 +45,7 @@
 //! | [`tight_transf`] | CLIP4Clip's tightTransf, a transformer over each pair |
 //! | [`frame_stage`] | what is done to frames before a text looks at them |
 //! | [`conditioned`] | EMCL-Net's pooling: each text looks at the frames that speak of it |
-//! | [`x_pool`] | X-Pool: the same by attention |
+//! | [`xpool`] | X-Pool: the same by attention |
 //! | [`token_wise`] | DRL's TI and WTI: words against frames |
 //! | [`emcl`] | EM between any head and its cosine, in training or at inference alone |
 
@@ -63,7 +63,7 @@ pub mod seq_transf;
 pub mod tight_transf;
 pub mod frame_stage;
 pub mod conditioned;
-pub mod x_pool;
+pub mod xpool;
 pub mod token_wise;
 pub mod emcl;
 
@@ -81,4 +81,4 @@ pub use tight_transf::{TightTransf, TightTransfConfig};
 pub use tiles::{Tile, code_all_texts, code_all_videos, score_all, score_tiles};
 pub use token_wise::{TokenMask, TokenWise, TokenWiseConfig};
 pub use vectors::Vectors;
-pub use x_pool::{XPool, XPoolConfig};
+pub use xpool::{XPool, XPoolConfig};

@@ -38,6 +38,7 @@ pub enum HeadKind {
     /// EMCL-Net's text-conditioned pooling.
     Conditioned(ConditionedConfig),
     /// X-Pool.
+    #[serde(rename = "xpool")]
     XPool(XPoolConfig),
     /// DRL's token-wise interaction, weighted or not.
     TokenWise(TokenWiseConfig),

@@ -199,12 +199,12 @@ pub fn temporal_conditioned(seed: u64) -> Conditioned {
     Draw::new(seed).shake(config.init(WIDTH, &Device::flex()).unwrap())
 }
 
-pub fn x_pool(seed: u64) -> XPool {
+pub fn xpool(seed: u64) -> XPool {
     let config = XPoolConfig { heads: 2, dropout: 0.0, adapter: None };
     Draw::new(seed).shake(config.init(WIDTH, &Device::flex()).unwrap())
 }
 
-pub fn adapted_x_pool(seed: u64) -> XPool {
+pub fn adapted_xpool(seed: u64) -> XPool {
     let config =
         XPoolConfig { dropout: 0.0, adapter: Some(FrameAdapterConfig::ours()), ..XPoolConfig::reference() };
     Draw::new(seed).shake(config.init(WIDTH, &Device::flex()).unwrap())
@@ -234,7 +234,7 @@ pub fn emcl_reference(seed: u64) -> Emcl<MeanPooling> {
 /// After one step, so that there are bases.
 pub fn emcl_global(seed: u64) -> Emcl<XPool> {
     let config = EmclConfig { items: Items::Global, scale: Scale::Mean, ..gentle(EmclConfig::global()) };
-    let mut head = config.init(x_pool(seed), WIDTH, &Device::flex()).unwrap();
+    let mut head = config.init(xpool(seed), WIDTH, &Device::flex()).unwrap();
     let mut draw = Draw::new(seed);
     let (texts, videos) = (head.code_texts(draw.texts(6)), head.code_videos(draw.videos(5, 4)));
     head.after_step(&texts, &videos);

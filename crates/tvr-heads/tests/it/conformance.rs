@@ -341,11 +341,11 @@ conformance! {
     tight_transf: common::tight_transf(1), common::tight_transf(2);
     conditioned: common::conditioned(1), common::conditioned(2);
     conditioned_temporal: common::temporal_conditioned(1), common::temporal_conditioned(2);
-    x_pool: common::x_pool(1), common::x_pool(2);
-    x_pool_adapted: common::adapted_x_pool(1), common::adapted_x_pool(2);
+    xpool: common::xpool(1), common::xpool(2);
+    xpool_adapted: common::adapted_xpool(1), common::adapted_xpool(2);
     token_wise: common::token_wise(0, 1), common::token_wise(0, 2);
     token_wise_weighted: common::token_wise(2, 1), common::token_wise(2, 2);
-    emcl_paper: common::emcl_paper(1), common::emcl_paper(2);
+    emcl: common::emcl_paper(1), common::emcl_paper(2);
     emcl_reference: common::emcl_reference(1), common::emcl_reference(2);
     emcl_global: common::emcl_global(1), common::emcl_global(2);
 }

@@ -5,9 +5,9 @@ use burn::tensor::DType;
 use tvr_heads::{Head, VideoFeatures};
 
 use crate::common::{
-    Draw, ToF64, WIDTH, adapted_mean_pooling, adapted_seq_transf, adapted_x_pool, conditioned, emcl_global,
+    Draw, ToF64, WIDTH, adapted_mean_pooling, adapted_seq_transf, adapted_xpool, conditioned, emcl_global,
     emcl_paper, emcl_reference, floats, mask_tensor, mean_pooling, seq_lstm, seq_transf,
-    temporal_conditioned, tight_transf, token_wise, with_tokens, x_pool,
+    temporal_conditioned, tight_transf, token_wise, with_tokens, xpool,
 };
 
 const TEXTS: usize = 3;
@@ -96,9 +96,9 @@ fn conditioned_has_the_gradient_of_its_value() {
 }
 
 #[test]
-fn x_pool_has_the_gradient_of_its_value() {
-    check(x_pool(1));
-    check(adapted_x_pool(1));
+fn xpool_has_the_gradient_of_its_value() {
+    check(xpool(1));
+    check(adapted_xpool(1));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tvr_heads::{
 use crate::common::{
     Draw, MAX_FRAMES, WIDTH, adapted_mean_pooling, adapted_seq_transf, assert_close, conditioned, floats,
     mask_tensor, mean_pooling, refused, scores, seq_lstm, seq_transf, seq_transf_config,
-    temporal_conditioned, tight_transf, tight_transf_config, token_wise, x_pool,
+    temporal_conditioned, tight_transf, tight_transf_config, token_wise, xpool,
 };
 
 mod emcl;
@@ -65,7 +65,7 @@ proptest! {
             padding_drift(&tight_transf(seed), size, extra, garbage, seed),
             padding_drift(&conditioned(seed), size, extra, garbage, seed),
             padding_drift(&temporal_conditioned(seed), size, extra, garbage, seed),
-            padding_drift(&x_pool(seed), size, extra, garbage, seed),
+            padding_drift(&xpool(seed), size, extra, garbage, seed),
             padding_drift(&token_wise(0, seed), size, extra, garbage, seed),
             padding_drift(&token_wise(2, seed), size, extra, garbage, seed),
         ];
@@ -89,7 +89,7 @@ proptest! {
             drift(&mean_pooling(), &texts, [&gaps, &gathered]),
             drift(&adapted_mean_pooling(seed), &texts, [&gaps, &gathered]),
             drift(&conditioned(seed), &texts, [&gaps, &gathered]),
-            drift(&x_pool(seed), &texts, [&gaps, &gathered]),
+            drift(&xpool(seed), &texts, [&gaps, &gathered]),
             drift(&token_wise(0, seed), &texts, [&gaps, &gathered]),
             drift(&token_wise(2, seed), &texts, [&gaps, &gathered]),
         ];
@@ -107,7 +107,7 @@ proptest! {
             drift(&mean_pooling(), &texts, [&turned, &videos]),
             drift(&adapted_mean_pooling(seed), &texts, [&turned, &videos]),
             drift(&conditioned(seed), &texts, [&turned, &videos]),
-            drift(&x_pool(seed), &texts, [&turned, &videos]),
+            drift(&xpool(seed), &texts, [&turned, &videos]),
             drift(&token_wise(0, seed), &texts, [&turned, &videos]),
             drift(&token_wise(2, seed), &texts, [&turned, &videos]),
         ];

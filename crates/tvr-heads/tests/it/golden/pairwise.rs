@@ -22,7 +22,7 @@ fn unmasked(golden: &Golden) -> (TextFeatures, VideoFeatures) {
 }
 
 #[test]
-fn x_pool_is_the_published_x_pool() {
+fn xpool_is_the_published_x_pool() {
     let Some(golden) = open(FILE) else { return };
     for case in ["xpool", "xpool_two_heads", "xpool_initial"] {
         let key = |name: &str| format!("heads.{case}.{name}");

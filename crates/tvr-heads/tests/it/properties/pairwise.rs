@@ -1,4 +1,4 @@
-//! What must hold for heads that judge every pair by itself: conditioned, x-pool, token-wise.
+//! What must hold for heads that judge every pair by itself: conditioned, xpool, token-wise.
 
 use burn::prelude::*;
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use tvr_heads::{
 };
 
 use crate::common::{
-    Draw, WIDTH, assert_close, conditioned_config, floats, mask_tensor, refused, scores, token_wise, x_pool,
+    Draw, WIDTH, assert_close, conditioned_config, floats, mask_tensor, refused, scores, token_wise, xpool,
 };
 
 use super::largest_difference;
@@ -69,8 +69,8 @@ proptest! {
     }
 
     #[test]
-    fn p_x_pool_every_text_hears_the_same_of_a_single_frame(seed: u64) {
-        let head = x_pool(seed);
+    fn p_xpool_every_text_hears_the_same_of_a_single_frame(seed: u64) {
+        let head = xpool(seed);
         let mut draw = Draw::new(seed);
         let texts = head.code_texts(draw.texts(4));
         let videos = head.code_videos(VideoFeatures::unmasked(draw.tensor([3, 1, WIDTH])));
@@ -169,18 +169,18 @@ fn settings_of_pairwise_heads_are_refused_by_name() {
             format!("conditioned: temperature = {shown}, but it must be a number above 0")
         );
     }
-    let x_pool = |config: XPoolConfig| refused(config.init(WIDTH, &device).map(|_| ()));
+    let xpool = |config: XPoolConfig| refused(config.init(WIDTH, &device).map(|_| ()));
     assert_eq!(
-        x_pool(XPoolConfig { heads: 3, ..XPoolConfig::reference() }),
-        "x-pool: heads = 3, but it must be a divisor of the width"
+        xpool(XPoolConfig { heads: 3, ..XPoolConfig::reference() }),
+        "xpool: heads = 3, but it must be a divisor of the width"
     );
     assert_eq!(
-        x_pool(XPoolConfig { heads: 0, ..XPoolConfig::reference() }),
-        "x-pool: heads = 0, but it must be a number above 0"
+        xpool(XPoolConfig { heads: 0, ..XPoolConfig::reference() }),
+        "xpool: heads = 0, but it must be a number above 0"
     );
     assert_eq!(
-        x_pool(XPoolConfig { dropout: 1.0, ..XPoolConfig::reference() }),
-        "x-pool: dropout = 1, but it must be at least 0 and below 1"
+        xpool(XPoolConfig { dropout: 1.0, ..XPoolConfig::reference() }),
+        "xpool: dropout = 1, but it must be at least 0 and below 1"
     );
     let config = TokenWiseConfig::ours(4);
     assert_eq!(

@@ -33,7 +33,7 @@ use crate::head::{Head, Needs, Similarity};
 use crate::mean_pooling::{pool_frames, quiet_padding};
 use crate::vectors::Vectors;
 
-const NAME: &str = "x-pool";
+const NAME: &str = "xpool";
 
 /// What a text's codes call its queries.
 const QUERY: &str = "query";
