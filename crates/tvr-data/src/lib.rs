@@ -23,6 +23,7 @@
 //! | [`mod@world`] | clips, sentences and stills drawn on the fly |
 //! | [`feature_file`] | features of any encoder, with captions and splits |
 //! | [`caption_streams`] | the nouns, the verbs and the places of a caption |
+//! | [`benchmarks`], [`galleries`], [`doctor`] | six benchmarks from their files; what of one is there, and what it may be called |
 //! | [`loader`], [`prefetch`] | batches in a fixed order; work done ahead |
 //! | [`gallery`] | hashes that say what a result was measured on |
 
@@ -31,6 +32,9 @@ pub mod random;
 pub mod world;
 pub mod feature_file;
 pub mod caption_streams;
+pub mod benchmarks;
+pub mod galleries;
+pub mod doctor;
 pub mod loader;
 pub mod prefetch;
 pub mod gallery;

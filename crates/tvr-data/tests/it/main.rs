@@ -10,6 +10,7 @@
 )]
 
 mod caption_streams;
+mod benchmarks;
 mod features;
 mod golden;
 mod properties;

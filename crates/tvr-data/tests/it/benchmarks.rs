@@ -1,0 +1,348 @@
+//! The six benchmarks: their real files where they are there, and small ones of the same shape written by hand.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use tvr_data::benchmarks::{Annotations, Benchmark};
+use tvr_data::doctor::{Clips, Decoded, diagnose, gallery_file, quarantine};
+use tvr_data::galleries::{GALLERIES, Match, ids_hash, recognise};
+
+/// The folder of real annotation files; prints why a test skips where it is not there.
+fn real(benchmark: Benchmark) -> Option<Annotations> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/annotations");
+    let folder = folder.join(benchmark.name());
+    if !folder.is_dir() {
+        println!("skipped: {} is not there", folder.display());
+        return None;
+    }
+    Some(benchmark.read(&folder).unwrap())
+}
+
+#[track_caller]
+fn counts(annotations: &Annotations, expected: &[(&str, usize, usize)]) {
+    let found: Vec<(&str, usize, usize)> = annotations
+        .listings
+        .iter()
+        .map(|listing| (listing.name, listing.videos.len(), listing.captions.len()))
+        .collect();
+    for row in expected {
+        assert!(found.contains(row), "{row:?} is not among {found:?}");
+    }
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+}
+
+#[track_caller]
+fn odd(annotations: &Annotations, listing: Option<&str>, part: &str) -> usize {
+    let found = annotations.oddities.iter().find(|odd| odd.listing == listing && odd.what.contains(part));
+    found.unwrap_or_else(|| panic!("no oddity {part:?} in {:?}", annotations.oddities)).count
+}
+
+#[test]
+fn msrvtt_has_its_published_counts() {
+    let Some(annotations) = real(Benchmark::Msrvtt) else { return };
+    counts(
+        &annotations,
+        &[
+            ("train-9k", 9000, 180_000),
+            ("train-7k", 7010, 140_200),
+            ("test-1k-a", 1000, 1000),
+            ("train-full", 6513, 130_260),
+            ("val-full", 497, 9940),
+            ("test-full", 2990, 59_800),
+            ("train-1k-b", 6656, 133_120),
+            ("test-1k-b", 1000, 20_000),
+        ],
+    );
+    assert_eq!(annotations.listing("test-1k-a").unwrap().distinct_captions(), 995);
+    assert_eq!(odd(&annotations, Some("test-1k-a"), "1k-B's training list"), 453);
+    assert_eq!(odd(&annotations, Some("test-1k-b"), "1k-A tests too"), 296);
+    assert_eq!(odd(&annotations, Some("test-full"), "1k-B's training list"), 1367);
+    assert_eq!(annotations.listing("test-1k-a").unwrap().videos[0], "video9770");
+    // The list of MDMMT alone names 40 clips of 1k-A with a copy in train-9k.
+    assert!(odd(&annotations, Some("test-1k-a"), "list of MDMMT") >= 40);
+    assert!(annotations.copies.contains(&["video7202".to_string(), "video9769".to_string()]));
+}
+
+#[test]
+fn msvd_has_its_published_counts() {
+    let Some(annotations) = real(Benchmark::Msvd) else { return };
+    counts(&annotations, &[("train", 1200, 48_774), ("val", 100, 4290), ("test", 670, 27_763)]);
+    assert_eq!(odd(&annotations, None, "repeat another of the same video"), 10_845);
+}
+
+#[test]
+fn msvd_from_the_pickle_is_msvd_from_json() {
+    let Some(json) = real(Benchmark::Msvd) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/annotations/msvd");
+    for name in [
+        "train_list.txt",
+        "val_list.txt",
+        "test_list.txt",
+        "youtube_mapping.txt",
+        "raw-captions_mapped.pkl.gz",
+    ] {
+        std::fs::copy(source.join(name), folder.path().join(name)).unwrap();
+    }
+    let pickle = Benchmark::Msvd.read(folder.path()).unwrap();
+    assert_eq!(pickle.listings, json.listings);
+}
+
+#[test]
+fn lsmdc_has_its_thousand_ids() {
+    let Some(annotations) = real(Benchmark::Lsmdc) else { return };
+    counts(&annotations, &[("test", 1000, 0)]);
+    let absent: Vec<&str> = annotations.absent.iter().map(|absent| absent.needed_for).collect();
+    assert_eq!(absent, ["train", "val", "test"], "no sentence file lies there");
+}
+
+#[test]
+fn didemo_counts_clips_and_not_names() {
+    let Some(annotations) = real(Benchmark::Didemo) else { return };
+    let videos = |name: &str| annotations.listing(name).unwrap().videos.len();
+    assert_eq!((videos("train"), videos("val"), videos("test")), (8392, 1065, 1004));
+    assert_eq!(annotations.listing("test").unwrap().captions.len(), 1004, "one paragraph a clip");
+    assert_eq!(odd(&annotations, Some("test"), "extension alone"), 33);
+    assert_eq!(odd(&annotations, Some("val"), "extension alone"), 29);
+    assert_eq!(odd(&annotations, Some("train"), "without a paragraph"), 30);
+    let test = annotations.listing("test").unwrap();
+    let Match::Same(gallery) = recognise(Benchmark::Didemo, &test.videos) else { panic!("unknown gallery") };
+    assert_eq!((gallery.name, gallery.videos), ("test by clips", 1004));
+}
+
+#[test]
+fn activitynet_has_its_published_counts() {
+    let Some(annotations) = real(Benchmark::Activitynet) else { return };
+    counts(&annotations, &[("train", 10_009, 10_009), ("val-1", 4917, 4917), ("val-2", 4885, 4885)]);
+    let sentences = |name| odd(&annotations, Some(name), "joined into paragraphs");
+    assert_eq!((sentences("train"), sentences("val-1"), sentences("val-2")), (37_421, 17_505, 17_031));
+    let late: usize =
+        ["train", "val-1"].map(|name| odd(&annotations, Some(name), "after the video")).iter().sum();
+    assert_eq!(late, 34);
+    assert_eq!(odd(&annotations, Some("train"), "without a sentence"), 15);
+    assert_eq!(odd(&annotations, Some("val-1"), "without a sentence"), 9);
+    let longest = annotations.listing("val-1").unwrap().captions.iter().map(|caption| {
+        assert_eq!(caption.text, caption.text.trim());
+        caption.text.split_whitespace().count()
+    });
+    assert_eq!(longest.max(), Some(332));
+}
+
+#[test]
+fn vatex_has_its_lists() {
+    let Some(annotations) = real(Benchmark::Vatex) else { return };
+    counts(&annotations, &[("train", 25_991, 0), ("val", 1500, 0), ("test", 1500, 0), ("test-1k5", 1500, 0)]);
+    assert_eq!(odd(&annotations, Some("test-1k5"), "has in val"), 776);
+}
+
+#[test]
+fn every_listed_gallery_is_found_again_in_the_real_files() {
+    for benchmark in Benchmark::ALL {
+        let Some(annotations) = real(benchmark) else { continue };
+        for gallery in
+            GALLERIES.iter().filter(|gallery| gallery.benchmark == benchmark && gallery.hash.is_some())
+        {
+            let names_alone = gallery.videos == 1037; // no reader counts DiDeMo's names
+            let found =
+                annotations.listings.iter().find(|listing| Some(&*ids_hash(&listing.videos)) == gallery.hash);
+            assert_eq!(found.is_none(), names_alone, "{}", gallery.name);
+            assert!(found.is_none_or(|listing| listing.videos.len() == gallery.videos));
+        }
+    }
+}
+
+// --- small files of the same shape, written by hand
+
+struct Shelf(tempfile::TempDir);
+
+impl Shelf {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let shelf = Self(tempfile::tempdir().unwrap());
+        for (name, text) in files {
+            let path = shelf.path(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        shelf
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn read(&self, benchmark: Benchmark) -> Result<Annotations, String> {
+        benchmark
+            .read(self.0.path())
+            .map_err(|error| error.to_string().replace(&format!("{}", self.0.path().display()), "FOLDER"))
+    }
+}
+
+const PACKAGE: &str = r#"{"info": {}, "videos": [
+  {"video_id": "video1", "url": "film-a", "start time": 0.0, "end time": 9.0, "split": "train", "id": 1},
+  {"video_id": "video2", "url": "film-a", "start time": 8.0, "end time": 12.0, "split": "test", "id": 2},
+  {"video_id": "video3", "url": "film-a", "start time": 12.0, "end time": 15.0, "split": "test", "id": 3}],
+ "sentences": [{"caption": "b", "video_id": "video1", "sen_id": 7}, {"caption": "a", "video_id": "video1", "sen_id": 3},
+  {"caption": "c \"quoted\"", "video_id": "video2", "sen_id": 5}]}"#;
+
+#[test]
+fn msrvtt_in_one_file_is_sorted_by_number_and_finds_overlapping_stretches() {
+    let shelf = Shelf::new(&[
+        ("MSRVTT_data.json", PACKAGE),
+        ("MSRVTT_train.9k.csv", "video_id\nvideo1\n"),
+        (
+            "MSRVTT_JSFUSION_test.csv",
+            "key,vid_key,video_id,sentence\nret0,msr2,video2,\"a, b\"\nret1,msr3,video3,\"a, b\"\n",
+        ),
+    ]);
+    let annotations = shelf.read(Benchmark::Msrvtt).unwrap();
+    let train = annotations.listing("train-9k").unwrap();
+    assert_eq!(train.captions.iter().map(|caption| caption.text.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(annotations.listing("test-1k-a").unwrap().captions[0].text, "a, b");
+    assert_eq!(annotations.copies, [["video1".to_string(), "video2".to_string()]]);
+    assert_eq!(odd(&annotations, Some("test-1k-a"), "repeats"), 1);
+    assert_eq!(odd(&annotations, Some("test-1k-a"), "overlap"), 1);
+    assert_eq!(odd(&annotations, Some("test-1k-a"), "cut from a film"), 2);
+}
+
+#[test]
+fn broken_annotation_files_are_named_with_the_place() {
+    let cut = &PACKAGE[..PACKAGE.len() / 2];
+    let error = Shelf::new(&[("MSRVTT_data.json", cut)]).read(Benchmark::Msrvtt).unwrap_err();
+    assert!(error.starts_with("FOLDER/MSRVTT_data.json: is not the JSON that was expected: "), "{error}");
+    assert!(error.ends_with("; the file may be cut off"), "{error}");
+
+    let error = Shelf::new(&[("MSRVTT_train.9k.csv", "id\nvideo1\n")]).read(Benchmark::Msrvtt).unwrap_err();
+    assert_eq!(error, "FOLDER/MSRVTT_train.9k.csv: has no column \"video_id\", only [\"id\"]");
+
+    let twice = Shelf::new(&[("train_list.txt", "a\nb\na\n")]).read(Benchmark::Msvd).unwrap_err();
+    assert_eq!(twice, "FOLDER/train_list.txt: \"a\" is listed twice; a split names a video once");
+
+    let short = Shelf::new(&[("LSMDC16_annos_val.csv", "clip\t1\t2\t3\t4\tfine\nclip\t1\n")]);
+    assert_eq!(
+        short.read(Benchmark::Lsmdc).unwrap_err(),
+        "FOLDER/LSMDC16_annos_val.csv: \"line 2\" has 2 cells between tabs, but must have 6"
+    );
+
+    let empty = Shelf::new(&[]).read(Benchmark::Vatex).unwrap_err();
+    assert!(
+        empty.starts_with("FOLDER: holds no annotation file of vatex; wanted are vatex_data.json, "),
+        "{empty}"
+    );
+}
+
+#[test]
+fn a_pickle_that_would_run_code_is_refused_and_runs_nothing() {
+    // What pickle.dumps of an object whose __reduce__ is (os.system, ("touch pwned",)) looks like.
+    let code = b"cposix\nsystem\n(S'touch pwned'\ntR.";
+    let shelf = Shelf::new(&[("train_list.txt", "a\n")]);
+    std::fs::write(shelf.path("raw-captions.pkl"), code).unwrap();
+    let error = shelf.read(Benchmark::Msvd).unwrap_err();
+    let expected =
+        "FOLDER/raw-captions.pkl: is no pickle of plain containers and texts (nothing in it is run): ";
+    assert!(error.starts_with(expected), "{error}");
+    assert!(!Path::new("pwned").exists() && !shelf.path("pwned").exists());
+}
+
+#[test]
+fn a_pickle_of_words_is_read() {
+    // {"vid": [["a", "cat"], ["a", "dog"]]}, protocol 0, by hand.
+    let pickle = b"(dS'vid'\n(l(lS'a'\naS'cat'\naa(lS'a'\naS'dog'\naas.";
+    let shelf = Shelf::new(&[("train_list.txt", "vid\n")]);
+    std::fs::write(shelf.path("raw-captions.pkl"), pickle).unwrap();
+    let annotations = shelf.read(Benchmark::Msvd).unwrap();
+    let texts: Vec<&str> = annotations.listings[0].captions.iter().map(|caption| &*caption.text).collect();
+    assert_eq!(texts, ["a cat", "a dog"]);
+}
+
+#[test]
+fn the_doctor_sorts_what_is_there_from_what_is_not() {
+    let shelf = Shelf::new(&[
+        ("lists/train_list.txt", "fine\nempty\ngone\nout\n../up\ntwice\nbroken\n"),
+        ("lists/captions_msvd.json", r#"{"fine": ["a", "a", " "], "gone": ["A"], "empty": ["b"]}"#),
+        ("videos/fine.mp4", "x"),
+        ("videos/empty.mp4", ""),
+        ("videos/out.avi", "x"),
+        ("videos/twice.avi", "x"),
+        ("videos/deep/twice.mp4", "x"),
+        ("videos/broken.mp4", "x"),
+        ("videos/gone.txt", "no video"),
+        ("quarantine.txt", "out # shows nothing\n\n# a remark\n"),
+    ]);
+    let annotations = Benchmark::Msvd.read(&shelf.path("lists")).unwrap();
+    let clips = Clips::find(&shelf.path("videos")).unwrap();
+    let mut decoded = Decoded::default();
+    decoded.corrupt.insert(shelf.path("videos/broken.mp4"), "no picture".into());
+    let quarantine = quarantine(&shelf.path("quarantine.txt")).unwrap();
+    assert_eq!(quarantine, BTreeSet::from(["out".to_string()]));
+    let found = diagnose(&annotations, &clips, &decoded, &quarantine).remove(0);
+    assert_eq!(found.present, ["fine", "twice"]);
+    assert_eq!(found.missing, ["gone"]);
+    assert_eq!(found.zero_length, ["empty"]);
+    assert_eq!(found.quarantined, ["out"]);
+    assert_eq!(found.unsafe_ids, ["../up"]);
+    assert_eq!(found.ambiguous, ["twice"]);
+    assert_eq!(found.corrupt["broken"], "no picture");
+    assert_eq!((found.blank, found.repeated_within, found.repeated_across), (1, 1, 3));
+    assert_eq!(found.silent, 4);
+    assert_eq!(found.present_gallery, Match::Unknown);
+    let file = serde_json::to_value(gallery_file(Benchmark::Msvd, &found)).unwrap();
+    assert_eq!(file["schema"], "tvr-gallery/1");
+    assert_eq!(file["sha256"], ids_hash(&found.present));
+    assert_eq!(file["quarantined"][0], "out");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_circle_of_links_is_told_and_not_followed() {
+    let shelf = Shelf::new(&[("videos/a.mp4", "x")]);
+    std::os::unix::fs::symlink(shelf.path("videos"), shelf.path("videos/again")).unwrap();
+    let clips = Clips::find(&shelf.path("videos")).unwrap();
+    assert_eq!(clips.files["a"].len(), 1);
+    assert_eq!(clips.unreadable.len(), 1);
+}
+
+#[test]
+fn mtebs_879_clips_are_never_called_1k_a() {
+    let ids: Vec<String> = (0..879).map(|index| format!("video{index}")).collect();
+    let name = recognise(Benchmark::Msrvtt, &ids).to_string();
+    assert_eq!(
+        name,
+        "as many videos as MTEB's MSR-VTT task, which is not 1k-A (879), whose list is not public"
+    );
+    let thousand: Vec<String> = (0..1000).map(|index| format!("video{index}")).collect();
+    assert_eq!(
+        recognise(Benchmark::Msrvtt, &thousand),
+        Match::Unknown,
+        "a thousand clips are no 1k-A by number"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_reader_panics_on_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..400), cut in 0usize..600, at in any::<usize>(), with in any::<u8>()) {
+        let names = [
+            "MSRVTT_data.json", "MSRVTT_JSFUSION_test.csv", "MSRVTT_train.9k.csv", "mdmmt_duplicates.lst",
+            "captions_msvd.json", "raw-captions.pkl", "train_list.txt", "LSMDC16_annos_val.csv", "test_data.json",
+            "train_paragraphs.jsonl", "val_1.json", "vatex_data.json", "train_list.txt.gz",
+        ];
+        // Real text with one byte changed and the end cut off, and plain noise.
+        let mut near = PACKAGE.as_bytes().to_vec();
+        near.truncate(near.len().saturating_sub(cut % near.len()));
+        if !near.is_empty() {
+            let place = at % near.len();
+            near[place] = with;
+        }
+        for content in [&bytes, &near] {
+            for name in names {
+                let shelf = Shelf::new(&[]);
+                std::fs::write(shelf.path(name), content).unwrap();
+                for benchmark in Benchmark::ALL {
+                    let _ = shelf.read(benchmark);
+                }
+            }
+        }
+    }
+}
