@@ -54,6 +54,16 @@ pub enum ObjectiveError {
         /// Number of videos.
         videos: usize,
     },
+    /// A batch of too few videos for the objective.
+    #[error(
+        "the objective needs at least {least} videos in a batch, but there is {found}; raise train.batch"
+    )]
+    FewVideos {
+        /// How many it needs.
+        least: usize,
+        /// How many there are.
+        found: usize,
+    },
     /// An objective needs what the batch does not carry.
     #[error("the objective needs {what}, but the batch carries none")]
     Missing {
