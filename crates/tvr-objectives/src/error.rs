@@ -64,6 +64,18 @@ pub enum ObjectiveError {
         /// How many there are.
         found: usize,
     },
+    /// Two terms of a weighted sum that the log could not tell apart.
+    #[error("weighted: two terms are called {name:?}; give one a name of its own")]
+    SameName {
+        /// The name.
+        name: String,
+    },
+    /// A caption decoder whose blocks cannot be built.
+    #[error("support-set: decoder: {source}")]
+    Decoder {
+        /// Which setting, and why.
+        source: tvr_nn::NnError,
+    },
     /// An objective needs what the batch does not carry.
     #[error("the objective needs {what}, but the batch carries none")]
     Missing {

@@ -90,6 +90,22 @@ impl<'a> Pairs<'a> {
         self.streams.iter().find(|stream| stream.name == name)
     }
 
+    /// The number of every video, `[videos]`, for an objective whose needs name it.
+    ///
+    /// # Panics
+    /// Where the batch carries none, which [`Pairs::check`] refuses.
+    pub fn named_videos(&self) -> &Tensor<1, Int> {
+        match self.video_ids {
+            Some(ids) => ids,
+            None => unreachable!("the batch carries no video numbers"),
+        }
+    }
+
+    /// The number of every text's video, `[texts]`; panics as [`Pairs::named_videos`].
+    pub fn videos_of_texts(&self) -> Tensor<1, Int> {
+        self.named_videos().clone().select(0, self.same.clone())
+    }
+
     /// Whether the batch has what an objective needs, in shapes that fit. The step calls it once at its border;
     /// behind it, a broken shape is our bug. Reads `same` from the device.
     ///
