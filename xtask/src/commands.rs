@@ -8,6 +8,7 @@ mod plan;
 mod reproduce;
 mod score;
 mod train;
+mod verify;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -36,6 +37,8 @@ enum Command {
     Eval(eval::Args),
     /// Judge any similarity matrix, from any system
     Score(score::Args),
+    /// Compare a CLIP checkpoint with the reference, stage by stage
+    Verify(verify::Args),
 }
 
 impl Cli {
@@ -50,6 +53,7 @@ impl Cli {
             Command::Plan(args) => plan::run(&args, stop()?),
             Command::Eval(args) => eval::run(&args, stop()?),
             Command::Score(args) => score::run(args),
+            Command::Verify(args) => verify::run(args),
         })
     }
 }

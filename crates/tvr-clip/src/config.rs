@@ -1,6 +1,7 @@
 //! Sizes of a model, and the presets.
 
 use burn::prelude::Device;
+use burn::tensor::DType;
 use serde::{Deserialize, Serialize};
 use tvr_nn::{Activation, BlockConfig, touch};
 
@@ -16,10 +17,6 @@ pub struct ClipConfig {
     pub text: TextConfig,
     /// Width of the joint space.
     pub joint: usize,
-    /// Activation of both towers.
-    pub activation: Activation,
-    /// Added to the variance by every norm.
-    pub layer_norm_epsilon: f64,
 }
 
 /// Settings of an [`ImageTower`].
@@ -36,8 +33,28 @@ pub struct ImageConfig {
     pub layers: usize,
     /// Heads of a block.
     pub heads: usize,
+    /// Width inside a block's perceptron.
+    pub hidden: usize,
+    /// Activation of the blocks.
+    pub activation: Activation,
+    /// Added to the variance by every norm.
+    pub layer_norm_epsilon: f64,
+    /// What a patch sees of a video.
+    pub patches: PatchMode,
     /// How the learned patch positions start.
     pub positions: PatchPositions,
+}
+
+/// What a patch sees of a video (CLIP4Clip, `--linear_patch`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PatchMode {
+    /// Its own frame, as CLIP.
+    #[default]
+    #[serde(rename = "2d")]
+    Flat,
+    /// Its own frame and both neighbours.
+    #[serde(rename = "3d")]
+    Temporal,
 }
 
 /// How learned patch positions start.
@@ -68,6 +85,12 @@ pub struct TextConfig {
     pub layers: usize,
     /// Heads of a block.
     pub heads: usize,
+    /// Width inside a block's perceptron.
+    pub hidden: usize,
+    /// Activation of the blocks.
+    pub activation: Activation,
+    /// Added to the variance by every norm.
+    pub layer_norm_epsilon: f64,
     /// Where the tower pools.
     pub eos: EosRule,
 }
@@ -82,17 +105,44 @@ pub enum EosRule {
     First(u32),
 }
 
+/// Type of the weights in memory. Norms, the softmax of attention and codes are f32 in every case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// Brain floats.
+    Bf16,
+}
+
+impl Precision {
+    /// The name that `--dtype` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// The type of tensors.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F16 => DType::F16,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+}
+
 impl ClipConfig {
     /// The towers of the built-in world: 32 x 32 images in 16 patches, 0.3 M parameters.
     pub fn world(vocabulary: usize, context: usize) -> Self {
-        let waves = PatchPositions::Waves { amplitude: 0.7 };
-        Self {
-            image: ImageConfig { size: 32, patch: 8, width: 64, layers: 3, heads: 4, positions: waves },
-            text: TextConfig { vocabulary, context, width: 64, layers: 2, heads: 4, eos: EosRule::LargestId },
-            joint: 96,
-            activation: Activation::QuickGelu,
-            layer_norm_epsilon: 1e-5,
-        }
+        let mut image = ImageConfig::like_openai(32, 8, 64, 3, 4);
+        image.positions = PatchPositions::Waves { amplitude: 0.7 };
+        Self { image, text: TextConfig::like_openai(vocabulary, context, 64, 2, 4), joint: 96 }
     }
 
     /// OpenAI's ViT-B/32.
@@ -117,29 +167,11 @@ impl ClipConfig {
 
     /// Image `[size, patch, width, layers]` and text `[width, layers]`; heads are 64 wide, the joint space is as
     /// wide as the text tower.
-    fn openai(image: [usize; 4], text: [usize; 2]) -> Self {
-        let [size, patch, width, layers] = image;
-        let [text_width, text_layers] = text;
+    fn openai([size, patch, width, layers]: [usize; 4], [text, text_layers]: [usize; 2]) -> Self {
         Self {
-            image: ImageConfig {
-                size,
-                patch,
-                width,
-                layers,
-                heads: width / 64,
-                positions: PatchPositions::Normal,
-            },
-            text: TextConfig {
-                vocabulary: 49_408,
-                context: 77,
-                width: text_width,
-                layers: text_layers,
-                heads: text_width / 64,
-                eos: EosRule::LargestId,
-            },
-            joint: text_width,
-            activation: Activation::QuickGelu,
-            layer_norm_epsilon: 1e-5,
+            image: ImageConfig::like_openai(size, patch, width, layers, width / 64),
+            text: TextConfig::like_openai(49_408, 77, text, text_layers, text / 64),
+            joint: text,
         }
     }
 
@@ -148,26 +180,9 @@ impl ClipConfig {
     /// # Errors
     /// [`ClipError`] names the first setting outside its domain.
     pub fn check(&self) -> Result<(), ClipError> {
-        let (image, text) = (&self.image, &self.text);
-        for (setting, value) in [
-            ("image.size", image.size),
-            ("image.patch", image.patch),
-            ("image.width", image.width),
-            ("image.layers", image.layers),
-            ("text.vocabulary", text.vocabulary),
-            ("text.context", text.context),
-            ("text.width", text.width),
-            ("text.layers", text.layers),
-            ("joint", self.joint),
-        ] {
-            if value == 0 {
-                return Err(ClipError::Setting { setting, value, domain: "above 0" });
-            }
-        }
-        if !image.size.is_multiple_of(image.patch) {
-            return Err(ClipError::Patch { size: image.size, patch: image.patch });
-        }
-        Ok(())
+        self.image.check()?;
+        self.text.check()?;
+        above_zero("joint", self.joint)
     }
 
     /// A model with random weights, all drawn now, in module order: `device.seed(s)` before it fixes them.
@@ -175,20 +190,121 @@ impl ClipConfig {
     /// # Errors
     /// [`ClipError`] names the first setting outside its domain.
     pub fn init(&self, device: &Device) -> Result<Clip, ClipError> {
-        self.check()?;
-        let clip = Clip::new(ImageTower::new(self, device)?, TextTower::new(self, device)?, device);
+        let clip = self.init_lazy(device)?;
         touch(&clip);
         Ok(clip)
     }
 
-    /// The block of a tower.
-    pub(crate) fn block(&self, width: usize, heads: usize) -> BlockConfig {
-        BlockConfig {
+    /// As [`init`](Self::init), but a weight is drawn when it is first read.
+    pub(crate) fn init_lazy(&self, device: &Device) -> Result<Clip, ClipError> {
+        self.check()?;
+        let image = ImageTower::new(&self.image, self.joint, device)?;
+        Ok(Clip::new(image, TextTower::new(&self.text, self.joint, device)?, device))
+    }
+}
+
+impl ImageConfig {
+    /// As OpenAI's towers: quick-GELU, four-fold perceptrons, 2d patches.
+    fn like_openai(size: usize, patch: usize, width: usize, layers: usize, heads: usize) -> Self {
+        Self {
+            size,
+            patch,
             width,
+            layers,
             heads,
             hidden: 4 * width,
+            activation: Activation::QuickGelu,
+            layer_norm_epsilon: 1e-5,
+            patches: PatchMode::Flat,
+            positions: PatchPositions::Normal,
+        }
+    }
+
+    /// Patches of an image, a square number.
+    pub fn patch_count(&self) -> usize {
+        (self.size / self.patch).pow(2)
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`ClipError`] names the first setting outside its domain.
+    pub fn check(&self) -> Result<(), ClipError> {
+        for (setting, value) in [
+            ("image.size", self.size),
+            ("image.patch", self.patch),
+            ("image.width", self.width),
+            ("image.layers", self.layers),
+            ("image.hidden", self.hidden),
+        ] {
+            above_zero(setting, value)?;
+        }
+        if !self.size.is_multiple_of(self.patch) {
+            return Err(ClipError::Patch { size: self.size, patch: self.patch });
+        }
+        Ok(())
+    }
+
+    /// The tower's block.
+    pub(crate) fn block(&self) -> BlockConfig {
+        BlockConfig {
+            width: self.width,
+            heads: self.heads,
+            hidden: self.hidden,
             layer_norm_epsilon: self.layer_norm_epsilon,
             activation: self.activation,
         }
+    }
+}
+
+impl TextConfig {
+    /// As OpenAI's towers: quick-GELU, four-fold perceptrons, pooled at the largest id.
+    fn like_openai(vocabulary: usize, context: usize, width: usize, layers: usize, heads: usize) -> Self {
+        Self {
+            vocabulary,
+            context,
+            width,
+            layers,
+            heads,
+            hidden: 4 * width,
+            activation: Activation::QuickGelu,
+            layer_norm_epsilon: 1e-5,
+            eos: EosRule::LargestId,
+        }
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`ClipError`] names the first setting outside its domain.
+    pub fn check(&self) -> Result<(), ClipError> {
+        for (setting, value) in [
+            ("text.vocabulary", self.vocabulary),
+            ("text.context", self.context),
+            ("text.width", self.width),
+            ("text.layers", self.layers),
+            ("text.hidden", self.hidden),
+        ] {
+            above_zero(setting, value)?;
+        }
+        Ok(())
+    }
+
+    /// The tower's block.
+    pub(crate) fn block(&self) -> BlockConfig {
+        BlockConfig {
+            width: self.width,
+            heads: self.heads,
+            hidden: self.hidden,
+            layer_norm_epsilon: self.layer_norm_epsilon,
+            activation: self.activation,
+        }
+    }
+}
+
+fn above_zero(setting: &'static str, value: usize) -> Result<(), ClipError> {
+    match value {
+        0 => Err(ClipError::Setting { setting, value, domain: "above 0" }),
+        _ => Ok(()),
     }
 }

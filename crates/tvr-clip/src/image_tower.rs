@@ -4,19 +4,22 @@
 //! x = norm([class, patches · W] + positions);  x = blocks(x);  code = norm(x[class]) · projection
 //! ```
 //!
+//! `patches` see one frame or three ([`patches`](crate::patches)); everything after them is frame by frame.
+//!
 //! Source: openai/CLIP, `clip/model.py`, `VisionTransformer`.
 
 use burn::module::{Initializer, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::Distribution;
-use tvr_nn::Block;
+use tvr_nn::{Block, layer_norm, widened};
 
-use crate::config::{ClipConfig, PatchPositions};
-use crate::{ClipError, patchify};
+use crate::ClipError;
+use crate::config::{ImageConfig, PatchMode, PatchPositions};
+use crate::patches::{patchify, with_neighbours};
 
 /// Channels of an image.
-const CHANNELS: usize = 3;
+pub(crate) const CHANNELS: usize = 3;
 
 /// The image tower with its projection into the joint space.
 #[derive(Module, Debug)]
@@ -37,19 +40,25 @@ pub struct ImageTower {
     pub projection: Linear,
     #[module(skip)]
     patch: usize,
+    #[module(skip)]
+    mode: PatchMode,
 }
 
 impl ImageTower {
-    pub(crate) fn new(config: &ClipConfig, device: &Device) -> Result<Self, ClipError> {
-        let image = &config.image;
+    pub(crate) fn new(image: &ImageConfig, joint: usize, device: &Device) -> Result<Self, ClipError> {
+        image.check()?;
         let (grid, width) = (image.size / image.patch, image.width);
         let normal = Initializer::Normal { mean: 0.0, std: (width as f64).powf(-0.5) };
-        let norm = || LayerNormConfig::new(width).with_epsilon(config.layer_norm_epsilon).init(device);
-        let block = config.block(width, image.heads);
+        let norm = || LayerNormConfig::new(width).with_epsilon(image.layer_norm_epsilon).init(device);
+        let block = image.block();
         let blocks = (0..image.layers).map(|_| block.init(image.layers, device)).collect::<Result<_, _>>();
         let no_bias = |from, to| LinearConfig::new(from, to).with_bias(false);
+        let frames_seen = match image.patches {
+            PatchMode::Flat => 1,
+            PatchMode::Temporal => 3,
+        };
         Ok(Self {
-            patch_embedding: no_bias(CHANNELS * image.patch * image.patch, width).init(device),
+            patch_embedding: no_bias(frames_seen * CHANNELS * image.patch * image.patch, width).init(device),
             class: normal.init([width], device),
             positions: match image.positions {
                 PatchPositions::Normal => normal.init([1 + grid * grid, width], device),
@@ -63,17 +72,98 @@ impl ImageTower {
             pre_norm: norm(),
             blocks: blocks.map_err(|source| ClipError::Tower { tower: "image", source })?,
             post_norm: norm(),
-            projection: no_bias(width, config.joint).with_initializer(normal).init(device),
+            projection: no_bias(width, joint).with_initializer(normal).init(device),
             patch: image.patch,
+            mode: image.patches,
         })
     }
 
-    /// Codes of images, not normalised.
+    /// Codes of images, not normalised. With 3d patches an image is a video of one frame.
     ///
     /// - `pixels`: `[images, 3, size, size]`
-    /// - returns `[images, joint]`
+    /// - returns `[images, joint]`, in f32 where the weights are of half precision
     pub fn encode(&self, pixels: Tensor<4>) -> Tensor<2> {
-        let mut x = self.tokens(pixels);
+        let [images, ..] = pixels.dims();
+        self.pooled(self.embed(pixels, images))
+    }
+
+    /// Codes of the frames of videos, not normalised. With 2d patches they are those of [`encode`](Self::encode),
+    /// with 3d patches a frame sees its neighbours. Padding frames should be zeros.
+    ///
+    /// - `pixels`: `[videos, frames, 3, size, size]`
+    /// - returns `[videos, frames, joint]`
+    pub fn encode_videos(&self, pixels: Tensor<5>) -> Tensor<3> {
+        let [videos, frames, channels, height, width] = pixels.dims();
+        let pixels = pixels.reshape([videos * frames, channels, height, width]);
+        let codes = self.pooled(self.embed(pixels, videos));
+        let [_, joint] = codes.dims();
+        codes.reshape([videos, frames, joint])
+    }
+
+    /// Every token in the joint space, class token first: `[images, 1 + patches, joint]`.
+    pub fn encode_tokens(&self, pixels: Tensor<4>) -> Tensor<3> {
+        let [images, ..] = pixels.dims();
+        let x = self.pre_norm(self.embed(pixels, images));
+        self.project(self.blocks.iter().fold(x, |x, block| block.forward(x, None, false)))
+    }
+
+    /// What the first norm takes: the class token and the embedded patches, with their positions.
+    ///
+    /// - `pixels`: `[images, 3, size, size]`, `videos` equal groups of frames in order
+    /// - returns `[images, 1 + patches, width]`
+    pub fn embed(&self, pixels: Tensor<4>, videos: usize) -> Tensor<3> {
+        let patches = self.embed_patches(pixels, videos);
+        let [images, count, width] = patches.dims();
+        let class = self.class.val().reshape([1, 1, width]).expand([images, 1, width]);
+        let positions = self.positions.val();
+        burn::tensor::assert_shape!(positions, [1 + count, width]);
+        Tensor::cat(vec![class, patches], 1) + positions.reshape([1, 1 + count, width])
+    }
+
+    /// The embedded patches alone: `[images, patches, width]`; arguments as for [`embed`](Self::embed).
+    pub fn embed_patches(&self, pixels: Tensor<4>, videos: usize) -> Tensor<3> {
+        let patches = patchify(pixels, self.patch).cast(self.patch_embedding.weight.val().dtype());
+        let [images, count, values] = patches.dims();
+        let patches = match self.mode {
+            PatchMode::Flat => patches,
+            PatchMode::Temporal => {
+                burn::tensor::assert_shape!(patches, [videos * (images / videos), count, values]);
+                with_neighbours(patches.reshape([videos, images / videos, count, values])).reshape([
+                    images,
+                    count,
+                    3 * values,
+                ])
+            }
+        };
+        self.patch_embedding.forward(patches)
+    }
+
+    /// The norm before the blocks.
+    pub fn pre_norm(&self, x: Tensor<3>) -> Tensor<3> {
+        layer_norm(&self.pre_norm, x)
+    }
+
+    /// What a patch sees of a video.
+    pub fn mode(&self) -> PatchMode {
+        self.mode
+    }
+
+    /// The same tower with 3d patches that do not look at the neighbours yet: equal codes, and more to learn. A
+    /// tower that has 3d patches already comes back as it is.
+    pub fn into_3d(mut self) -> Self {
+        if self.mode == PatchMode::Flat {
+            let own = self.patch_embedding.weight.val().detach();
+            let nothing = own.zeros_like();
+            let weight = Tensor::cat(vec![nothing.clone(), own, nothing], 0);
+            self.patch_embedding.weight = Param::from_tensor(weight);
+            self.mode = PatchMode::Temporal;
+        }
+        self
+    }
+
+    /// From the embedding to the class token's code.
+    fn pooled(&self, embedded: Tensor<3>) -> Tensor<2> {
+        let mut x = self.pre_norm(embedded);
         let [images, _, width] = x.dims();
         let Some((last, before)) = self.blocks.split_last() else {
             return self.project(x.narrow(1, 0, 1).reshape([images, width]));
@@ -85,24 +175,8 @@ impl ImageTower {
         self.project(last.forward_at(x, class, None, false))
     }
 
-    /// Every token in the joint space, class token first: `[images, 1 + patches, joint]`.
-    pub fn encode_tokens(&self, pixels: Tensor<4>) -> Tensor<3> {
-        let x = self.blocks.iter().fold(self.tokens(pixels), |x, block| block.forward(x, None, false));
-        self.project(x)
-    }
-
-    /// The blocks' input.
-    fn tokens(&self, pixels: Tensor<4>) -> Tensor<3> {
-        let patches = self.patch_embedding.forward(patchify(pixels, self.patch));
-        let [images, count, width] = patches.dims();
-        let class = self.class.val().reshape([1, 1, width]).expand([images, 1, width]);
-        let positions = self.positions.val();
-        burn::tensor::assert_shape!(positions, [1 + count, width]);
-        self.pre_norm.forward(Tensor::cat(vec![class, patches], 1) + positions.reshape([1, 1 + count, width]))
-    }
-
     fn project<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        self.projection.forward(self.post_norm.forward(x))
+        widened(self.projection.forward(layer_norm(&self.post_norm, x)))
     }
 }
 

@@ -30,24 +30,32 @@
 //! | [`config`] | sizes of a model, presets |
 //! | [`tokenizer`] | byte-pair encoding, lower-casing, truncation that keeps the end of text |
 //! | [`pixels`] | pictures to the reference's pixels, bit by bit |
-//! | [`patches`] | images to rows of patches |
+//! | [`patches`] | images to rows of patches, 2d and 3d |
 //! | [`image_tower`], [`text_tower`] | the two transformers, pooled or with every token |
 //! | [`model`] | both towers and the logit scale |
+//! | [`loader`], [`saver`] | checkpoints in and out, as Hugging Face folders; the key table |
+//! | [`hub`] | downloads, behind a feature |
+//! | [`parity`] | the certificate: how far from the reference, stage by stage |
 
 pub mod config;
 mod error;
+pub mod hub;
 pub mod image_tower;
+pub mod loader;
 pub mod model;
+pub mod parity;
 pub mod patches;
 pub mod pixels;
+pub mod saver;
 pub mod text_tower;
 pub mod tokenizer;
 
-pub use config::{ClipConfig, EosRule, ImageConfig, PatchPositions, TextConfig};
+pub use config::{ClipConfig, EosRule, ImageConfig, PatchMode, PatchPositions, Precision, TextConfig};
 pub use error::ClipError;
 pub use image_tower::ImageTower;
+pub use loader::ClipCheckpoint;
 pub use model::Clip;
-pub use patches::patchify;
+pub use patches::{patchify, with_neighbours};
 pub use pixels::{Picture, Preprocessor, PreprocessorConfig, Reference, Size};
 pub use text_tower::{TextTower, TokenStates};
 pub use tokenizer::{TokenBatch, Tokenizer};

@@ -10,10 +10,10 @@
 use burn::module::{Initializer, Param};
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::prelude::*;
-use tvr_nn::Block;
+use tvr_nn::{Block, layer_norm, widened};
 
 use crate::ClipError;
-use crate::config::{ClipConfig, EosRule};
+use crate::config::{EosRule, TextConfig};
 
 /// The text tower with its projection into the joint space.
 #[derive(Module, Debug)]
@@ -44,10 +44,10 @@ pub struct TokenStates {
 }
 
 impl TextTower {
-    pub(crate) fn new(config: &ClipConfig, device: &Device) -> Result<Self, ClipError> {
-        let text = &config.text;
+    pub(crate) fn new(text: &TextConfig, joint: usize, device: &Device) -> Result<Self, ClipError> {
+        text.check()?;
         let normal = |std| Initializer::Normal { mean: 0.0, std };
-        let block = config.block(text.width, text.heads);
+        let block = text.block();
         let blocks = (0..text.layers).map(|_| block.init(text.layers, device)).collect::<Result<_, _>>();
         Ok(Self {
             token_embedding: EmbeddingConfig::new(text.vocabulary, text.width)
@@ -55,8 +55,8 @@ impl TextTower {
                 .init(device),
             positions: normal(0.01).init([text.context, text.width], device),
             blocks: blocks.map_err(|source| ClipError::Tower { tower: "text", source })?,
-            final_norm: LayerNormConfig::new(text.width).with_epsilon(config.layer_norm_epsilon).init(device),
-            projection: LinearConfig::new(text.width, config.joint)
+            final_norm: LayerNormConfig::new(text.width).with_epsilon(text.layer_norm_epsilon).init(device),
+            projection: LinearConfig::new(text.width, joint)
                 .with_bias(false)
                 .with_initializer(normal((text.width as f64).powf(-0.5)))
                 .init(device),
@@ -71,7 +71,7 @@ impl TextTower {
     /// - returns `[texts, joint]`
     pub fn encode(&self, ids: Tensor<2, Int>, lengths: Tensor<1, Int>) -> Tensor<2> {
         let ends = lengths - 1;
-        let mut x = self.tokens(ids);
+        let mut x = self.embed(ids);
         let Some((last, before)) = self.blocks.split_last() else {
             return self.project(tvr_nn::block::rows_at(x, ends));
         };
@@ -88,7 +88,7 @@ impl TextTower {
     /// - `lengths`: `[texts]`, real tokens of each text, end of text included, above 0
     pub fn encode_tokens(&self, ids: Tensor<2, Int>, lengths: Tensor<1, Int>) -> TokenStates {
         let [texts, tokens] = ids.dims();
-        let x = self.blocks.iter().fold(self.tokens(ids), |x, block| block.forward(x, None, true));
+        let x = self.blocks.iter().fold(self.embed(ids), |x, block| block.forward(x, None, true));
         let states = self.project(x);
         let places = Tensor::<1, Int>::arange(0..tokens as i64, &lengths.device());
         let places = places.reshape([1, tokens]).expand([texts, tokens]);
@@ -110,8 +110,8 @@ impl TextTower {
         places.mask_fill(ends.bool_not(), tokens as i64).min_dim(1).reshape([texts])
     }
 
-    /// The blocks' input.
-    fn tokens(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+    /// What the first block takes: embedded ids with their positions, `[texts, tokens, width]`.
+    pub fn embed(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let [_, tokens] = ids.dims();
         let [_, width] = self.positions.dims();
         let positions = self.positions.val().narrow(0, 0, tokens).reshape([1, tokens, width]);
@@ -119,6 +119,6 @@ impl TextTower {
     }
 
     fn project<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        self.projection.forward(self.final_norm.forward(x))
+        widened(self.projection.forward(layer_norm(&self.final_norm, x)))
     }
 }

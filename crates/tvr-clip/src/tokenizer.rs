@@ -1,4 +1,9 @@
 //! Byte-pair encoding as CLIP's: lower case, words closed by `</w>`, marks at both ends.
+//!
+//! A checkpoint's folder brings its own tokenizer, and that is followed as it stands, through the `tokenizers` crate.
+//! OpenAI's own tokenizer gives other ids for some texts: it repairs text first (ftfy: curly quotes made straight,
+//! ligatures, mojibake), unescapes HTML twice, lower-cases a final sigma by context and matches its marks without
+//! regard to case. Captions of the common data sets are not among them.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -22,6 +27,9 @@ const START: &str = "<|startoftext|>";
 
 /// Mark after every text.
 const END: &str = "<|endoftext|>";
+
+/// Both marks.
+const MARKS: [&str; 2] = [START, END];
 
 /// Closes a word, so that `cat` and the first half of `cattle` are different tokens.
 const WORD_END: &str = "</w>";
@@ -75,7 +83,37 @@ impl Tokenizer {
         // The trainer counts its alphabet into the size of the vocabulary; a run without merges tells its size.
         let alphabet = train(&captions, 0)?.get_vocab_size(false);
         let mut inner = train(&captions, alphabet + merges)?;
-        let marks = [START, END].map(|mark| AddedToken::from(mark, true));
+        let marks = MARKS.map(|mark| AddedToken::from(mark, true));
+        inner.add_special_tokens(marks).map_err(refused)?;
+        Self::new(inner)
+    }
+
+    /// Opens the tokenizer of a checkpoint's folder: `tokenizer.json`, else `vocab.json` with `merges.txt`.
+    ///
+    /// # Errors
+    /// [`ClipError::NoCheckpoint`] if there is neither, else as [`load`](Self::load).
+    pub fn open(folder: &Path) -> Result<Self, ClipError> {
+        let whole = folder.join("tokenizer.json");
+        if whole.exists() {
+            return Self::load(&whole);
+        }
+        let (vocabulary, merges) = (folder.join("vocab.json"), folder.join("merges.txt"));
+        if !vocabulary.exists() || !merges.exists() {
+            let need = "tokenizer.json, or vocab.json and merges.txt";
+            return Err(ClipError::NoCheckpoint { path: folder.into(), need });
+        }
+        let wrong = |error: tokenizers::Error| ClipError::TokenizerFile {
+            path: vocabulary.clone(),
+            reason: error.to_string(),
+        };
+        let model = BPE::from_file(&vocabulary.to_string_lossy(), &merges.to_string_lossy())
+            .end_of_word_suffix(WORD_END.into())
+            .unk_token(END.into())
+            .build()
+            .map_err(wrong)?;
+        let mut inner = pipeline(model)?;
+        let marks = MARKS.into_iter().filter(|mark| inner.token_to_id(mark).is_some());
+        let marks: Vec<AddedToken> = marks.map(|mark| AddedToken::from(mark, true)).collect();
         inner.add_special_tokens(marks).map_err(refused)?;
         Self::new(inner)
     }
@@ -175,9 +213,8 @@ fn room_for_marks(context: usize) -> Result<(), ClipError> {
     Ok(())
 }
 
-/// Learns the merges alone, up to `vocabulary` tokens.
-fn train(captions: &[String], vocabulary: usize) -> Result<tokenizers::Tokenizer, ClipError> {
-    let model = BPE::builder().end_of_word_suffix(WORD_END.into()).build().map_err(refused)?;
+/// CLIP's way from text to words, before a model.
+fn pipeline(model: BPE) -> Result<tokenizers::Tokenizer, ClipError> {
     let mut inner = tokenizers::Tokenizer::new(model);
     let spaces = Replace::new(tokenizers::normalizers::replace::ReplacePattern::Regex(r"\s+".into()), " ")
         .map_err(refused)?;
@@ -190,6 +227,13 @@ fn train(captions: &[String], vocabulary: usize) -> Result<tokenizers::Tokenizer
         words.into(),
         ByteLevel::new(false, true, true).into(),
     ])));
+    Ok(inner)
+}
+
+/// Learns the merges alone, up to `vocabulary` tokens.
+fn train(captions: &[String], vocabulary: usize) -> Result<tokenizers::Tokenizer, ClipError> {
+    let model = BPE::builder().end_of_word_suffix(WORD_END.into()).build().map_err(refused)?;
+    let mut inner = pipeline(model)?;
     // The trainer numbers the last letters of words in the order of a hash map, which differs from run to run.
     // Named as its special tokens, they are numbered first, in this order; the model takes them as letters.
     let mut last = BTreeSet::new();

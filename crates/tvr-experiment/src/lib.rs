@@ -25,6 +25,7 @@
 //! | [`optimizer`], [`bert_adam`], [`schedule`], [`clip_norm`] | how weights move |
 //! | [`train`], [`checkpoint`], [`mod@select`] | the loop, its memory, its choice on val |
 //! | [`evaluate`], [`score`], [`record`], [`claims`] | what is true of a matrix, a run, a claim |
+//! | [`mod@verify`], [`weights`] | a CLIP checkpoint against the reference; where checkpoints lie |
 //! | [`experiment`], [`mod@reproduce`] | one seed of one recipe; everything |
 
 pub mod bert_adam;
@@ -52,6 +53,8 @@ pub mod select;
 pub mod step;
 pub mod towers;
 pub mod train;
+pub mod verify;
+pub mod weights;
 
 pub use error::ExperimentError;
 pub use plan::{Plan, Surroundings, plan};

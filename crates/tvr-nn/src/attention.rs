@@ -13,6 +13,7 @@ use burn::prelude::*;
 
 use crate::kernels::{self, Visible};
 use crate::mask::softmax_where;
+use crate::precision::widened;
 
 /// Attention over all heads.
 ///
@@ -21,6 +22,8 @@ use crate::mask::softmax_where;
 /// - `scale`: factor of the products, above 0, usually `width^-0.5`
 /// - `mask`: `[items, keys]`, true = real
 /// - returns `[items, heads, queries, width]`
+///
+/// Half-precision scores are widened to f32 for the softmax.
 pub fn attention(
     query: Tensor<4>,
     key: Tensor<4>,
@@ -29,8 +32,8 @@ pub fn attention(
     causal: bool,
     mask: Option<Tensor<2, Bool>>,
 ) -> Tensor<4> {
-    let scores = query.matmul(key.swap_dims(2, 3));
-    weights(scores, scale, causal, mask).matmul(value)
+    let scores = widened(query.matmul(key.swap_dims(2, 3)));
+    weights(scores, scale, causal, mask).cast(value.dtype()).matmul(value)
 }
 
 /// The weights of [`attention`] from the products of queries and keys, `[items, heads, queries, keys]`.

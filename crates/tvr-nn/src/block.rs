@@ -13,7 +13,7 @@ use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{Activation, NnError, attention};
+use crate::{Activation, NnError, attention, layer_norm};
 
 /// Settings of a [`Block`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -119,7 +119,7 @@ impl Block {
     /// - `mask`: `[items, tokens]`, true = real
     /// - returns `[items, tokens, width]`; rows at padding are finite and mean nothing
     pub fn forward(&self, x: Tensor<3>, mask: Option<Tensor<2, Bool>>, causal: bool) -> Tensor<3> {
-        let normed = self.attention_norm.forward(x.clone());
+        let normed = layer_norm(&self.attention_norm, x.clone());
         let context = self.attend(normed.clone(), normed, mask, causal);
         let x = self.output.forward(context) + x;
         self.mlp(x)
@@ -142,7 +142,7 @@ impl Block {
     ) -> Tensor<2> {
         let [items, tokens, width] = x.dims();
         let device = x.device();
-        let normed = self.attention_norm.forward(x.clone());
+        let normed = layer_norm(&self.attention_norm, x.clone());
         let query = rows_at(normed.clone(), positions.clone()).reshape([items, 1, width]);
         let mask = if causal {
             let key = Tensor::<1, Int>::arange(0..tokens as i64, &device).reshape([1, tokens]);
@@ -185,7 +185,7 @@ impl Block {
     }
 
     fn mlp(&self, x: Tensor<3>) -> Tensor<3> {
-        let hidden = self.expand.forward(self.mlp_norm.forward(x.clone()));
+        let hidden = self.expand.forward(layer_norm(&self.mlp_norm, x.clone()));
         self.contract.forward(self.activation.forward(hidden)) + x
     }
 }

@@ -34,12 +34,12 @@
 //! | [`normalise`] | unit rows, log of a sum of exponentials |
 //! | [`sum`](mod@sum) | sums whose order never depends on threads |
 //! | [`parameters`] | draw lazy weights in module order |
+//! | [`precision`] | norms and softmax in f32 beside half-precision weights |
 //! | [`memory`] | keep freed memory in the process |
 //! | [`widest!`] | one loop, compiled for several processors |
 //!
-//! On flex with f32, quick-GELU, GELU, the masked softmax and a matrix's [`log_sum_exp`] run in kernels of our own
-//! (`kernels.rs`), vectorised and on all cores, forward and backward; every other backend and type takes burn's
-//! operations.
+//! On flex with f32, quick-GELU, GELU and the masked softmax run in kernels of our own (`kernels.rs`),
+//! vectorised and on all cores, forward and backward; every other backend and type takes burn's operations.
 
 pub mod activation;
 pub mod attention;
@@ -50,6 +50,7 @@ pub mod mask;
 pub mod memory;
 pub mod normalise;
 pub mod parameters;
+pub mod precision;
 pub mod sum;
 mod widest;
 
@@ -59,6 +60,7 @@ pub use block::{Block, BlockConfig};
 pub use error::NnError;
 pub use mask::{masked_mean, masked_softmax};
 pub use memory::keep_freed_memory;
-pub use normalise::{biased_log_sum_exp, log_sum_exp, unit_rows};
+pub use normalise::{log_sum_exp, unit_rows};
 pub use parameters::touch;
+pub use precision::{layer_norm, widened};
 pub use sum::{mean, sum};

@@ -9,6 +9,7 @@ mod kill;
 mod made_up;
 mod score;
 mod train;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -9,6 +9,10 @@
     reason = "a test may fail loudly and say why it skips"
 )]
 
+mod checkpoint;
+mod golden;
+mod hub;
+mod parity;
 mod pixels;
 mod properties;
 mod tokenizer;

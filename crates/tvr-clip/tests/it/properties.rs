@@ -7,7 +7,7 @@ use burn::tensor::{Distribution, Tolerance};
 use tvr_clip::{Clip, ClipConfig, EosRule};
 
 /// flex has one generator per process: a test that draws weights holds this from its first line to its last.
-fn alone() -> MutexGuard<'static, ()> {
+pub fn alone() -> MutexGuard<'static, ()> {
     static GENERATOR: Mutex<()> = Mutex::new(());
     GENERATOR.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,0 +1,242 @@
+//! `--weights`: a folder, or the name of a repository on the Hugging Face hub.
+//!
+//! Downloads need the feature `hub`, which is off by default: nothing in tvr asks the network unless it was built to.
+//! The files of a checkpoint go into the hub's own cache (`HF_HOME`), where Python's libraries find them too; a file
+//! that is there whole is not fetched again, so an interrupted download goes on with the file it was at. `HF_TOKEN`
+//! opens private repositories, `HF_ENDPOINT` names a mirror, and with `HF_HUB_OFFLINE=1` the cache alone is asked.
+//! All files are of one commit, the one that `main` names when the first of them is fetched.
+
+use std::path::{Path, PathBuf};
+
+use crate::ClipError;
+
+/// What a download tells while it runs.
+pub type Progress = dyn Fn(&Fetched<'_>) + Send + Sync;
+
+/// How far a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetched<'a> {
+    /// Its name in the repository.
+    pub file: &'a str,
+    /// Bytes that have come.
+    pub done: u64,
+    /// Bytes in all; 0 where the hub does not say.
+    pub total: u64,
+}
+
+/// Where the hub is and how it is asked.
+#[derive(Clone, Debug, Default)]
+pub struct Hub {
+    /// Address, in place of `HF_ENDPOINT` and the public one.
+    pub endpoint: Option<String>,
+    /// Cache, in place of `HF_HOME`'s.
+    pub cache: Option<PathBuf>,
+    /// Never ask the network.
+    pub offline: bool,
+}
+
+impl Hub {
+    /// As the environment says; `HF_HOME`, `HF_TOKEN` and `HF_ENDPOINT` are read when a download begins.
+    pub fn from_environment() -> Self {
+        let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|value| !matches!(value.as_str(), "" | "0"));
+        Self { endpoint: None, cache: None, offline }
+    }
+
+    /// The folder of a checkpoint: `weights` itself if it is one, else a download of the repository of that name.
+    ///
+    /// # Errors
+    /// [`ClipError::Hub`] for a name that is neither, for a repository without a checkpoint, where the network
+    /// fails, and where this program was built without the feature `hub`.
+    pub fn folder(&self, weights: &str, progress: std::sync::Arc<Progress>) -> Result<PathBuf, ClipError> {
+        let refused = |reason: &str| ClipError::Hub { name: weights.to_owned(), reason: reason.to_owned() };
+        let path = Path::new(weights);
+        if path.exists() {
+            return Ok(path.to_owned());
+        }
+        let plain = |part: &str| {
+            !part.is_empty()
+                && !part.starts_with('.')
+                && part.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter))
+        };
+        match weights.split_once('/') {
+            Some((owner, name)) if plain(owner) && plain(name) => self.fetch(owner, name, progress),
+            _ => Err(refused("no such folder, and no name of the form OWNER/NAME on the Hugging Face hub")),
+        }
+    }
+
+    #[cfg(not(feature = "hub"))]
+    fn fetch(&self, owner: &str, name: &str, _: std::sync::Arc<Progress>) -> Result<PathBuf, ClipError> {
+        Err(ClipError::Hub {
+            name: format!("{owner}/{name}"),
+            reason: "no such folder; to download it from the Hugging Face hub, build with `--features hub`"
+                .to_owned(),
+        })
+    }
+
+    #[cfg(feature = "hub")]
+    fn fetch(
+        &self,
+        owner: &str,
+        name: &str,
+        progress: std::sync::Arc<Progress>,
+    ) -> Result<PathBuf, ClipError> {
+        download::Download::new(self, owner, name, progress)?.run()
+    }
+}
+
+#[cfg(feature = "hub")]
+mod download {
+    //! The download itself.
+
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::path::{Path, PathBuf};
+    use std::sync::Arc;
+
+    use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
+    use hf_hub::repository::RepoTypeModel;
+    use hf_hub::{HFClientBuilder, HFError, HFRepositorySync};
+
+    use super::{Fetched, Hub, Progress};
+    use crate::ClipError;
+
+    /// One of these must be there.
+    const CONFIGS: [&str; 2] = ["config.json", "open_clip_config.json"];
+
+    /// These are taken where they are.
+    const BESIDE: [&str; 6] = [
+        "preprocessor_config.json",
+        "tokenizer.json",
+        "vocab.json",
+        "merges.txt",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+    ];
+
+    /// The first of these that is there.
+    const WEIGHTS: [&str; 4] = [
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "open_clip_model.safetensors",
+        "open_clip_pytorch_model.safetensors",
+    ];
+
+    pub(super) struct Download {
+        repository: HFRepositorySync<RepoTypeModel>,
+        name: String,
+        offline: bool,
+        progress: Arc<Progress>,
+    }
+
+    impl Download {
+        pub(super) fn new(
+            hub: &Hub,
+            owner: &str,
+            name: &str,
+            progress: Arc<Progress>,
+        ) -> Result<Self, ClipError> {
+            let full = format!("{owner}/{name}");
+            let mut builder = HFClientBuilder::new();
+            if let Some(endpoint) = &hub.endpoint {
+                builder = builder.endpoint(endpoint);
+            }
+            if let Some(cache) = &hub.cache {
+                builder = builder.cache_dir(cache);
+            }
+            let client = builder
+                .build_sync()
+                .map_err(|error| ClipError::Hub { name: full.clone(), reason: error.to_string() })?;
+            Ok(Self { repository: client.model(owner, name), name: full, offline: hub.offline, progress })
+        }
+
+        /// Fetches all files of a checkpoint; returns their folder.
+        pub(super) fn run(&self) -> Result<PathBuf, ClipError> {
+            let mut config = None;
+            for file in CONFIGS {
+                let commit = config.as_deref().and_then(commit);
+                config = self.file(file, commit)?.or(config);
+            }
+            let config =
+                config.ok_or_else(|| self.refused(format!("it has neither {}", CONFIGS.join(" nor "))))?;
+            let commit = commit(&config);
+            for file in BESIDE {
+                self.file(file, commit)?;
+            }
+            for file in WEIGHTS {
+                let Some(path) = self.file(file, commit)? else { continue };
+                if file.ends_with(".index.json") {
+                    let index: BTreeMap<String, serde_json::Value> = crate::loader::layout::json(&path)?;
+                    let shards = index.get("weight_map").and_then(|map| map.as_object());
+                    let shards: BTreeSet<&str> = shards
+                        .into_iter()
+                        .flat_map(|map| map.values())
+                        .filter_map(|shard| shard.as_str())
+                        .collect();
+                    for shard in shards {
+                        let found = self.file(shard, commit)?;
+                        found.ok_or_else(|| self.refused(format!("{shard} of its index is missing")))?;
+                    }
+                }
+                return Ok(config.parent().map(Path::to_owned).unwrap_or_default());
+            }
+            Err(self.refused(format!(
+                "it has no safetensors ({}); convert its weights, or choose another revision",
+                WEIGHTS.join(", ")
+            )))
+        }
+
+        /// A file of the repository, or `None` if it has none of that name.
+        fn file(&self, file: &str, commit: Option<&str>) -> Result<Option<PathBuf>, ClipError> {
+            let bar = Bar { file: file.to_owned(), progress: self.progress.clone() };
+            let found = self
+                .repository
+                .download_file()
+                .filename(file)
+                .maybe_revision(commit)
+                .local_files_only(self.offline)
+                .progress(bar)
+                .send();
+            match found {
+                Ok(path) => Ok(Some(path)),
+                Err(HFError::EntryNotFound { .. } | HFError::LocalEntryNotFound { .. }) => Ok(None),
+                Err(error) => Err(self.refused(format!("{file}: {error}"))),
+            }
+        }
+
+        fn refused(&self, reason: String) -> ClipError {
+            let offline =
+                if self.offline { " (HF_HUB_OFFLINE is set: the cache alone was asked)" } else { "" };
+            ClipError::Hub { name: self.name.clone(), reason: format!("{reason}{offline}") }
+        }
+    }
+
+    /// The commit of a file in the cache: its folder's name.
+    fn commit(path: &Path) -> Option<&str> {
+        path.parent()?.file_name()?.to_str()
+    }
+
+    /// Passes on what the library tells of one file.
+    struct Bar {
+        file: String,
+        progress: Arc<Progress>,
+    }
+
+    impl ProgressHandler for Bar {
+        fn on_progress(&self, event: &ProgressEvent) {
+            let tell = |done, total| (self.progress)(&Fetched { file: &self.file, done, total });
+            match event {
+                ProgressEvent::Download(DownloadEvent::Start { total_bytes, .. }) => tell(0, *total_bytes),
+                ProgressEvent::Download(DownloadEvent::AggregateProgress {
+                    bytes_completed,
+                    total_bytes,
+                    ..
+                }) => {
+                    tell(*bytes_completed, *total_bytes);
+                }
+                ProgressEvent::Download(DownloadEvent::Progress { files }) => {
+                    files.iter().for_each(|file| tell(file.bytes_completed, file.total_bytes));
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The reference's tensors, texts and pictures.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::prelude::*;
+use safetensors::{Dtype, SafeTensors};
+
+use crate::ClipError;
+use crate::pixels::Picture;
+
+/// A golden folder, see [`parity`](crate::parity).
+#[derive(Debug)]
+pub struct Golden {
+    folder: PathBuf,
+    path: PathBuf,
+    bytes: Vec<u8>,
+    made_by: BTreeMap<String, String>,
+}
+
+impl Golden {
+    /// Opens a folder with `expected.safetensors`.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is damaged.
+    pub fn open(folder: &Path) -> Result<Self, ClipError> {
+        let path = folder.join("expected.safetensors");
+        let bytes = std::fs::read(&path).map_err(|source| ClipError::File {
+            path: path.clone(),
+            action: "read",
+            source,
+        })?;
+        let broken = |cause: safetensors::SafeTensorError| ClipError::Format {
+            path: path.clone(),
+            reason: format!("not a whole safetensors file: {cause}"),
+        };
+        SafeTensors::deserialize(&bytes).map_err(broken)?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
+        let made_by = header.metadata().clone().unwrap_or_default().into_iter().collect();
+        Ok(Self { folder: folder.to_owned(), path, bytes, made_by })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Programs and versions that made the tensors.
+    pub fn made_by(&self) -> &BTreeMap<String, String> {
+        &self.made_by
+    }
+
+    /// Whether a tensor is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.read(name).is_ok()
+    }
+
+    /// A float tensor, as `[...]` of rank `D`.
+    ///
+    /// # Errors
+    /// [`ClipError::Format`] if it is missing, of another type or rank.
+    pub fn tensor<const D: usize>(&self, name: &str, device: &Device) -> Result<Tensor<D>, ClipError> {
+        let (_, shape, _) = self.read(name)?;
+        if shape.len() != D {
+            return Err(self.wrong(format!("{name} has the shape {shape:?}, but it must be of rank {D}")));
+        }
+        Ok(Tensor::from_data(TensorData::new(self.floats(name)?, shape), device))
+    }
+
+    /// The ids of the texts, `[texts, tokens]`.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor).
+    pub fn ids(&self, device: &Device) -> Result<Tensor<2, Int>, ClipError> {
+        let (_, shape, _) = self.read("input_ids")?;
+        if shape.len() != 2 {
+            return Err(self.wrong(format!("input_ids has the shape {shape:?}, but it must be of rank 2")));
+        }
+        Ok(Tensor::from_data(TensorData::new(self.integers("input_ids")?, shape), device))
+    }
+
+    /// Values of an f32 tensor.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor).
+    pub fn floats(&self, name: &str) -> Result<Vec<f32>, ClipError> {
+        let bytes = self.typed(name, Dtype::F32)?;
+        Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+    }
+
+    /// Values of an i64 tensor.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor).
+    pub fn integers(&self, name: &str) -> Result<Vec<i64>, ClipError> {
+        let bytes = self.typed(name, Dtype::I64)?;
+        let number = |b: &[u8]| {
+            let mut number = [0; 8];
+            number.copy_from_slice(b);
+            i64::from_le_bytes(number)
+        };
+        Ok(bytes.chunks_exact(8).map(number).collect())
+    }
+
+    /// Values of a u8 tensor.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor).
+    pub fn bytes(&self, name: &str) -> Result<Vec<u8>, ClipError> {
+        Ok(self.typed(name, Dtype::U8)?.to_vec())
+    }
+
+    /// The texts.
+    ///
+    /// # Errors
+    /// [`ClipError::File`].
+    pub fn texts(&self) -> Result<Vec<String>, ClipError> {
+        let path = self.folder.join("texts.txt");
+        let text = std::fs::read_to_string(&path).map_err(|source| ClipError::File {
+            path,
+            action: "read",
+            source,
+        })?;
+        // Not `lines()`: a carriage return belongs to its text.
+        Ok(text.split('\n').filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    }
+
+    /// The pictures of a folder inside, in the order of their names.
+    ///
+    /// # Errors
+    /// A folder or a picture that cannot be read.
+    pub fn pictures(&self, inside: &str) -> Result<Vec<Picture>, ClipError> {
+        let folder = self.folder.join(inside);
+        let failed = |source| ClipError::File { path: folder.clone(), action: "read", source };
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(&folder).map_err(failed)? {
+            paths.push(entry.map_err(failed)?.path());
+        }
+        paths.sort();
+        paths.iter().map(|path| Picture::read(path)).collect()
+    }
+
+    /// Names that begin with `prefix` and end with a number, in the numbers' order.
+    pub(crate) fn series(&self, prefix: &str) -> Vec<String> {
+        (0..).map(|index| format!("{prefix}{index}")).take_while(|name| self.has(name)).collect()
+    }
+
+    fn typed(&self, name: &str, expected: Dtype) -> Result<&[u8], ClipError> {
+        let (dtype, _, bytes) = self.read(name)?;
+        if dtype != expected {
+            return Err(self.wrong(format!("{name} is {dtype:?}, but it must be {expected:?}")));
+        }
+        Ok(bytes)
+    }
+
+    fn read(&self, name: &str) -> Result<(Dtype, Vec<usize>, &[u8]), ClipError> {
+        let missing = || self.wrong(format!("{name} is missing; scripts/reference/clip.py makes it"));
+        let file = SafeTensors::deserialize(&self.bytes).map_err(|_| missing())?;
+        let view = file.tensor(name).map_err(|_| missing())?;
+        Ok((view.dtype(), view.shape().to_vec(), view.data()))
+    }
+
+    fn wrong(&self, reason: String) -> ClipError {
+        ClipError::Format { path: self.path.clone(), reason }
+    }
+}
+
+/// The largest difference; infinite where the counts differ or a value is not a number.
+pub(crate) fn largest(found: &[f32], expected: &[f32]) -> f64 {
+    if found.len() != expected.len() {
+        return f64::INFINITY;
+    }
+    let difference = |(a, b): (&f32, &f32)| {
+        let difference = (f64::from(*a) - f64::from(*b)).abs();
+        if difference.is_nan() { f64::INFINITY } else { difference }
+    };
+    found.iter().zip(expected).map(difference).fold(0.0, f64::max)
+}

@@ -1,0 +1,68 @@
+//! `verify`: a checkpoint against the reference's tensors, see [`tvr_clip::parity`].
+
+use std::path::{Path, PathBuf};
+
+pub use tvr_clip::parity::Certificate;
+use tvr_clip::parity::{Golden, certify};
+use tvr_clip::{ClipCheckpoint, ClipError, Precision};
+
+use crate::device;
+use crate::error::ExperimentError;
+use crate::weights;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The checkpoint: a folder, or a name on the Hugging Face hub.
+    pub weights: String,
+    /// The golden folder; by default the checkpoint's own.
+    pub golden: Option<PathBuf>,
+    /// The device's name.
+    pub device: String,
+    /// f32, f16 or bf16.
+    pub dtype: String,
+}
+
+/// Runs the checkpoint and compares.
+///
+/// # Errors
+/// A name, device or type that does not exist (a wrong request); files that are missing or broken.
+pub fn verify(
+    request: &Request,
+    events: crate::progress::Events<'_>,
+) -> Result<Certificate, ExperimentError> {
+    let precision = precision(&request.dtype)?;
+    let device = device::open(&request.device)?;
+    let folder = weights::folder(&request.weights, events)?;
+    let golden = request.golden.as_deref().unwrap_or(&folder);
+    let checkpoint = ClipCheckpoint::open(&folder).map_err(work)?;
+    let golden = open_golden(golden, &folder)?;
+    certify(&checkpoint, &golden, &device, precision).map_err(work)
+}
+
+/// A type of weights by its name.
+///
+/// # Errors
+/// A name that is none.
+pub fn precision(name: &str) -> Result<Precision, ExperimentError> {
+    let all = [Precision::F32, Precision::F16, Precision::Bf16];
+    all.into_iter()
+        .find(|precision| precision.name() == name)
+        .ok_or_else(|| ExperimentError::request(format!("--dtype {name}: it must be f32, f16 or bf16")))
+}
+
+fn open_golden(folder: &Path, weights: &Path) -> Result<Golden, ExperimentError> {
+    if !folder.join("expected.safetensors").exists() {
+        return Err(ExperimentError::request(format!(
+            "{}: no expected.safetensors; make it with `python scripts/reference/clip.py --weights {} --out GOLDEN`, \
+             then `--golden GOLDEN`",
+            folder.display(),
+            weights.display()
+        )));
+    }
+    Golden::open(folder).map_err(work)
+}
+
+fn work(error: ClipError) -> ExperimentError {
+    ExperimentError::work(error.to_string())
+}

@@ -1,0 +1,100 @@
+//! `verify`: the parity certificate of a checkpoint.
+
+use std::path::PathBuf;
+
+use tvr_experiment::ExperimentError;
+use tvr_experiment::device::{DEFAULT_DEVICE, DEVICE_HELP};
+use tvr_experiment::verify::{Certificate, Request, verify};
+
+use crate::draw::draw;
+use crate::exit;
+use crate::table::Table;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask verify --weights crates/tvr-clip/tests/fixtures/clip
+  python scripts/reference/clip.py --weights DIR --out golden/DIR
+  cargo xtask verify --weights DIR --golden golden/DIR --json certificate.json
+  cargo xtask verify --weights DIR --golden golden/DIR --dtype bf16";
+
+/// What may be asked.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The checkpoint: a Hugging Face or OpenCLIP folder, or OWNER/NAME on the hub (feature `hub`)
+    #[arg(long, value_name = "DIR|NAME")]
+    weights: String,
+    /// Golden tensors, texts and pictures, as scripts/reference/clip.py makes them [default: the checkpoint's folder]
+    #[arg(long, value_name = "DIR")]
+    golden: Option<PathBuf>,
+    #[arg(long, default_value = DEFAULT_DEVICE, help = format!("The device: {DEVICE_HELP}"))]
+    device: String,
+    /// Type of the weights in memory: f32, f16 or bf16
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    dtype: String,
+    /// Also write the certificate as JSON; - prints JSON in place of the table
+    #[arg(long, value_name = "FILE|-")]
+    json: Option<PathBuf>,
+}
+
+/// Compares, writes, prints.
+///
+/// # Errors
+/// As [`verify`], or a stage beyond its tolerance.
+pub fn run(args: Args) -> Result<(), ExperimentError> {
+    let request =
+        Request { weights: args.weights, golden: args.golden, device: args.device, dtype: args.dtype };
+    let certificate = verify(&request, &mut draw())?;
+    if args.json.as_deref() != Some(std::path::Path::new("-")) {
+        exit::print(&shown(&certificate, &request))?;
+    }
+    exit::json(args.json.as_deref(), &certificate)?;
+    let beyond: Vec<&str> =
+        certificate.lines.iter().filter(|line| !line.holds()).map(|line| line.stage).collect();
+    if certificate.holds() {
+        return Ok(());
+    }
+    Err(ExperimentError::work(format!(
+        "{}: not at parity with the reference: {}",
+        certificate.weights.display(),
+        if beyond.is_empty() { "nothing could be compared".to_owned() } else { beyond.join(", ") }
+    )))
+}
+
+/// The table, with what a reader must know of it.
+fn shown(certificate: &Certificate, request: &Request) -> String {
+    let mut table = Table::new(&["stage", "", "worst tensor"])
+        .figures("", ["tensors", "values", "largest error", "tolerance"].map(String::from).to_vec());
+    for line in &certificate.lines {
+        table.row(vec![
+            line.stage.to_owned(),
+            if line.holds() { "holds" } else { "BEYOND" }.to_owned(),
+            line.worst.clone(),
+            line.tensors.to_string(),
+            line.values.to_string(),
+            figure(line.largest),
+            figure(line.tolerance),
+        ]);
+    }
+    let reference: Vec<String> =
+        certificate.reference.iter().map(|(what, version)| format!("{what} {version}")).collect();
+    let mut text = format!(
+        "{}\nweights SHA-256 {}\ndevice {}, {}; reference: {}\n\n{table}",
+        certificate.weights.display(),
+        certificate.sha256,
+        request.device,
+        certificate.dtype,
+        reference.join(", ")
+    );
+    for left_out in &certificate.left_out {
+        text.push_str(&format!("\nnot compared: {left_out}"));
+    }
+    if !certificate.left_out.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+fn figure(value: f64) -> String {
+    if value == 0.0 { "0".to_owned() } else { format!("{value:.1e}") }
+}
