@@ -81,11 +81,12 @@ pub fn plan(recipe: &Recipe, source: &Path, surroundings: &Surroundings) -> Resu
         Captions::OnePerVideo => counts.train_videos,
         Captions::All => counts.train_texts,
     };
-    if recipe.train.batch > items {
-        return Err(named(ExperimentError::request(format!(
-            "train.batch = {}, but the training split has {items}; lower it",
-            recipe.train.batch
-        ))));
+    for (what, count) in [("train.batch", recipe.train.batch), recipe.objective.remembers()] {
+        if count > items {
+            return Err(named(ExperimentError::request(format!(
+                "{what} = {count}, but the training split has {items}; lower it"
+            ))));
+        }
     }
     let whole = items / recipe.train.batch * recipe.train.epochs;
     let steps = recipe.train.steps.map_or(whole, |cap| cap.min(whole));

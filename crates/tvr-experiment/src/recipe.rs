@@ -19,7 +19,7 @@ mod unknown_key;
 
 pub use encoder::{EncoderRecipe, Frames};
 pub use head::{BuiltHead, HeadKind, HeadRecipe, PlainHead};
-pub use objective::{BuiltObjective, ObjectiveRecipe};
+pub use objective::{BuiltObjective, ObjectiveRecipe, TermRecipe};
 pub use optimizer::{Groups, OptimizerRecipe};
 
 /// One experiment.

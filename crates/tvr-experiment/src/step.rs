@@ -50,6 +50,7 @@ pub struct Seen {
     videos: VideoCodes,
     similarity: Similarity,
     same: Tensor<1, Int>,
+    video_ids: Tensor<1, Int>,
 }
 
 /// A random order of a clip's real frames; padding stays at the end.
@@ -104,7 +105,8 @@ pub fn gradients<H: Head, O: Objective>(
         let (texts, videos) = (step.code_texts(0, texts[0]), step.code_videos(0, videos[0]));
         let (loss, similarity) = step.judge(&texts, &videos)?;
         let judged = read(&loss);
-        let seen = Seen { texts: texts.inner(), videos: videos.inner(), similarity, same: step.same() };
+        let (texts, videos) = (texts.inner(), videos.inner());
+        let seen = Seen { texts, videos, similarity, same: step.same(), video_ids: step.video_ids() };
         return Ok((GradientsParams::from_grads(loss.total.backward(), model), judged, seen));
     }
     let wrong = |error: tvr_heads::HeadError| ExperimentError::work(error.to_string());
@@ -136,8 +138,8 @@ pub fn gradients<H: Head, O: Objective>(
             pulled.push(GradientsParams::from_grads(pull.backward(), model));
         }
     }
-    let seen =
-        Seen { texts: text_leaves.inner(), videos: video_leaves.inner(), similarity, same: step.same() };
+    let (texts, videos) = (text_leaves.inner(), video_leaves.inner());
+    let seen = Seen { texts, videos, similarity, same: step.same(), video_ids: step.video_ids() };
     Ok((Single.reduce(model, pulled), judged, seen))
 }
 
@@ -150,6 +152,7 @@ pub fn after_step<H: Head, O: Objective>(model: &mut Model<H, O>, seen: &Seen) {
         streams: &streams,
         texts: Some(&seen.texts.pooled),
         videos: Some(&seen.videos.pooled),
+        video_ids: Some(&seen.video_ids),
         ..Pairs::new(&seen.similarity.fused, scale, &seen.same)
     };
     model.objective.after_step(&pairs);
@@ -174,19 +177,29 @@ impl<H: Head, O: Objective> Step<'_, H, O> {
     }
 
     fn same(&self) -> Tensor<1, Int> {
-        let same: Vec<i32> = self.batch.text_video.iter().map(|&video| video as i32).collect();
-        Tensor::from_data(TensorData::new(same, [self.batch.text_video.len()]), &self.device)
+        self.numbers(&self.batch.text_video)
+    }
+
+    /// A video's row in its split names it in every batch.
+    fn video_ids(&self) -> Tensor<1, Int> {
+        self.numbers(&self.batch.videos)
+    }
+
+    fn numbers(&self, values: &[usize]) -> Tensor<1, Int> {
+        let numbers: Vec<i32> = values.iter().map(|&value| value as i32).collect();
+        Tensor::from_data(TensorData::new(numbers, [values.len()]), &self.device)
     }
 
     /// The loss, and the similarities outside its graph.
     fn judge(&self, texts: &TextCodes, videos: &VideoCodes) -> Result<(Loss, Similarity), ExperimentError> {
         let similarity = self.model.head.similarity(texts, videos);
-        let same = self.same();
+        let (same, video_ids) = (self.same(), self.video_ids());
         let streams = streams(&similarity);
         let pairs = Pairs {
             streams: &streams,
             texts: Some(&texts.pooled),
             videos: Some(&videos.pooled),
+            video_ids: Some(&video_ids),
             ..Pairs::new(&similarity.fused, self.model.to_logits(), &same)
         };
         pairs

@@ -1,4 +1,5 @@
-//! Kernels of our own, for flex and f32: quick-GELU, GELU and the scaled, masked softmax of attention.
+//! Kernels of our own, for flex and f32: quick-GELU, GELU, the scaled, masked softmax of attention, and the log of a
+//! sum of exponentials.
 //!
 //! burn's flex computes these value by value with libm, on one thread, and under autodiff once more in the
 //! backward pass. Here one loop per operation is vectorised, runs on all cores, and has its own backward.
@@ -8,6 +9,7 @@
 //! [`applies`] is asked at run time. Whatever it refuses (f64, half precision, another backend) takes burn's
 //! plain operations at the call, so the extension needs no other backend and no feature.
 
+mod log_sum_exp;
 mod loops;
 mod ops;
 
@@ -57,4 +59,9 @@ pub(crate) fn pointwise<const D: usize>(x: Tensor<D>, function: Pointwise) -> Te
 /// Softmax of the visible scores, for which [`applies`] holds.
 pub(crate) fn softmax(scores: Tensor<4>, visible: Visible) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as Fused>::visible_softmax(scores.into_dispatch(), visible))
+}
+
+/// `ln Σ exp(x + bias)` along axis `dim` of a matrix for which [`applies`] holds; `bias` has size 1 along the other.
+pub(crate) fn log_sum_exp<const D: usize>(x: Tensor<D>, bias: Tensor<D>, dim: usize) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as Fused>::log_sum_exp(x.into_dispatch(), bias.into_dispatch(), dim))
 }

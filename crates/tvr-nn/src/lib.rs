@@ -38,8 +38,9 @@
 //! | [`memory`] | keep freed memory in the process |
 //! | [`widest!`] | one loop, compiled for several processors |
 //!
-//! On flex with f32, quick-GELU, GELU and the masked softmax run in kernels of our own (`kernels.rs`),
-//! vectorised and on all cores, forward and backward; every other backend and type takes burn's operations.
+//! On flex with f32, quick-GELU, GELU, the masked softmax and a matrix's [`log_sum_exp`] run in kernels of our own
+//! (`kernels.rs`), vectorised and on all cores, forward and backward; every other backend and type takes burn's
+//! operations.
 
 pub mod activation;
 pub mod attention;
@@ -60,7 +61,7 @@ pub use block::{Block, BlockConfig};
 pub use error::NnError;
 pub use mask::{masked_mean, masked_softmax};
 pub use memory::keep_freed_memory;
-pub use normalise::{log_sum_exp, unit_rows};
+pub use normalise::{biased_log_sum_exp, log_sum_exp, unit_rows};
 pub use parameters::touch;
 pub use precision::{layer_norm, widened};
 pub use sum::{mean, sum};

@@ -2,6 +2,8 @@
 
 use burn::prelude::*;
 
+use crate::kernels;
+
 /// Rows shorter than this are divided by it, so that a zero row stays zero and has a finite gradient.
 const SHORTEST: f64 = 1e-6;
 
@@ -14,9 +16,24 @@ pub fn unit_rows<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 
 /// `ln Σ exp(x)` along `dim`, which stays with size 1. Finite wherever the result is; −∞ where all are −∞.
 pub fn log_sum_exp<const D: usize>(x: Tensor<D>, dim: usize) -> Tensor<D> {
+    if D == 2 && kernels::applies(&x) {
+        let bias = x.clone().detach().slice_dim(1 - dim, 0..1).zeros_like();
+        return kernels::log_sum_exp(x, bias, dim);
+    }
     let largest = x.clone().detach().max_dim(dim);
     // −∞ − (−∞) is NaN: such rows are not shifted.
     let empty = largest.clone().equal_elem(f32::NEG_INFINITY);
     let largest = largest.mask_fill(empty, 0.0);
     (x - largest.clone()).exp().sum_dim(dim).log() + largest
+}
+
+/// `ln Σ exp(x + bias)` along `dim`, which stays with size 1: one half of a Sinkhorn sweep. The sum `x + bias` is
+/// never held.
+///
+/// - `x`: `[rows, columns]`
+/// - `bias`: `[1, columns]` along the rows (`dim` = 1), `[rows, 1]` along the columns (`dim` = 0)
+pub fn biased_log_sum_exp(x: Tensor<2>, bias: Tensor<2>, dim: usize) -> Tensor<2> {
+    assert_eq!(bias.dims()[dim], x.dims()[dim], "one bias for each value of a sum");
+    assert_eq!(bias.dims()[1 - dim], 1, "one bias for all sums");
+    if kernels::applies(&x) { kernels::log_sum_exp(x, bias, dim) } else { log_sum_exp(x + bias, dim) }
 }

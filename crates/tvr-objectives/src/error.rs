@@ -54,6 +54,28 @@ pub enum ObjectiveError {
         /// Number of videos.
         videos: usize,
     },
+    /// A batch of too few videos for the objective.
+    #[error(
+        "the objective needs at least {least} videos in a batch, but there is {found}; raise train.batch"
+    )]
+    FewVideos {
+        /// How many it needs.
+        least: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// Two terms of a weighted sum that the log could not tell apart.
+    #[error("weighted: two terms are called {name:?}; give one a name of its own")]
+    SameName {
+        /// The name.
+        name: String,
+    },
+    /// A caption decoder whose blocks cannot be built.
+    #[error("support-set: decoder: {source}")]
+    Decoder {
+        /// Which setting, and why.
+        source: tvr_nn::NnError,
+    },
     /// An objective needs what the batch does not carry.
     #[error("the objective needs {what}, but the batch carries none")]
     Missing {

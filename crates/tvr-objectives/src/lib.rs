@@ -7,7 +7,7 @@
 //! Texts and videos of a batch need not be equal in number. Several captions of one video are all right for it
 //! and share its mass; they are negatives of one another only where a recipe says `positives = "diagonal"`.
 //!
-//! State (NCL's queue) lives in the module as a parameter without gradient, so that it is in the record, and
+//! State (NCL's queue, the support-set's bank) lives in the module as a parameter without gradient, so that it is in the record, and
 //! changes in [`Objective::after_step`] alone.
 //!
 //! ```
@@ -35,18 +35,31 @@
 //! | [`objective`] | the contract: [`Pairs`], [`Loss`], [`Objective`] |
 //! | [`positives`] | from `same` to targets; cross-entropy with several positives |
 //! | [`symmetric`] | symmetric cross-entropy, InfoNCE |
+//! | [`queue`] | earlier items, without gradients, that outlive a step |
 //! | [`dual_softmax`] | CAMoE's dual softmax loss |
+//! | [`ncl`] | NCL: biases by Sinkhorn's sweeps, with a queue of earlier items |
+//! | [`hinge`] | a margin over the hardest negatives, or over all |
+//! | [`support_set`] | support-set: captions told from videos like their own, and the decoder that tells them |
+//! | [`weighted`] | a sum of objectives |
 
 pub mod error;
 pub mod objective;
 pub mod positives;
+pub mod queue;
 pub mod symmetric;
 pub mod dual_softmax;
 pub mod ncl;
+pub mod hinge;
+pub mod support_set;
+pub mod weighted;
 
 pub use dual_softmax::{Directions, DualSoftmax, DualSoftmaxConfig};
 pub use error::ObjectiveError;
-pub use ncl::{Askers, Ncl, NclConfig};
+pub use hinge::{Hinge, HingeConfig, Negatives};
+pub use ncl::{Askers, Ncl, NclConfig, Shares};
 pub use objective::{CaptionTokens, Loss, Needs, Objective, Pairs, Stream};
 pub use positives::{Positives, Targets};
+pub use queue::Queue;
+pub use support_set::{ContrastiveConfig, DecoderConfig, Support, SupportSet, SupportSetConfig};
 pub use symmetric::{Symmetric, SymmetricConfig};
+pub use weighted::{Term, Weighted};

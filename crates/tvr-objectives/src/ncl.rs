@@ -15,12 +15,19 @@
 //!
 //! With one video per text the retrieval probabilities of a video, summed over the texts, should be 1. The rows
 //! say who asks: texts of the batch, earlier texts, or both; the columns are what is ranked, always the batch's.
+//! Where a video has several captions its sum should be their number, and a caption of three should be wanted a
+//! third as often: the columns' marginals are what the targets themselves sum to (ours; `marginals = "uniform"`
+//! is the published function's).
+//!
+//! The queue asks on behalf of strangers: entries of the batch's own videos are left out (ours), so that no item
+//! asks twice, in two versions, and no earlier caption of a video bids for it. With entries of earlier steps the
+//! biases lag behind the weights; the part `queue_age` says by how many steps on average.
 //!
 //! Source: Park et al. 2022, arXiv 2212.11790. No code of the authors is public: the form of the loss is ours,
-//! the least that makes the sums 1 (b acts in T2V alone, a in V2T alone); 4 sweeps, the column first, gradients through the sweeps are those of Ziyang412/UCoFiA,
-//! `sinkhorn_knopp`, whose authors thank NCL's. The queue's size is ours.
+//! the least that makes the sums 1 (b acts in T2V alone, a in V2T alone); 4 sweeps, the column first, gradients
+//! through the sweeps are those of Ziyang412/UCoFiA, `sinkhorn_knopp`, whose authors thank NCL's. The queue's
+//! size is ours.
 
-pub mod queue;
 pub mod sinkhorn;
 
 use burn::prelude::*;
@@ -29,10 +36,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::ObjectiveError;
 use crate::objective::{Loss, Needs, Objective, Pairs};
 use crate::positives::Positives;
+use crate::queue::{Entries, Queue};
 use crate::symmetric::both_directions;
 
-use queue::Queue;
-use sinkhorn::{Start, potentials};
+use sinkhorn::{Marginals, Start, potentials};
 
 const NAME: &str = "ncl";
 
@@ -47,6 +54,17 @@ pub enum Askers {
     BatchAndQueue,
     /// The queue alone; the batch as long as the queue is empty.
     Queue,
+}
+
+/// How often every item of the batch should be wanted, of all that is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shares {
+    /// As often as the batch's own targets want it: a video by its captions, a caption by its part of the video.
+    #[default]
+    Targets,
+    /// All alike.
+    Uniform,
 }
 
 /// Settings of [`Ncl`].
@@ -67,13 +85,16 @@ pub struct NclConfig {
     /// How many earlier items of each side are kept; 0 unless `askers` names the queue.
     #[serde(default)]
     pub queue: usize,
+    /// How often every item of the batch should be wanted.
+    #[serde(default)]
+    pub marginals: Shares,
     /// Which pairs count as right.
     #[serde(default)]
     pub positives: Positives,
 }
 
 impl NclConfig {
-    /// What the closest public code does: 4 sweeps, the column first, gradients through them.
+    /// What the closest public code does: 4 sweeps, the column first, gradients through them, uniform marginals.
     pub fn reference() -> Self {
         Self {
             sweeps: 4,
@@ -81,6 +102,7 @@ impl NclConfig {
             detach: false,
             askers: Askers::Batch,
             queue: 0,
+            marginals: Shares::Uniform,
             positives: Positives::Same,
         }
     }
@@ -117,6 +139,7 @@ impl NclConfig {
             start: self.start,
             detach: self.detach,
             askers: self.askers,
+            marginals: self.marginals,
             positives: self.positives,
         })
     }
@@ -138,51 +161,72 @@ pub struct Ncl {
     #[module(skip)]
     askers: Askers,
     #[module(skip)]
+    marginals: Shares,
+    #[module(skip)]
     positives: Positives,
 }
 
 impl Ncl {
-    /// One bias per column, `[1, columns]`: what the askers' sweeps leave on the columns.
-    fn bias(&self, batch: Tensor<2>, queued: Option<Tensor<2>>) -> Tensor<2> {
+    /// Logits with one bias per column: what the askers' sweeps leave on the columns.
+    ///
+    /// - `logits`, `targets`: `[rows, columns]`
+    /// - `queued`: `[queued, columns]`, logits of earlier rows
+    fn biased(&self, logits: Tensor<2>, targets: &Tensor<2>, queued: Option<Tensor<2>>) -> Tensor<2> {
         let askers = match (self.askers, queued) {
-            (Askers::BatchAndQueue, Some(queued)) => Tensor::cat(vec![batch, queued], 0),
+            (Askers::BatchAndQueue, Some(queued)) => Tensor::cat(vec![logits.clone(), queued], 0),
             (Askers::Queue, Some(queued)) => queued,
-            _ => batch,
+            _ => logits.clone(),
         };
         let askers = if self.detach { askers.detach() } else { askers };
-        potentials(askers, self.start, self.sweeps, None).columns
+        let marginals = (self.marginals == Shares::Targets).then(|| {
+            let [rows, _] = askers.dims();
+            let rows = Tensor::full([rows, 1], 1.0 / rows as f64, (&askers.device(), askers.dtype()));
+            let wanted = targets.clone().sum_dim(0);
+            // A bias of −∞ for a video that nobody describes would make its whole row's loss 0 · ∞.
+            let wanted = wanted.clone().mask_fill(wanted.equal_scalar(0.0), 1.0);
+            Marginals { rows, columns: wanted.clone() / wanted.sum_dim(1) }
+        });
+        logits + potentials(askers, self.start, self.sweeps, marginals.as_ref()).columns
     }
 }
 
-/// Logits of the queued items with some vectors, `[queued, items]`; `None` while nothing is queued.
-fn queued_logits(queue: Option<&Queue>, items: Option<&Tensor<2>>, scale: &Tensor<1>) -> Option<Tensor<2>> {
-    let (queue, items) = (queue?, items?);
-    let queued = queue.items()?;
-    let queued = if items.is_autodiff() { Tensor::from_inner(queued) } else { queued };
-    Some(queued.matmul(items.clone().transpose()) * scale.clone().unsqueeze::<2>())
+/// Logits of the queued items with some vectors, `[queued, items]`.
+fn queued_logits(queued: &Entries, items: &Tensor<2>, scale: &Tensor<1>) -> Tensor<2> {
+    let vectors = queued.vectors.clone();
+    let vectors = if items.is_autodiff() { Tensor::from_inner(vectors) } else { vectors };
+    vectors.matmul(items.clone().transpose()) * scale.clone().unsqueeze::<2>()
 }
 
 impl Objective for Ncl {
     fn needs(&self) -> Needs {
-        Needs { codes: self.texts.is_some(), square: self.positives.square(), ..Needs::default() }
+        let queue = self.texts.is_some();
+        Needs { codes: queue, video_ids: queue, square: self.positives.square(), ..Needs::default() }
     }
 
     fn loss(&self, pairs: &Pairs) -> Loss {
-        let logits = pairs.logits();
-        let queued_texts = queued_logits(self.texts.as_ref(), pairs.videos, &pairs.scale);
-        let queued_videos = queued_logits(self.videos.as_ref(), pairs.texts, &pairs.scale);
-        let text_to_video = logits.clone() + self.bias(logits.clone(), queued_texts);
-        let logits = logits.transpose();
-        let video_to_text = logits.clone() + self.bias(logits, queued_videos);
-        both_directions(text_to_video, video_to_text, self.positives.targets(pairs))
+        let (logits, targets) = (pairs.logits(), self.positives.targets(pairs));
+        let strangers = |queue: &Option<Queue>| queue.as_ref().and_then(|queue| queue.strangers(pairs));
+        let (texts, videos) = (strangers(&self.texts), strangers(&self.videos));
+        let queued = |entries: &Option<Entries>, items: Option<&Tensor<2>>| {
+            entries.as_ref().zip(items).map(|(entries, items)| queued_logits(entries, items, &pairs.scale))
+        };
+        let text_to_video = self.biased(logits.clone(), &targets.text_to_video, queued(&texts, pairs.videos));
+        let video_to_text =
+            self.biased(logits.transpose(), &targets.video_to_text, queued(&videos, pairs.texts));
+        let mut loss = both_directions(text_to_video, video_to_text, targets);
+        if self.texts.is_some() {
+            let age = texts.map_or(0.0, |texts| texts.mean_age());
+            loss.parts.push(("queue_age".into(), loss.total.zeros_like().detach() + age));
+        }
+        loss
     }
 
     fn after_step(&mut self, pairs: &Pairs) {
         if let (Some(queue), Some(texts)) = (&mut self.texts, pairs.texts) {
-            queue.push(texts.clone());
+            queue.push(texts.clone(), pairs.videos_of_texts());
         }
         if let (Some(queue), Some(videos)) = (&mut self.videos, pairs.videos) {
-            queue.push(videos.clone());
+            queue.push(videos.clone(), pairs.named_videos().clone());
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What every objective takes and gives: [`Pairs`] in, [`Loss`] out.
 
+use std::borrow::Cow;
+
 use burn::module::{Module, ModuleDisplay};
 use burn::prelude::*;
 
@@ -14,16 +16,20 @@ pub struct Needs {
     pub codes: bool,
     /// The captions' tokens.
     pub captions: bool,
+    /// A number per video that names it in every batch.
+    pub video_ids: bool,
     /// As many texts as videos, pair by pair on the diagonal.
     pub square: bool,
+    /// The least number of videos in a batch; 0 and 1 ask for nothing.
+    pub least_videos: usize,
 }
 
 /// The tokens of the captions of a batch.
 #[derive(Clone, Debug)]
 pub struct CaptionTokens {
-    /// Token numbers. `[texts, tokens]`
+    /// Token numbers, the end of the caption last. `[texts, tokens]`
     pub ids: Tensor<2, Int>,
-    /// True where a token is real. `[texts, tokens]`
+    /// True where a token is real; real tokens come first. `[texts, tokens]`
     pub mask: Tensor<2, Bool>,
 }
 
@@ -55,12 +61,23 @@ pub struct Pairs<'a> {
     pub videos: Option<&'a Tensor<2>>,
     /// The captions' tokens, where asked for.
     pub captions: Option<&'a CaptionTokens>,
+    /// For every video a number that names it in all batches, where asked for. `[videos]`
+    pub video_ids: Option<&'a Tensor<1, Int>>,
 }
 
 impl<'a> Pairs<'a> {
     /// Similarities, scale, and who belongs to whom; the rest is absent.
     pub fn new(similarity: &'a Tensor<2>, scale: Tensor<1>, same: &'a Tensor<1, Int>) -> Self {
-        Self { similarity, streams: &[], scale, same, texts: None, videos: None, captions: None }
+        Self {
+            similarity,
+            streams: &[],
+            scale,
+            same,
+            texts: None,
+            videos: None,
+            captions: None,
+            video_ids: None,
+        }
     }
 
     /// Similarity times scale. `[texts, videos]`
@@ -71,6 +88,22 @@ impl<'a> Pairs<'a> {
     /// The stream of that name; `None` where the head has none.
     pub fn stream(&self, name: &str) -> Option<&'a Stream> {
         self.streams.iter().find(|stream| stream.name == name)
+    }
+
+    /// The number of every video, `[videos]`, for an objective whose needs name it.
+    ///
+    /// # Panics
+    /// Where the batch carries none, which [`Pairs::check`] refuses.
+    pub fn named_videos(&self) -> &Tensor<1, Int> {
+        match self.video_ids {
+            Some(ids) => ids,
+            None => unreachable!("the batch carries no video numbers"),
+        }
+    }
+
+    /// The number of every text's video, `[texts]`; panics as [`Pairs::named_videos`].
+    pub fn videos_of_texts(&self) -> Tensor<1, Int> {
+        self.named_videos().clone().select(0, self.same.clone())
     }
 
     /// Whether the batch has what an objective needs, in shapes that fit. The step calls it once at its border;
@@ -86,6 +119,9 @@ impl<'a> Pairs<'a> {
         rows("same", texts, self.same.dims()[0])?;
         if needs.square && texts != videos {
             return Err(ObjectiveError::NotSquare { texts, videos });
+        }
+        if videos < needs.least_videos {
+            return Err(ObjectiveError::FewVideos { least: needs.least_videos, found: videos });
         }
         for (text, video) in self.same.clone().into_data().iter::<i64>().enumerate() {
             if video < 0 || video >= videos as i64 {
@@ -107,6 +143,10 @@ impl<'a> Pairs<'a> {
             let captions = self.captions.ok_or(ObjectiveError::Missing { what: "caption tokens" })?;
             rows("the caption tokens", texts, captions.ids.dims()[0])?;
         }
+        if needs.video_ids {
+            let ids = self.video_ids.ok_or(ObjectiveError::Missing { what: "video numbers" })?;
+            rows("the video numbers", videos, ids.dims()[0])?;
+        }
         Ok(())
     }
 }
@@ -117,7 +157,7 @@ pub struct Loss {
     /// What is minimised. `[1]`, nats
     pub total: Tensor<1>,
     /// Named parts, for the log and the plots. Each `[1]`
-    pub parts: Vec<(&'static str, Tensor<1>)>,
+    pub parts: Vec<(Cow<'static, str>, Tensor<1>)>,
 }
 
 /// From the similarities of a batch to a loss.

@@ -76,6 +76,6 @@ pub(crate) fn both_directions(text_to_video: Tensor<2>, video_to_text: Tensor<2>
     let video_to_text = cross_entropy(video_to_text, targets.video_to_text);
     Loss {
         total: (text_to_video.clone() + video_to_text.clone()) / 2.0,
-        parts: vec![("text_to_video", text_to_video), ("video_to_text", video_to_text)],
+        parts: vec![("text_to_video".into(), text_to_video), ("video_to_text".into(), video_to_text)],
     }
 }

@@ -13,9 +13,10 @@ const NO_METHODS: [(&str, &str); 3] = [
 ];
 
 /// Methods that no recipe can name, and why.
-const NO_RECIPE: [(&str, &str); 3] = [
+const NO_RECIPE: [(&str, &str); 4] = [
     ("token-wise", "needs a vector per token, which no encoder of a recipe offers yet"),
     ("nnn", "refuses to work without a bank, which no recipe has; `score --text-bank` runs it"),
+    ("support-set", "needs caption tokens, which no built-in encoder offers yet"),
     ("qb-norm", "refuses to work without a bank, which no recipe has; `score --text-bank` runs it"),
 ];
 

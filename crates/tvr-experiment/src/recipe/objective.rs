@@ -4,7 +4,8 @@ use burn::module::Module;
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 use tvr_objectives::{
-    DualSoftmax, DualSoftmaxConfig, Loss, Ncl, NclConfig, Needs, Objective, Pairs, Symmetric, SymmetricConfig,
+    DualSoftmax, DualSoftmaxConfig, Hinge, HingeConfig, Loss, Ncl, NclConfig, Needs, Objective, Pairs,
+    Symmetric, SymmetricConfig, Term, Weighted,
 };
 
 use crate::error::ExperimentError;
@@ -19,6 +20,26 @@ pub enum ObjectiveRecipe {
     DualSoftmax(DualSoftmaxConfig),
     /// Normalised contrastive learning.
     Ncl(NclConfig),
+    /// Hinge loss.
+    Hinge(HingeConfig),
+    /// A weighted sum.
+    Weighted {
+        /// Its terms.
+        terms: Vec<TermRecipe>,
+    },
+}
+
+/// One term of a weighted sum.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TermRecipe {
+    /// Its weight; 0 or above.
+    pub weight: f32,
+    /// What the log calls it; its kind unless given.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// What is weighted.
+    pub objective: ObjectiveRecipe,
 }
 
 /// A built-in objective.
@@ -31,6 +52,10 @@ pub enum BuiltObjective {
     DualSoftmax(DualSoftmax),
     /// Normalised contrastive learning.
     Ncl(Ncl),
+    /// Hinge loss.
+    Hinge(Hinge),
+    /// A weighted sum.
+    Weighted(Weighted<BuiltObjective>),
 }
 
 impl ObjectiveRecipe {
@@ -43,8 +68,41 @@ impl ObjectiveRecipe {
             Self::Symmetric(config) => config.init().map(BuiltObjective::Symmetric),
             Self::DualSoftmax(config) => config.init().map(BuiltObjective::DualSoftmax),
             Self::Ncl(config) => config.init(width, device).map(BuiltObjective::Ncl),
+            Self::Hinge(config) => config.init().map(BuiltObjective::Hinge),
+            Self::Weighted { terms } => {
+                let terms = terms.iter().map(|term| {
+                    let name = term.name.clone().unwrap_or_else(|| term.objective.kind().to_string());
+                    let objective = term.objective.init(width, device)?;
+                    Ok(Term { name, weight: term.weight, objective })
+                });
+                Weighted::new(terms.collect::<Result<_, ExperimentError>>()?).map(BuiltObjective::Weighted)
+            }
         };
         objective.map_err(|error| ExperimentError::request(format!("[objective] {error}")))
+    }
+
+    /// The recipe's word for it.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Symmetric(_) => "symmetric",
+            Self::DualSoftmax(_) => "dual-softmax",
+            Self::Ncl(_) => "ncl",
+            Self::Hinge(_) => "hinge",
+            Self::Weighted { .. } => "weighted",
+        }
+    }
+
+    /// The key that says how many earlier items it keeps, and the largest number there; more than there are would hold
+    /// items twice.
+    pub fn remembers(&self) -> (&'static str, usize) {
+        match self {
+            Self::Ncl(config) => ("objective.queue", config.queue),
+            Self::Symmetric(_) | Self::DualSoftmax(_) | Self::Hinge(_) => ("objective", 0),
+            Self::Weighted { terms } => {
+                let all = terms.iter().map(|term| term.objective.remembers());
+                all.max_by_key(|(_, count)| *count).unwrap_or(("objective", 0))
+            }
+        }
     }
 }
 
@@ -54,6 +112,8 @@ impl Objective for BuiltObjective {
             Self::Symmetric(objective) => objective.needs(),
             Self::DualSoftmax(objective) => objective.needs(),
             Self::Ncl(objective) => objective.needs(),
+            Self::Hinge(objective) => objective.needs(),
+            Self::Weighted(objective) => objective.needs(),
         }
     }
 
@@ -62,6 +122,8 @@ impl Objective for BuiltObjective {
             Self::Symmetric(objective) => objective.loss(pairs),
             Self::DualSoftmax(objective) => objective.loss(pairs),
             Self::Ncl(objective) => objective.loss(pairs),
+            Self::Hinge(objective) => objective.loss(pairs),
+            Self::Weighted(objective) => objective.loss(pairs),
         }
     }
 
@@ -70,6 +132,8 @@ impl Objective for BuiltObjective {
             Self::Symmetric(objective) => objective.after_step(pairs),
             Self::DualSoftmax(objective) => objective.after_step(pairs),
             Self::Ncl(objective) => objective.after_step(pairs),
+            Self::Hinge(objective) => objective.after_step(pairs),
+            Self::Weighted(objective) => objective.after_step(pairs),
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use burn::optim::AdamWConfig;
 use burn::prelude::*;
-use tvr_experiment::recipe::{HeadKind, HeadRecipe, ObjectiveRecipe};
+use tvr_experiment::recipe::{HeadKind, HeadRecipe, ObjectiveRecipe, TermRecipe};
 use tvr_experiment::step::{Batch, after_step, gradients};
 use tvr_heads::emcl::Detach;
 use tvr_heads::{
     ConditionedConfig, EmclConfig, FrameAdapterConfig, Head, MeanPoolingConfig, SeqLstmConfig,
     SeqTransfConfig, TightTransfConfig, XPoolConfig,
 };
-use tvr_objectives::{DualSoftmaxConfig, NclConfig, Objective, SymmetricConfig};
+use tvr_objectives::{DualSoftmaxConfig, HingeConfig, NclConfig, Objective, SymmetricConfig};
 
 use crate::step::{WIDTH, corpus, flat, model};
 
@@ -69,10 +69,30 @@ fn objectives() -> Vec<ObjectiveRecipe> {
         ObjectiveRecipe::DualSoftmax(DualSoftmaxConfig::reference()),
         ObjectiveRecipe::Ncl(NclConfig::reference()),
         ObjectiveRecipe::Ncl(NclConfig::with_queue(6)),
+        ObjectiveRecipe::Hinge(HingeConfig::paper()),
+        ObjectiveRecipe::Hinge(HingeConfig::reference()),
+        ObjectiveRecipe::Weighted {
+            terms: vec![
+                TermRecipe {
+                    weight: 1.0,
+                    name: None,
+                    objective: ObjectiveRecipe::Symmetric(SymmetricConfig::ours()),
+                },
+                TermRecipe {
+                    weight: 0.5,
+                    name: None,
+                    objective: ObjectiveRecipe::Hinge(HingeConfig::paper()),
+                },
+            ],
+        },
     ];
     for objective in &objectives {
         match objective {
-            ObjectiveRecipe::Symmetric(_) | ObjectiveRecipe::DualSoftmax(_) | ObjectiveRecipe::Ncl(_) => {}
+            ObjectiveRecipe::Symmetric(_)
+            | ObjectiveRecipe::DualSoftmax(_)
+            | ObjectiveRecipe::Ncl(_)
+            | ObjectiveRecipe::Hinge(_)
+            | ObjectiveRecipe::Weighted { .. } => {}
         }
     }
     objectives
@@ -83,13 +103,14 @@ fn every_head_takes_a_step_under_every_objective() {
     let _alone = crate::run::generator();
     let device = Device::flex();
     let training = device.clone().autodiff();
-    let corpus = corpus(6);
-    let batch = Batch {
-        texts: vec![0, 3, 4, 7],
-        videos: vec![0, 1, 2, 3],
+    let corpus = corpus(8);
+    // Two batches of different videos: a queue leaves the batch's own out.
+    let batches = [0, 4].map(|first| Batch {
+        texts: [0, 3, 4, 7].map(|text| 2 * first + text).to_vec(),
+        videos: (first..first + 4).collect(),
         text_video: vec![0, 1, 2, 3],
         shuffle: None,
-    };
+    });
     let (mut pairs, mut refused) = (0, 0);
     for head_recipe in heads() {
         for objective_recipe in objectives() {
@@ -105,8 +126,8 @@ fn every_head_takes_a_step_under_every_objective() {
             let mut model = model(head, objective, 0.0, &training);
             let mut adam = AdamWConfig::new().init();
             // The second step is the first that a queue takes part in.
-            for step in 0..2 {
-                let (found, judged, seen) = gradients(&model, &corpus, &batch, 3, &device, step).unwrap();
+            for (step, batch) in (0..).zip(&batches) {
+                let (found, judged, seen) = gradients(&model, &corpus, batch, 3, &device, step).unwrap();
                 assert!(judged.loss.is_finite(), "{name}");
                 let values = flat(&model, &found);
                 assert!(values.iter().all(|value| value.is_finite()), "{name}");

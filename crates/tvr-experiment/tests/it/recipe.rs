@@ -71,6 +71,14 @@ fn a_setting_outside_its_domain_is_refused_by_name() {
     refused(&example().replace("seeds = [0, 1, 2]", "seeds = []"), "seeds is empty");
     refused(&example().replace("name = \"world-mean-pooling\"", "name = \"../out\""), "plain file name");
     refused(&example().replace("hidden_factor = 2", "hidden_factor = 0"), "hidden_factor");
+    let objective = |text: &str| example().replace("kind = \"symmetric\"", text);
+    let queue = "kind = \"ncl\"\nsweeps = 4\naskers = \"queue\"\nqueue = 6001";
+    refused(&objective(queue), "objective.queue = 6001, but the training split has 6000; lower it");
+    refused(&objective("kind = \"hinge\"\nmargin = 0.0"), "[objective] hinge: margin = 0");
+    refused(
+        &objective("kind = \"weighted\"\nterms = []"),
+        "[objective] weighted: terms = 0, but it must be at least one with a weight above 0",
+    );
 }
 
 #[test]

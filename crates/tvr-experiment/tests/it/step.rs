@@ -74,6 +74,16 @@ fn batch() -> Batch {
     }
 }
 
+/// A batch of seven other captions of five other videos.
+fn earlier() -> Batch {
+    let other = batch();
+    Batch {
+        texts: other.texts.iter().map(|text| text + 12).collect(),
+        videos: other.videos.iter().map(|video| video + 6).collect(),
+        ..other
+    }
+}
+
 fn check<H: Head>(head: H, name: &str) {
     let training = Device::flex().autodiff();
     check_model(&model(head, SymmetricConfig::ours().init().unwrap(), 0.0, &training), name);
@@ -197,11 +207,16 @@ fn chunks_leave_the_gradient_of_the_normalised_loss_and_of_its_queue() {
         let mut model = model(pooled(&device), objective, 0.0, &device);
         // Of two batches a queue of 4 keeps the last items, and one of 32 has room left.
         for chunk in [0, 3] {
-            let (_, _, seen) = gradients(&model, &corpus(6), &batch(), chunk, &Device::flex(), 5).unwrap();
+            let device = Device::flex();
+            let (_, _, seen) = gradients(&model, &corpus(12), &earlier(), chunk, &device, 5).unwrap();
             after_step(&mut model, &seen);
         }
         if let Some(texts) = &model.objective.texts {
             assert_eq!(texts.n_items(), queue.min(2 * batch().texts.len()));
+            let loss = |model| gradients(model, &corpus(6), &batch(), 0, &Device::flex(), 5).unwrap().1.loss;
+            let mut forgetful = model.clone();
+            (forgetful.objective.texts, forgetful.objective.videos) = (None, None);
+            assert_ne!(loss(&model), loss(&forgetful), "the queue takes no part");
         }
         check_model(&model, "ncl");
     }

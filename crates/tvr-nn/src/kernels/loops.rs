@@ -10,7 +10,7 @@ use crate::widest;
 const CHUNK: usize = 1 << 14;
 
 /// Sums are kept in as many lanes, which one or two registers hold.
-const LANES: usize = 32;
+pub(super) const LANES: usize = 32;
 
 /// `1 / sqrt(2π)`.
 pub(super) const DENSITY: f32 = 0.398_942_3;
@@ -23,7 +23,7 @@ fn madd<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
 
 /// `exp(x)` within about one unit in the last place; 0 below −87.3, finite above 88. NaN stays NaN.
 #[inline(always)]
-fn exp<const FMA: bool>(x: f32) -> f32 {
+pub(super) fn exp<const FMA: bool>(x: f32) -> f32 {
     const LOWEST: f32 = -87.3;
     const HIGHEST: f32 = 88.0;
     const ROUND: f32 = 12_582_912.0; // 1.5 · 2^23: adding it rounds to an integer in the lowest bits
@@ -127,7 +127,7 @@ pub(super) fn pointwise_gradient(x: &[f32], gradient: &mut [f32], function: Poin
 }
 
 /// The rows of a task: at least one, about [`CHUNK`] values.
-fn rows_of_a_task(keys: usize) -> usize {
+pub(super) fn rows_of_a_task(keys: usize) -> usize {
     (CHUNK / keys).max(1)
 }
 
@@ -223,7 +223,7 @@ widest!(softmax_gradient_rows = softmax_gradient_body::<FMA>(weights: &[f32], gr
 
 /// The largest value that is not NaN; −∞ if there is none.
 #[inline(always)]
-fn largest(row: &[f32]) -> f32 {
+pub(super) fn largest(row: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let parts = row.chunks_exact(LANES);
     for (&value, lane) in parts.remainder().iter().zip(&mut lanes) {
@@ -239,7 +239,7 @@ fn largest(row: &[f32]) -> f32 {
 
 /// The sum of the lanes, halves first.
 #[inline(always)]
-fn total(mut lanes: [f32; LANES]) -> f32 {
+pub(super) fn total(mut lanes: [f32; LANES]) -> f32 {
     let mut half = LANES / 2;
     while half > 0 {
         for lane in 0..half {

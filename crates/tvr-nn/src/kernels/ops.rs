@@ -9,7 +9,7 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, Scalar, TensorMetadata, backend_extension};
 
-use super::{Pointwise, Visible, loops};
+use super::{Pointwise, Visible, log_sum_exp, loops};
 use crate::activation::QUICK_SLOPE;
 
 /// The fused operations. The gradients have bodies of plain operations, which serve second derivatives.
@@ -57,6 +57,19 @@ pub trait Fused: Backend {
         let moved = Self::float_mul(weights, Self::float_sub(gradient, inner));
         Self::float_mul_scalar(moved, Scalar::from(scale))
     }
+
+    fn log_sum_exp(x: FloatTensor<Self>, bias: FloatTensor<Self>, dim: usize) -> FloatTensor<Self>;
+
+    fn log_sum_exp_gradient(
+        x: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        out: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        _dim: usize,
+    ) -> FloatTensor<Self> {
+        let share = Self::float_exp(Self::float_sub(Self::float_add(x, bias), out));
+        Self::float_mul(share, gradient)
+    }
 }
 
 impl Fused for Flex {
@@ -92,6 +105,38 @@ impl Fused for Flex {
         loops::softmax_gradient(values, &mut gradient.storage_mut::<f32>()[first..last], keys, scale);
         gradient
     }
+
+    fn log_sum_exp(x: FlexTensor, bias: FlexTensor, dim: usize) -> FlexTensor {
+        let (x, bias) = (x.to_contiguous(), bias.to_contiguous());
+        let [rows, columns] = [0, 1].map(|axis| x.layout().shape()[axis]);
+        let shape = if dim == 1 { [rows, 1] } else { [1, columns] };
+        let mut out = FlexTensor::empty(shape.into(), x.dtype());
+        let (values, biases) = (slice(&x), slice(&bias));
+        let run = if dim == 1 { log_sum_exp::of_rows } else { log_sum_exp::of_columns };
+        run(values, biases, out.storage_mut::<f32>());
+        out
+    }
+
+    fn log_sum_exp_gradient(
+        x: FlexTensor,
+        bias: FlexTensor,
+        out: FlexTensor,
+        gradient: FlexTensor,
+        dim: usize,
+    ) -> FlexTensor {
+        let (mut x, bias) = (x.to_contiguous(), bias.to_contiguous());
+        let (out, gradient) = (out.to_contiguous(), gradient.to_contiguous());
+        let (from, to) = span(&x);
+        let run = if dim == 1 { log_sum_exp::gradient_of_rows } else { log_sum_exp::gradient_of_columns };
+        run(&mut x.storage_mut::<f32>()[from..to], slice(&bias), slice(&out), slice(&gradient));
+        x
+    }
+}
+
+/// The values of a contiguous tensor.
+fn slice(x: &FlexTensor) -> &[f32] {
+    let (from, to) = span(x);
+    &x.storage::<f32>()[from..to]
 }
 
 /// Where a contiguous tensor lies in its storage.
@@ -141,6 +186,34 @@ impl<B: Fused, C: CheckpointStrategy> Fused for Autodiff<B, C> {
         match step {
             OpsKind::Tracked(step) => step.finish((weights.clone(), scale), weights),
             OpsKind::UnTracked(step) => step.finish(weights),
+        }
+    }
+
+    fn log_sum_exp(x: FloatTensor<Self>, bias: FloatTensor<Self>, dim: usize) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Step;
+        impl<B: Fused> Backward<B, 2> for Step {
+            type State = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, usize);
+            fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+                let gradient = gradients.consume::<B>(&ops.node);
+                let (x, bias, out, dim) = ops.state;
+                let of_x = B::log_sum_exp_gradient(x, bias, out, gradient, dim);
+                let [x, bias] = ops.parents;
+                if let Some(bias) = bias {
+                    gradients.register::<B>(bias.id, B::float_sum_dim(of_x.clone(), 1 - dim));
+                }
+                if let Some(x) = x {
+                    gradients.register::<B>(x.id, of_x);
+                }
+            }
+        }
+        let ((x, x_node), (bias, bias_node)) = (x.into_parts(), bias.into_parts());
+        match Step.prepare::<C>([x_node, bias_node]).compute_bound().stateful() {
+            OpsKind::Tracked(step) => {
+                let out = B::log_sum_exp(x.clone(), bias.clone(), dim);
+                step.finish((x, bias, out.clone(), dim), out)
+            }
+            OpsKind::UnTracked(step) => step.finish(B::log_sum_exp(x, bias, dim)),
         }
     }
 }

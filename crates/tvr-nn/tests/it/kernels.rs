@@ -2,7 +2,7 @@
 
 use burn::prelude::*;
 use burn::tensor::DType;
-use tvr_nn::{attention, gelu, quick_gelu};
+use tvr_nn::{attention, biased_log_sum_exp, gelu, log_sum_exp, quick_gelu};
 
 /// Numbers in −4..4 that depend on the seed alone.
 pub fn numbers<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
@@ -93,13 +93,60 @@ fn attention_agrees_with_plain_operations_in_f64() {
 }
 
 #[test]
+fn log_sum_exp_agrees_with_plain_operations_in_f64() {
+    for (rows, columns) in [(1, 1), (3, 5), (33, 70), (130, 257)] {
+        for dim in [0, 1] {
+            let bias = if dim == 1 { [1, columns] } else { [rows, 1] };
+            let out = if dim == 1 { [rows, 1] } else { [1, columns] };
+            let (x, bias, upstream) =
+                (numbers([rows, columns], 21) * 9.0, numbers(bias, 22), numbers(out, 23));
+            let run = |wide: &dyn Fn(&Tensor<2>) -> Tensor<2>| {
+                let [x, bias] = [&x, &bias].map(|x| Tensor::from_inner(wide(x)).require_grad());
+                let y = biased_log_sum_exp(x.clone(), bias.clone(), dim) + log_sum_exp(x.clone(), dim);
+                let gradients = (y.clone() * Tensor::from_inner(wide(&upstream))).sum().backward();
+                [y.inner(), x.grad(&gradients).unwrap(), bias.grad(&gradients).unwrap()]
+            };
+            for (found, expected) in run(&|x| x.clone()).into_iter().zip(run(&|x| wide(x))) {
+                let error = error(found, expected);
+                assert!(error < 2e-6, "{rows}x{columns} along {dim}: {error} off");
+            }
+        }
+    }
+}
+
+#[test]
+fn log_sum_exp_takes_views_and_keeps_infinities() {
+    let x = numbers([5, 4], 31);
+    let view = x.clone().transpose().slice_dim(0, 1..4);
+    let off = error(log_sum_exp(view.clone(), 1), log_sum_exp(wide(&view), 1));
+    assert!(off < 1e-6, "{off}");
+    let low = f32::NEG_INFINITY;
+    let x = Tensor::<2>::from_data([[low, low], [1e4, -1e4], [f32::NAN, low]], &Device::flex());
+    let x = Tensor::from_inner(x).require_grad();
+    let rows = log_sum_exp(x.clone(), 1);
+    let values = rows.clone().inner().try_into_vec_as::<f32>().unwrap();
+    assert!(values[0] == low && values[1] == 1e4 && values[2].is_nan(), "{values:?}");
+    let gradient = x.grad(&rows.sum().backward()).unwrap().try_into_vec_as::<f32>().unwrap();
+    assert_eq!(gradient[..4], [0.0, 0.0, 1.0, 0.0]);
+    let columns = log_sum_exp(x.inner().slice_dim(0, 0..2), 0).try_into_vec_as::<f32>().unwrap();
+    assert_eq!(columns, [1e4, -1e4]);
+}
+
+#[test]
 fn the_number_of_threads_never_changes_a_bit() {
     let x = numbers([4, 4, 60, 60], 9);
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let f = |x: Tensor<4>| attention(quick_gelu(x.clone()), gelu(x.clone()), x, 0.1, true, None);
-            both(x.clone(), x.clone(), &f).map(Tensor::into_data)
+            let [value, gradient] = both(x.clone(), x.clone(), &f);
+            let flat = x.clone().reshape([240, 240]);
+            let sums = |x: Tensor<2>| {
+                let rows = log_sum_exp(x.clone(), 1);
+                biased_log_sum_exp(x, rows, 0)
+            };
+            let sum_gradient = both(flat.clone(), flat.slice_dim(0, 0..1), &sums)[1].clone();
+            [value.into_data(), gradient.into_data(), sum_gradient.into_data()]
         })
     };
     let one = run(1);

@@ -13,7 +13,7 @@
 use burn::prelude::*;
 use burn::tensor::assert_shape;
 use serde::{Deserialize, Serialize};
-use tvr_nn::log_sum_exp;
+use tvr_nn::biased_log_sum_exp;
 
 /// Which side is balanced first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,24 +51,46 @@ pub fn potentials(
     sweeps: usize,
     marginals: Option<&Marginals>,
 ) -> Potentials {
-    let [n_rows, n_columns] = scores.dims();
-    let uniform = |items: usize, shape| {
-        Tensor::<2>::full(shape, -(items as f64).ln(), (&scores.device(), scores.dtype()))
+    let (rows, columns) = match marginals {
+        Some(marginals) => {
+            let [n_rows, n_columns] = scores.dims();
+            assert_shape!(marginals.rows, [n_rows, 1]);
+            assert_shape!(marginals.columns, [1, n_columns]);
+            (Some(marginals.rows.clone()), Some(marginals.columns.clone()))
+        }
+        None => (None, None),
     };
-    let (log_r, log_c) = match marginals {
-        Some(marginals) => (marginals.rows.clone().log(), marginals.columns.clone().log()),
-        None => (uniform(n_rows, [n_rows, 1]), uniform(n_columns, [1, n_columns])),
-    };
-    assert_shape!(log_r, [n_rows, 1]);
-    assert_shape!(log_c, [1, n_columns]);
-    let mut columns = match start {
-        Start::Row => scores.clone().slice_dim(0, 0..1).zeros_like(),
-        Start::Column => log_c.clone() - log_sum_exp(scores.clone(), 0),
-    };
-    let mut rows = scores.clone().slice_dim(1, 0..1).zeros_like();
-    for _ in 0..sweeps {
-        rows = log_r.clone() - log_sum_exp(scores.clone() + columns, 1);
-        columns = log_c.clone() - log_sum_exp(scores.clone() + rows.clone(), 0);
-    }
+    let (rows, columns) = sweep(scores, 0, start, sweeps, rows, columns);
     Potentials { rows, columns }
+}
+
+/// The same where those who ask lie along axis `askers` of `scores`: 0 for rows, and 1 for columns, which spares a
+/// transposed copy. Returns the askers' potentials and those of what is asked for.
+///
+/// `of_askers`, `of_asked`: their marginals, each of size 1 along the other side's axis; uniform where absent.
+pub(super) fn sweep(
+    scores: Tensor<2>,
+    askers: usize,
+    start: Start,
+    sweeps: usize,
+    of_askers: Option<Tensor<2>>,
+    of_asked: Option<Tensor<2>>,
+) -> (Tensor<2>, Tensor<2>) {
+    let asked = 1 - askers;
+    let zeros = |axis: usize| scores.clone().detach().slice_dim(1 - axis, 0..1).zeros_like();
+    let log = |given: Option<Tensor<2>>, axis: usize| match given {
+        Some(shares) => shares.log(),
+        None => zeros(axis) - (scores.dims()[axis] as f64).ln(),
+    };
+    let (log_r, log_c) = (log(of_askers, askers), log(of_asked, asked));
+    let mut f = zeros(askers);
+    let mut g = match start {
+        Start::Row => zeros(asked),
+        Start::Column => log_c.clone() - biased_log_sum_exp(scores.clone(), zeros(askers), askers),
+    };
+    for _ in 0..sweeps {
+        f = log_r.clone() - biased_log_sum_exp(scores.clone(), g, asked);
+        g = log_c.clone() - biased_log_sum_exp(scores.clone(), f.clone(), askers);
+    }
+    (f, g)
 }

@@ -1,8 +1,15 @@
 //! Batches drawn on the host, and losses of them in f64.
 
+use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 use burn::tensor::DType;
-use tvr_objectives::{Objective, Pairs};
+use tvr_objectives::{CaptionTokens, DecoderConfig, Objective, Pairs};
+
+/// Width of the vectors of a [`Batch`] that has no more videos.
+pub const WIDTH: usize = 8;
+
+/// Tokens that captions of a [`Batch`] are made of.
+pub const VOCABULARY: usize = 11;
 
 pub type Rows = Vec<Vec<f64>>;
 
@@ -77,26 +84,118 @@ pub fn transposed(rows: &Rows) -> Rows {
     (0..rows[0].len()).map(|column| rows.iter().map(|row| row[column]).collect()).collect()
 }
 
-/// The loss of logits at scale 1.
+/// A batch with all that an objective may ask for.
+pub struct Batch {
+    pub similarity: Tensor<2>,
+    pub same: Tensor<1, Int>,
+    pub scale: Tensor<1>,
+    pub texts: Tensor<2>,
+    pub videos: Tensor<2>,
+    pub captions: CaptionTokens,
+    pub video_ids: Tensor<1, Int>,
+}
+
+impl Batch {
+    /// Vectors whose products are the similarities: a text is the row of its similarities, a video an axis.
+    /// `names` says for each text which caption it is.
+    pub fn new(similarity: Tensor<2>, same: &[usize], names: &[usize]) -> Self {
+        let [texts, videos] = similarity.dims();
+        let (device, dtype) = (similarity.device(), similarity.dtype());
+        let padding = |rows, columns| Tensor::<2>::zeros([rows, columns], (&device, dtype));
+        let width = WIDTH.max(videos);
+        let rows = Tensor::cat(vec![similarity.clone(), padding(texts, width - videos)], 1);
+        let axes = Tensor::<2>::eye(videos, &device).cast(dtype);
+        let axes = Tensor::cat(vec![axes, padding(videos, width - videos)], 1);
+        Self {
+            scale: scale(1.0).cast(similarity.dtype()).to_device(&device),
+            same: indices(same).to_device(&device),
+            captions: captions(names, &device),
+            video_ids: indices(&(10..10 + videos).collect::<Vec<_>>()).to_device(&device),
+            texts: rows,
+            videos: axes,
+            similarity,
+        }
+    }
+
+    pub fn pairs(&self) -> Pairs<'_> {
+        Pairs {
+            texts: Some(&self.texts),
+            videos: Some(&self.videos),
+            captions: Some(&self.captions),
+            video_ids: Some(&self.video_ids),
+            ..Pairs::new(&self.similarity, self.scale.clone(), &self.same)
+        }
+    }
+}
+
+/// Captions of one to five tokens, by name.
+pub fn captions(names: &[usize], device: &Device) -> CaptionTokens {
+    let longest = 5;
+    let length = |name: usize| 1 + name % longest;
+    let ids: Vec<i64> = names
+        .iter()
+        .flat_map(|&name| (0..longest).map(move |at| ((3 * name + 2 * at + at * name) % VOCABULARY) as i64))
+        .collect();
+    let mask: Vec<bool> =
+        names.iter().flat_map(|&name| (0..longest).map(move |at| at < length(name))).collect();
+    let shape = [names.len(), longest];
+    CaptionTokens {
+        ids: Tensor::from_data(TensorData::new(ids, shape), device),
+        mask: Tensor::from_data(TensorData::new(mask, shape), device),
+    }
+}
+
+/// A decoder for captions of a [`Batch`].
+pub fn small_decoder() -> DecoderConfig {
+    DecoderConfig { layers: 2, width: 8, heads: 2, prefix: 2, max_tokens: 5 }
+}
+
+/// The same module in another number type.
+pub fn cast<M: Module>(module: &M, dtype: DType) -> M {
+    struct Cast(DType);
+    impl ModuleMapper for Cast {
+        fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            parameter.map(|value| value.cast(self.0))
+        }
+    }
+    module.clone().map(&mut Cast(dtype))
+}
+
+/// The loss of logits at scale 1, and its parts.
+pub fn judged<O: Objective>(
+    objective: &O,
+    logits: &Rows,
+    same: &[usize],
+    names: &[usize],
+) -> (f64, Vec<f64>) {
+    let batch = Batch::new(matrix(logits), same, names);
+    batch.pairs().check(&objective.needs()).unwrap();
+    let loss = objective.loss(&batch.pairs());
+    (loss.total.into_scalar(), loss.parts.into_iter().map(|(_, part)| part.into_scalar()).collect())
+}
+
 pub fn loss<O: Objective>(objective: &O, logits: &Rows, same: &[usize]) -> f64 {
-    let (similarity, same) = (matrix(logits), indices(same));
-    let pairs = Pairs::new(&similarity, scale(1.0), &same);
-    pairs.check(&objective.needs()).unwrap();
-    objective.loss(&pairs).total.into_scalar()
+    judged(objective, logits, same, &diagonal(same.len())).0
 }
 
 pub fn parts<O: Objective>(objective: &O, logits: &Rows, same: &[usize]) -> Vec<f64> {
-    let (similarity, same) = (matrix(logits), indices(same));
-    let pairs = Pairs::new(&similarity, scale(1.0), &same);
-    objective.loss(&pairs).parts.into_iter().map(|(_, part)| part.into_scalar()).collect()
+    judged(objective, logits, same, &diagonal(same.len())).1
 }
 
 /// The gradient of that loss with respect to the logits, row by row.
 pub fn gradient<O: Objective>(objective: &O, logits: &Rows, same: &[usize]) -> Vec<f64> {
+    named_gradient(objective, logits, same, &diagonal(same.len()))
+}
+
+pub fn named_gradient<O: Objective>(
+    objective: &O,
+    logits: &Rows,
+    same: &[usize],
+    names: &[usize],
+) -> Vec<f64> {
     let similarity = Tensor::from_inner(matrix(logits)).require_grad();
-    let same = indices(same).to_device(&similarity.device());
-    let pairs = Pairs::new(&similarity, Tensor::from_inner(scale(1.0)), &same);
-    let gradients = objective.clone().train().loss(&pairs).total.backward();
+    let batch = Batch::new(similarity.clone(), same, names);
+    let gradients = objective.clone().train().loss(&batch.pairs()).total.backward();
     floats(&similarity.grad(&gradients).unwrap())
 }
 

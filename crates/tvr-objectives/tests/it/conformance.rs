@@ -1,10 +1,40 @@
 //! One table of all objectives, one battery for each. A new objective adds a row at the end of this file.
 
 use burn::prelude::*;
+use burn::tensor::DType;
 use tvr_objectives::{Objective, Pairs};
 
 use crate::common::{
-    Draw, Rows, assert_close, diagonal, floats, gradient, indices, loss, matrix, parts, scale,
+    Batch, Draw, Rows, VOCABULARY, WIDTH, assert_close, cast, diagonal, floats, gradient, indices, judged,
+    loss, matrix, named_gradient, parts, scale,
+};
+
+/// What may be expected of an objective.
+pub struct Kind {
+    /// How the parts make the whole.
+    total: fn(&[f64]) -> f64,
+    /// Of a loss and its parts, what holds right pairs against wrong ones.
+    contrastive: fn(f64, &[f64]) -> f64,
+    /// Whether it looks at cosines times scale, or at cosines.
+    scaled: bool,
+}
+
+/// Half of two cross-entropies of logits.
+pub const LOGITS: Kind =
+    Kind { total: |parts| (parts[0] + parts[1]) / 2.0, contrastive: |total, _| total, scaled: true };
+
+const HINGE: Kind = Kind { total: |parts| parts[0] + parts[1], scaled: false, ..LOGITS };
+
+const HINGE_OF_ALL: Kind = Kind { scaled: false, ..LOGITS };
+
+const CAPTIONING: Kind =
+    Kind { total: |parts| parts[0] + 2.0 * parts[1], contrastive: |_, parts| parts[0], scaled: false };
+
+/// A quarter of one term and the whole of another; either is followed by its two parts.
+const WEIGHTED: Kind = Kind {
+    total: |parts| 0.25 * parts[0] + parts[3],
+    contrastive: |_, parts| parts[0].max(parts[3]),
+    ..LOGITS
 };
 
 /// Texts and videos of the batteries.
@@ -15,40 +45,43 @@ fn batch(seed: u64, [texts, videos]: [usize; 2], size: f64) -> (Rows, Vec<usize>
     (draw.scores(texts, videos, size), draw.same(texts, videos))
 }
 
-pub fn the_loss_is_one_number_made_of_its_parts<O: Objective>(objective: &O) {
+pub fn the_loss_is_one_number_made_of_its_parts<O: Objective>(objective: &O, kind: &Kind) {
     for size in SIZES {
         let (logits, same) = batch(1, size, 20.0);
         let (total, parts) = (loss(objective, &logits, &same), parts(objective, &logits, &same));
         assert!(total.is_finite() && parts.iter().all(|part| part.is_finite()), "{total}, {parts:?}");
-        assert_close(&[total], &[parts.iter().sum::<f64>() / 2.0], 1e-9);
+        assert_close(&[total], &[(kind.total)(&parts)], 1e-9 * total.abs().max(1.0));
     }
 }
 
-pub fn a_single_pair_costs_nothing<O: Objective>(objective: &O) {
-    assert_close(&[loss(objective, &vec![vec![3.0]], &[0])], &[0.0], 1e-12);
+pub fn a_single_pair_costs_nothing<O: Objective>(objective: &O, kind: &Kind) {
+    let (total, parts) = judged(objective, &vec![vec![3.0]], &[0], &[0]);
+    assert_close(&[(kind.contrastive)(total, &parts)], &[0.0], 1e-12);
 }
 
-pub fn extremes_stay_finite_in_f32<O: Objective>(objective: &O) {
+pub fn extremes_stay_finite_in_f32<O: Objective>(objective: &O, _: &Kind) {
+    let objective = cast(objective, DType::F32);
     for size in [0.0, 1e-30, 1e4] {
         let (logits, same) = batch(2, [6, 4], size);
-        let similarity = Tensor::from_inner(matrix(&logits).cast(burn::tensor::DType::F32)).require_grad();
-        let same = indices(&same).to_device(&similarity.device());
-        let one = Tensor::<1>::from_data([1.0f32], &similarity.device());
-        let total = objective.clone().train().loss(&Pairs::new(&similarity, one, &same)).total;
+        let similarity = Tensor::from_inner(matrix(&logits).cast(DType::F32)).require_grad();
+        let batch = Batch::new(similarity.clone(), &same, &diagonal(6));
+        let total = objective.clone().train().loss(&batch.pairs()).total;
         let gradients = floats(&similarity.grad(&total.backward()).unwrap());
         assert!(total.into_scalar::<f32>().is_finite() && gradients.iter().all(|x| x.is_finite()), "{size}");
     }
 }
 
-pub fn permuted_texts_change_nothing<O: Objective>(objective: &O) {
+pub fn permuted_texts_change_nothing<O: Objective>(objective: &O, _: &Kind) {
     for size @ [texts, _] in SIZES {
         let (logits, same) = batch(3, size, 20.0);
         let order = Draw::new(4).order(texts);
         let moved: Rows = order.iter().map(|&text| logits[text].clone()).collect();
         let moved_same: Vec<usize> = order.iter().map(|&text| same[text]).collect();
         let expected = loss(objective, &logits, &same);
-        assert_close(&[loss(objective, &moved, &moved_same)], &[expected], 1e-9 * expected.abs().max(1.0));
-        let (found, whole) = (gradient(objective, &moved, &moved_same), gradient(objective, &logits, &same));
+        let (found, _) = judged(objective, &moved, &moved_same, &order);
+        assert_close(&[found], &[expected], 1e-9 * expected.abs().max(1.0));
+        let found = named_gradient(objective, &moved, &moved_same, &order);
+        let whole = gradient(objective, &logits, &same);
         let videos = logits[0].len();
         for (place, &text) in order.iter().enumerate() {
             assert_close(&found[place * videos..][..videos], &whole[text * videos..][..videos], 1e-8);
@@ -56,7 +89,7 @@ pub fn permuted_texts_change_nothing<O: Objective>(objective: &O) {
     }
 }
 
-pub fn permuted_videos_change_nothing<O: Objective>(objective: &O) {
+pub fn permuted_videos_change_nothing<O: Objective>(objective: &O, _: &Kind) {
     for size @ [_, videos] in SIZES {
         let (logits, same) = batch(5, size, 20.0);
         let order = Draw::new(6).order(videos);
@@ -68,24 +101,26 @@ pub fn permuted_videos_change_nothing<O: Objective>(objective: &O) {
     }
 }
 
-pub fn scale_and_cosines_make_the_logits<O: Objective>(objective: &O) {
+pub fn scale_and_cosines_make_the_logits<O: Objective>(objective: &O, kind: &Kind) {
     let (logits, same) = batch(7, [5, 5], 20.0);
     let expected = loss(objective, &logits, &same);
-    let cosines = matrix(&logits) / 40.0;
-    let same = indices(&same);
-    let found: f64 = objective.loss(&Pairs::new(&cosines, scale(40.0), &same)).total.into_scalar();
+    let size = if kind.scaled { 40.0 } else { 1.0 };
+    let batch = Batch::new(matrix(&logits) / size, &same, &diagonal(5));
+    let pairs = Pairs { scale: scale(40.0), ..batch.pairs() };
+    let found: f64 = objective.loss(&pairs).total.into_scalar();
     assert_close(&[found], &[expected], 1e-9 * expected.abs().max(1.0));
 }
 
 /// In exact arithmetic a loss that takes `same` may not punish a caption for another caption of its video.
-pub fn doubled_captions_are_no_negatives<O: Objective>(objective: &O) {
+pub fn doubled_captions_are_no_negatives<O: Objective>(objective: &O, kind: &Kind) {
     let logits = vec![vec![40.0, -40.0], vec![40.0, -40.0], vec![-40.0, 40.0]];
     // The second direction is the entropy of a video's two captions at most: ln 2 for one of two videos.
-    let total = loss(objective, &logits, &[0, 0, 1]);
+    let (total, parts) = judged(objective, &logits, &[0, 0, 1], &[0, 1, 2]);
+    let total = (kind.contrastive)(total, &parts);
     assert!(total <= 0.25 * std::f64::consts::LN_2 + 1e-6, "{total}");
 }
 
-pub fn broken_batches_are_refused_by_name<O: Objective>(objective: &O) {
+pub fn broken_batches_are_refused_by_name<O: Objective>(objective: &O, _: &Kind) {
     let (similarity, needs) = (matrix(&Draw::new(8).scores(3, 2, 1.0)), objective.needs());
     let check = |same: &[usize]| {
         let same = indices(same);
@@ -95,39 +130,39 @@ pub fn broken_batches_are_refused_by_name<O: Objective>(objective: &O) {
     assert_eq!(check(&[0, 1, 2]), "text 2 belongs to video 2, but the batch has videos 0 to 1");
 }
 
-pub fn the_optimiser_may_step_without_state<O: Objective>(objective: &O) {
+pub fn the_optimiser_may_step_without_state<O: Objective>(objective: &O, _: &Kind) {
     let mut objective = objective.clone();
-    let (similarity, same) = (matrix(&Draw::new(9).scores(3, 3, 1.0)), indices(&diagonal(3)));
-    let pairs = Pairs::new(&similarity, scale(1.0), &same);
-    let before: f64 = objective.loss(&pairs).total.into_scalar();
-    objective.after_step(&pairs);
-    assert_eq!(before, objective.loss(&pairs).total.into_scalar::<f64>());
+    let batch = Batch::new(matrix(&Draw::new(9).scores(3, 3, 1.0)), &diagonal(3), &diagonal(3));
+    let before: f64 = objective.loss(&batch.pairs()).total.into_scalar();
+    objective.after_step(&batch.pairs());
+    assert_eq!(before, objective.loss(&batch.pairs()).total.into_scalar::<f64>());
 }
 
+/// A row is `name: objective;`, or `name (KIND): objective;` where it is no plain loss of logits.
 macro_rules! conformance {
-    ($($objective:ident: $make:expr;)*) => { $(
+    (@kind) => { battery::LOGITS };
+    (@kind $kind:ident) => { battery::$kind };
+    ($($objective:ident $(($kind:ident))?: $make:expr;)*) => { $(
         mod $objective {
             use crate::conformance as battery;
             #[test]
-            fn the_loss_is_one_number_made_of_its_parts() {
-                battery::the_loss_is_one_number_made_of_its_parts(&$make);
-            }
+            fn the_loss_is_one_number_made_of_its_parts() { battery::the_loss_is_one_number_made_of_its_parts(&$make, &conformance!(@kind $($kind)?)); }
             #[test]
-            fn a_single_pair_costs_nothing() { battery::a_single_pair_costs_nothing(&$make); }
+            fn a_single_pair_costs_nothing() { battery::a_single_pair_costs_nothing(&$make, &conformance!(@kind $($kind)?)); }
             #[test]
-            fn extremes_stay_finite_in_f32() { battery::extremes_stay_finite_in_f32(&$make); }
+            fn extremes_stay_finite_in_f32() { battery::extremes_stay_finite_in_f32(&$make, &conformance!(@kind $($kind)?)); }
             #[test]
-            fn permuted_texts_change_nothing() { battery::permuted_texts_change_nothing(&$make); }
+            fn permuted_texts_change_nothing() { battery::permuted_texts_change_nothing(&$make, &conformance!(@kind $($kind)?)); }
             #[test]
-            fn permuted_videos_change_nothing() { battery::permuted_videos_change_nothing(&$make); }
+            fn permuted_videos_change_nothing() { battery::permuted_videos_change_nothing(&$make, &conformance!(@kind $($kind)?)); }
             #[test]
-            fn scale_and_cosines_make_the_logits() { battery::scale_and_cosines_make_the_logits(&$make); }
+            fn scale_and_cosines_make_the_logits() { battery::scale_and_cosines_make_the_logits(&$make, &conformance!(@kind $($kind)?)); }
             #[test]
-            fn doubled_captions_are_no_negatives() { battery::doubled_captions_are_no_negatives(&$make); }
+            fn doubled_captions_are_no_negatives() { battery::doubled_captions_are_no_negatives(&$make, &conformance!(@kind $($kind)?)); }
             #[test]
-            fn broken_batches_are_refused_by_name() { battery::broken_batches_are_refused_by_name(&$make); }
+            fn broken_batches_are_refused_by_name() { battery::broken_batches_are_refused_by_name(&$make, &conformance!(@kind $($kind)?)); }
             #[test]
-            fn the_optimiser_may_step_without_state() { battery::the_optimiser_may_step_without_state(&$make); }
+            fn the_optimiser_may_step_without_state() { battery::the_optimiser_may_step_without_state(&$make, &conformance!(@kind $($kind)?)); }
         }
     )* };
 }
@@ -145,6 +180,29 @@ fn ncl(detach: bool) -> tvr_objectives::Ncl {
     config.init(4, &Device::flex()).unwrap()
 }
 
+fn hinge(negatives: tvr_objectives::Negatives) -> tvr_objectives::Hinge {
+    let config = tvr_objectives::HingeConfig { negatives, ..tvr_objectives::HingeConfig::paper() };
+    config.init().unwrap()
+}
+
+/// A support of one video too, so that a single pair may be judged; in f64.
+fn support_set() -> tvr_objectives::SupportSet {
+    let config = tvr_objectives::SupportSetConfig {
+        support: tvr_objectives::Support::Hybrid,
+        caption_weight: 2.0,
+        decoder: crate::common::small_decoder(),
+        ..tvr_objectives::SupportSetConfig::paper()
+    };
+    cast(&config.init(WIDTH, VOCABULARY, &Device::flex()).unwrap(), DType::F64)
+}
+
+fn weighted() -> tvr_objectives::Weighted<tvr_objectives::DualSoftmax> {
+    let term = |name: &str, weight, objective| tvr_objectives::Term { name: name.into(), weight, objective };
+    let paper = tvr_objectives::DualSoftmaxConfig::paper().init().unwrap();
+    let terms = vec![term("grouped", 0.25, grouped_dual_softmax(false)), term("paper", 1.0, paper)];
+    tvr_objectives::Weighted::new(terms).unwrap()
+}
+
 conformance! {
     symmetric: tvr_objectives::SymmetricConfig::ours().init().unwrap();
     dual_softmax: battery::grouped_dual_softmax(false);
@@ -152,4 +210,8 @@ conformance! {
     dual_softmax_paper: tvr_objectives::DualSoftmaxConfig::paper().init().unwrap();
     ncl: battery::ncl(false);
     ncl_detached: battery::ncl(true);
+    hinge (HINGE): battery::hinge(tvr_objectives::Negatives::Hardest);
+    hinge_of_all (HINGE_OF_ALL): battery::hinge(tvr_objectives::Negatives::All);
+    support_set (CAPTIONING): battery::support_set();
+    weighted (WEIGHTED): battery::weighted();
 }

@@ -6,7 +6,11 @@ use burn::prelude::*;
 use burn::tensor::DType;
 use safetensors::SafeTensors;
 use tvr_objectives::ncl::sinkhorn::{Marginals, Start, potentials};
-use tvr_objectives::{Askers, DualSoftmaxConfig, NclConfig, Objective, Pairs, Positives, SymmetricConfig};
+use tvr_objectives::support_set::Columns;
+use tvr_objectives::{
+    Askers, DualSoftmaxConfig, HingeConfig, NclConfig, Negatives, Objective, Pairs, Positives, Support,
+    SymmetricConfig,
+};
 
 use crate::common::{
     Rows, assert_close, diagonal, floats, gradient, indices, loss, matrix, parts, scale, transposed,
@@ -197,12 +201,14 @@ fn ncl_with_a_queue_is_the_oracle_s() {
         for sweeps in [4, 50] {
             let config = NclConfig { sweeps, start: Start::Row, askers, queue: 96, ..NclConfig::reference() };
             let mut objective = config.init(n, &Device::flex()).unwrap().train();
-            objective.texts.as_mut().unwrap().push(queued_texts.clone());
-            objective.videos.as_mut().unwrap().push(queued_videos.clone());
+            // Their videos are none of the batch's.
+            let others = |count: usize| indices(&(n..n + count).collect::<Vec<_>>());
+            objective.texts.as_mut().unwrap().push(queued_texts.clone(), others(96));
+            objective.videos.as_mut().unwrap().push(queued_videos.clone(), others(80));
             let similarity = Tensor::from_inner(matrix(&sims)).require_grad();
             let axes = Tensor::from_inner(axes.clone());
             let mut pairs = Pairs::new(&similarity, Tensor::from_inner(scale(1.0)), &same);
-            (pairs.texts, pairs.videos) = (Some(&axes), Some(&axes));
+            (pairs.texts, pairs.videos, pairs.video_ids) = (Some(&axes), Some(&axes), Some(&same));
             let total = objective.loss(&pairs).total;
             let key = |kind: &str| golden.values(&format!("oracle.ncl.{kind}.{name}.n{sweeps}"));
             assert_close(&floats(&total), &key("loss"), 1e-9);
@@ -211,5 +217,70 @@ fn ncl_with_a_queue_is_the_oracle_s() {
                 assert_close(&floats(&similarity.grad(&gradients).unwrap()), &key("grad"), 1e-8);
             }
         }
+    }
+}
+
+#[test]
+fn support_weights_and_codes_are_the_oracle_s() {
+    let opened = (open("dsl.safetensors"), open("csls.safetensors"), open("oracle-b.safetensors"));
+    let (Some(dsl), Some(csls), Some(golden)) = opened else { return };
+    let (texts, videos) = (matrix(&dsl.rows("dsl.text")), matrix(&dsl.rows("dsl.video")));
+    let bank = matrix(&csls.rows("csls.gallery"));
+    let [n, _] = texts.dims();
+    for (bank, suffix) in [(None, ""), (Some(bank), ".bank")] {
+        let vectors = match bank {
+            Some(bank) => Tensor::cat(vec![videos.clone(), bank], 0),
+            None => videos.clone(),
+        };
+        let [columns, _] = vectors.dims();
+        let related: Vec<bool> = (0..n * columns).map(|at| at % columns == at / columns).collect();
+        let related = Tensor::from_data(TensorData::new(related, [n, columns]), &Device::flex());
+        let columns = Columns { vectors, own: indices(&diagonal(n)), related };
+        for (support, name) in [
+            (Support::Identity, "identity"),
+            (Support::Full, "full"),
+            (Support::Hybrid, "hybrid"),
+            (Support::Cross, "cross"),
+        ] {
+            let weights = support.weights(texts.clone(), &columns, 0.1);
+            let expected = golden.values(&format!("oracle.ss.weights.{name}.t0.1{suffix}"));
+            // The vectors are f32 and of length 1 within 1e-7, which the temperature magnifies.
+            assert_close(&floats(&weights), &expected, 1e-6);
+            if support == Support::Cross && suffix.is_empty() {
+                let codes = weights.matmul(videos.clone());
+                assert_close(&floats(&codes), &golden.values("oracle.ss.codes.cross.t0.1"), 1e-6);
+            }
+        }
+    }
+}
+
+#[test]
+fn hinge_is_the_oracle_s() {
+    let (Some(dsl), Some(golden)) = (open("dsl.safetensors"), open("oracle-b.safetensors")) else { return };
+    let cosines = dsl.rows("dsl.cos");
+    let same = diagonal(cosines.len());
+    for margin in [0.05f32, 0.2] {
+        let hinge = |negatives| HingeConfig { margin, negatives, positives: Positives::Same }.init().unwrap();
+        let key = |name: &str| golden.values(&format!("oracle.ss.hinge.{name}.m{margin}"));
+        // The margin is an f32: 0.2 is 3e-9 off, in each of 24 costs and two directions.
+        assert_close(&[loss(&hinge(Negatives::Hardest), &cosines, &same)], &key("hardest"), 1e-8);
+        let slope = gradient(&hinge(Negatives::Hardest), &cosines, &same);
+        assert_close(&slope, &key("hardest.grad"), 1e-7);
+        // The oracle adds up all negatives, and the objective takes their mean, over both directions.
+        let all = loss(&hinge(Negatives::All), &cosines, &same) * 2.0 * (same.len() - 1) as f64;
+        assert_close(&[all], &key("all"), 1e-6);
+    }
+}
+
+#[test]
+fn hinge_over_all_negatives_is_mmt_s_max_margin_loss() {
+    let Some(golden) = open("experts.safetensors") else { return };
+    let cosines = golden.rows("experts.cos");
+    let same = diagonal(cosines.len());
+    for (margin, name) in [(0.05f32, "0.05"), (0.2, "0.2"), (1.0, "1.0")] {
+        let objective = HingeConfig { margin, ..HingeConfig::reference() }.init().unwrap();
+        let key = |what: &str| golden.values(&format!("experts.mmt.max_margin.m{name}.{what}"));
+        assert_close(&[loss(&objective, &cosines, &same)], &key("loss"), 1e-8);
+        assert_close(&gradient(&objective, &cosines, &same), &key("grad"), 1e-9);
     }
 }

@@ -16,3 +16,9 @@ mod golden;
 mod gradients;
 mod oracles;
 mod properties;
+
+/// burn keeps one generator for the process: whoever seeds it and draws weights does so alone.
+pub fn generator() -> std::sync::MutexGuard<'static, ()> {
+    static GENERATOR: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    GENERATOR.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

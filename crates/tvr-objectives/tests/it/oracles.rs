@@ -85,6 +85,36 @@ pub fn ncl(logits: &Rows, same: &[usize], sweeps: usize, start: Start) -> f64 {
     both(&biased(logits), &biased(&transposed(logits)), same)
 }
 
+pub fn hinge(s: &Rows, same: &[usize], margin: f64, hardest: bool) -> f64 {
+    let (mut sums, mut counts, mut worst) = ([0.0; 2], [0.0; 2], 0.0);
+    for (text, &own) in same.iter().enumerate() {
+        let cost = |other: f64| (margin - s[text][own] + other).max(0.0);
+        let of_videos: Vec<f64> =
+            (0..s[0].len()).filter(|&video| video != own).map(|video| cost(s[text][video])).collect();
+        let of_texts: Vec<f64> =
+            (0..same.len()).filter(|&other| same[other] != own).map(|other| cost(s[other][own])).collect();
+        for (direction, costs) in [of_videos, of_texts].iter().enumerate() {
+            worst += costs.iter().copied().fold(0.0, f64::max);
+            sums[direction] += costs.iter().sum::<f64>();
+            counts[direction] += costs.len() as f64;
+        }
+    }
+    if hardest {
+        return worst / same.len() as f64;
+    }
+    (0..2)
+        .map(|direction| if counts[direction] > 0.0 { sums[direction] / counts[direction] } else { 0.0 })
+        .sum::<f64>()
+        / 2.0
+}
+
+pub fn every_margin_holds(s: &Rows, same: &[usize], margin: f64) -> bool {
+    same.iter().enumerate().all(|(text, &own)| {
+        (0..s[0].len()).all(|video| video == own || s[text][own] >= margin + s[text][video])
+            && (0..same.len()).all(|other| same[other] == own || s[text][own] >= margin + s[other][own])
+    })
+}
+
 /// Random grouped batches: unequal numbers, videos with several texts and videos with none.
 fn for_batches(check: impl Fn(&Rows, &[usize], f64)) {
     for seed in 0..40 {

@@ -1,14 +1,18 @@
 //! What must hold for any batch.
 
+mod hinge;
+mod ncl;
+mod support_set;
+mod weighted;
 mod dual_softmax;
 
 use burn::prelude::*;
 use proptest::prelude::*;
-use tvr_objectives::ncl::queue::Queue;
 use tvr_objectives::ncl::sinkhorn::{Start, potentials};
 use tvr_objectives::positives::{cross_entropy, shared};
 use tvr_objectives::{
-    Askers, DualSoftmax, DualSoftmaxConfig, NclConfig, Needs, Objective, Pairs, Positives, SymmetricConfig,
+    Askers, DualSoftmax, DualSoftmaxConfig, NclConfig, Needs, Objective, Pairs, Positives, Queue,
+    SymmetricConfig,
 };
 
 use crate::common::{
@@ -190,19 +194,27 @@ proptest! {
     ) {
         let device = Device::flex();
         let mut queue = Queue::new(capacity, 2, &device);
-        let mut all: Vec<f64> = Vec::new();
+        let (mut all, mut steps): (Vec<f64>, Vec<i64>) = (Vec::new(), Vec::new());
         for count in pushes {
             let start = all.len() / 2;
             let items: Rows = (start..start + count).map(|item| vec![item as f64, -(item as f64)]).collect();
             all.extend(items.concat());
-            queue.push(matrix(&items).cast(burn::tensor::DType::F32));
+            steps.extend(vec![steps.last().map_or(1, |step| step + 1); count]);
+            let ids: Vec<usize> = (start..start + count).map(|item| 100 + item).collect();
+            queue.push(matrix(&items).cast(burn::tensor::DType::F32), indices(&ids));
             let kept = capacity.min(all.len() / 2);
             prop_assert_eq!(queue.n_items(), kept);
-            prop_assert_eq!(floats(&queue.items().unwrap()), all[all.len() - 2 * kept..].to_vec());
+            let entries = queue.entries().unwrap();
+            prop_assert_eq!(floats(&entries.vectors), all[all.len() - 2 * kept..].to_vec());
+            let expected: Vec<i64> = (all.len() / 2 - kept..all.len() / 2).map(|at| 100 + at as i64).collect();
+            prop_assert_eq!(&entries.video_ids, &expected);
+            let last = steps.last().unwrap();
+            let expected: Vec<i64> = steps[steps.len() - kept..].iter().map(|step| last - step + 1).collect();
+            prop_assert_eq!(&entries.ages, &expected);
             prop_assert_eq!(queue.vectors.val().dims(), [capacity, 2]);
         }
         if all.is_empty() {
-            prop_assert!(queue.items().is_none());
+            prop_assert!(queue.entries().is_none());
         }
     }
 }
@@ -213,21 +225,25 @@ struct Batch {
     videos: Tensor<2>,
     similarity: Tensor<2>,
     same: Tensor<1, Int>,
+    video_ids: Tensor<1, Int>,
 }
 
 impl Batch {
+    /// Videos that no other seed has.
     fn new(seed: u64) -> Self {
         let mut draw = Draw::new(seed);
         let mut vectors = || matrix(&draw.scores(3, 4, 1.0)).cast(burn::tensor::DType::F32);
         let (texts, videos) = (vectors(), vectors());
         let similarity = texts.clone().matmul(videos.clone().transpose());
-        Self { texts, videos, similarity, same: indices(&diagonal(3)) }
+        let ids: Vec<usize> = (0..3).map(|video| 3 * seed as usize + video).collect();
+        Self { texts, videos, similarity, same: indices(&diagonal(3)), video_ids: indices(&ids) }
     }
 
     fn pairs(&self) -> Pairs<'_> {
         let mut pairs =
             Pairs::new(&self.similarity, Tensor::from_data([5.0f32], &Device::flex()), &self.same);
         (pairs.texts, pairs.videos) = (Some(&self.texts), Some(&self.videos));
+        pairs.video_ids = Some(&self.video_ids);
         pairs
     }
 }
