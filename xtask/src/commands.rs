@@ -3,6 +3,7 @@
 //! To add one: a file here with `pub struct Args` and `pub fn run(args: Args) -> Result<(), ExperimentError>`, a
 //! `mod` line, a variant of [`Command`] whose doc comment is its line in `--help`, and its arm in [`Cli::run`].
 
+mod encode;
 mod eval;
 mod plan;
 mod reproduce;
@@ -37,6 +38,8 @@ enum Command {
     Eval(eval::Args),
     /// Judge any similarity matrix, from any system
     Score(score::Args),
+    /// Encode texts and pictures with a CLIP checkpoint
+    Encode(encode::Args),
     /// Compare a CLIP checkpoint with the reference, stage by stage
     Verify(verify::Args),
 }
@@ -53,6 +56,7 @@ impl Cli {
             Command::Plan(args) => plan::run(&args, stop()?),
             Command::Eval(args) => eval::run(&args, stop()?),
             Command::Score(args) => score::run(args),
+            Command::Encode(args) => encode::run(args, stop()?),
             Command::Verify(args) => verify::run(args),
         })
     }

@@ -34,6 +34,7 @@ fn split_mix(index: u64) -> u64 {
 
 /// Runs `work` under criterion, then prints `id`, name, least wall time, mean processor time (all threads) and the
 /// process's peak memory so far, with tabs, as the peers do. Criterion itself reports means only.
+#[allow(dead_code)]
 pub fn measure<T>(criterion: &mut Criterion, id: &str, name: &str, mut work: impl FnMut() -> T) {
     let (mut least, mut runs, mut processor) = (Duration::MAX, 0, Duration::ZERO);
     criterion.bench_function(&full_id(id, name), |bencher| {
@@ -62,6 +63,7 @@ pub fn measure<T>(criterion: &mut Criterion, id: &str, name: &str, mut work: imp
     let _ = writeln!(std::io::stdout(), "\n{line}");
 }
 
+#[allow(dead_code)]
 fn full_id(id: &str, name: &str) -> String {
     if name == "tvr" { id.to_owned() } else { format!("{id}/{name}") }
 }
@@ -81,4 +83,30 @@ fn peak_mib() -> f64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok())
         .map_or(f64::NAN, |kib| kib / 1024.0)
+}
+
+/// Runs `work` six times, the first one to warm up, and prints `id`, `tvr`, median wall time, mean processor time (all
+/// threads) and the process's peak memory so far, with tabs, as the peers do. For work of a second, where criterion
+/// would take minutes. The first argument that is no option chooses among the ids.
+#[allow(dead_code)]
+pub fn median_of_five<T>(id: &str, mut work: impl FnMut() -> T) {
+    if std::env::args().skip(1).find(|word| !word.starts_with('-')).is_some_and(|part| !id.contains(&part)) {
+        return;
+    }
+    drop(std::hint::black_box(work()));
+    let before = processor_time();
+    let mut walls: Vec<Duration> = (0..5)
+        .map(|_| {
+            let start = Instant::now();
+            let result = std::hint::black_box(work());
+            let wall = start.elapsed();
+            drop(result);
+            wall
+        })
+        .collect();
+    let processor = processor_time().saturating_sub(before);
+    walls.sort();
+    let millis = |time: Duration| time.as_secs_f64() * 1e3;
+    let (median, processor) = (millis(walls[2]), millis(processor) / 5.0);
+    let _ = writeln!(std::io::stdout(), "{id}\ttvr\t{median:.3}\t{processor:.3}\t{:.0}", peak_mib());
 }

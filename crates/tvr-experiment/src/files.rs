@@ -1,7 +1,7 @@
 //! Files that appear whole or not at all.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -13,6 +13,17 @@ use crate::error::ExperimentError;
 /// # Errors
 /// The path and the system's word; nothing is left behind.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), ExperimentError> {
+    write_with(path, &mut |file| file.write_all(bytes))
+}
+
+/// As [`write_whole`], for what is written piece by piece.
+///
+/// # Errors
+/// As [`write_whole`].
+pub fn write_with(
+    path: &Path,
+    write: &mut dyn FnMut(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<(), ExperimentError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(ExperimentError::file(folder, "create the folder"))?;
     }
@@ -21,7 +32,11 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), ExperimentError> {
     name.push(format!(".{}.tmp", std::process::id()));
     beside.set_file_name(name);
     let written = File::create(&beside)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|file| {
+            let mut file = BufWriter::new(file);
+            write(&mut file)?;
+            file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
+        })
         .and_then(|()| std::fs::rename(&beside, path));
     if written.is_err() {
         // The first error is the one to report; a file that was never made cannot be removed.
@@ -52,4 +67,19 @@ pub fn read(path: &Path) -> Result<Vec<u8>, ExperimentError> {
 /// SHA-256 of bytes, in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// SHA-256 of a file, read piece by piece, in hexadecimal.
+///
+/// # Errors
+/// The path and the system's word.
+pub fn sha256_of_file(path: &Path) -> Result<String, ExperimentError> {
+    let mut file = File::open(path).map_err(ExperimentError::file(path, "read"))?;
+    let (mut hash, mut piece) = (Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut piece).map_err(ExperimentError::file(path, "read"))? {
+            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            count => hash.update(&piece[..count]),
+        }
+    }
 }

@@ -26,6 +26,7 @@
 //! | [`train`], [`checkpoint`], [`mod@select`] | the loop, its memory, its choice on val |
 //! | [`evaluate`], [`score`], [`record`], [`claims`] | what is true of a matrix, a run, a claim |
 //! | [`mod@verify`], [`weights`] | a CLIP checkpoint against the reference; where checkpoints lie |
+//! | [`mod@encode`] | a checkpoint over texts and pictures |
 //! | [`experiment`], [`mod@reproduce`] | one seed of one recipe; everything |
 
 pub mod bert_adam;
@@ -35,6 +36,7 @@ pub mod clip_norm;
 pub mod collective;
 pub mod corpus;
 pub mod device;
+pub mod encode;
 mod error;
 pub mod evaluate;
 pub mod experiment;

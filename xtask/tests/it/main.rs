@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr, reason = "a test that skips says why")]
 
 mod bad_input;
+mod encode;
 mod kill;
 #[path = "../../../crates/tvr-experiment/tests/it/made_up.rs"]
 mod made_up;

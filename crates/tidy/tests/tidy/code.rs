@@ -28,7 +28,12 @@ const BACKENDS: [Exception; 2] = [
 ];
 
 /// Where the clock or the number of threads may be read: nothing computed depends on it.
-const CLOCKS: [Exception; 6] = [
+const CLOCKS: [Exception; 7] = [
+    Exception {
+        path: "crates/tvr-experiment/src/encode*",
+        line: "Instant",
+        reason: "seconds of a batch, for the progress events",
+    },
     Exception {
         path: "crates/tvr-experiment/src/train.rs",
         line: "Instant",

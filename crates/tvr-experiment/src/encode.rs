@@ -1,0 +1,292 @@
+//! A checkpoint over texts and pictures: codes of any collection, in bounded memory, resumable. What
+//! `cargo xtask encode` runs.
+//!
+//! ```text
+//! files ─list, cut─▶ parts ─decode ahead, batch─▶ tower ─▶ OUT.parts/part-N ─join─▶ OUT
+//! ```
+//!
+//! A *part* is a run of items. Its codes are written as soon as it is done, whole or not at all, so that a process
+//! that dies loses one part. Pictures are decoded by threads of their own, two batches ahead of the tower. The parts
+//! are joined into one feature file at the end, row by row. In memory are at any time the weights, three batches, one
+//! part, and the names of the items.
+//!
+//! A shard takes a run of neighbours, so that shards in their order are the whole.
+
+mod feature_file;
+mod parts;
+mod pictures;
+mod texts;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use tvr_clip::{ClipCheckpoint, ClipError, Precision, PreprocessorConfig};
+
+use crate::error::ExperimentError;
+use crate::progress::{Event, Events};
+use crate::{device, weights};
+use parts::Parts;
+
+/// What is encoded, and how.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The checkpoint: a folder, or a name on the Hugging Face hub.
+    pub weights: String,
+    /// Captions: `.txt` with one a line, or `.jsonl` with `text`, and `id` and `video` if there are any.
+    pub texts: Option<PathBuf>,
+    /// Pictures.
+    pub pictures: Option<Pictures>,
+    /// Where the feature file goes.
+    pub out: PathBuf,
+    /// Pictures, or texts, that pass a tower at once; above 0.
+    pub batch: usize,
+    /// The device, by its name.
+    pub device: String,
+    /// Type of the weights; codes are f32 in every case.
+    pub precision: Precision,
+    /// Whether every token of a text is written beside its code.
+    pub tokens: bool,
+    /// Whether what cannot be read is listed and left out.
+    pub skip_bad: bool,
+    /// One share of several.
+    pub shard: Option<Shard>,
+    /// Whether an unfinished run is gone on with.
+    pub resume: bool,
+}
+
+/// A folder of pictures.
+#[derive(Clone, Debug)]
+pub enum Pictures {
+    /// Every picture below the folder is an item.
+    Images(PathBuf),
+    /// Every folder that holds pictures is a video, its frames in natural order of their names.
+    Frames(PathBuf),
+}
+
+/// Share `index` of `of`, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shard {
+    /// Which share.
+    pub index: usize,
+    /// How many there are.
+    pub of: usize,
+}
+
+impl std::str::FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text.split_once('/').and_then(|(index, of)| {
+            let shard = Self { index: index.parse().ok()?, of: of.parse().ok()? };
+            (shard.index < shard.of).then_some(shard)
+        });
+        parsed.ok_or_else(|| format!("{text:?} must be I/N with I below N, such as 0/4"))
+    }
+}
+
+impl std::fmt::Display for Shard {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "{}/{}", self.index, self.of)
+    }
+}
+
+/// What was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Videos, or images.
+    pub videos: usize,
+    /// Their pictures.
+    pub frames: usize,
+    /// Captions.
+    pub texts: usize,
+    /// Width of a code.
+    pub width: usize,
+    /// What could not be read, each with its reason.
+    pub skipped: Vec<String>,
+}
+
+/// Everything that two runs must have in common so that one can go on with the other's parts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Settings {
+    schema: String,
+    encoder: String,
+    /// How pixels are made; nothing for texts alone.
+    pixels: Option<String>,
+    precision: String,
+    tokens: bool,
+    skip_bad: bool,
+    shard: Option<Shard>,
+    /// SHA-256 of the names of all pictures.
+    pictures: Option<String>,
+    /// SHA-256 of the file of texts.
+    texts: Option<String>,
+}
+
+/// What a tower's loop needs beside the tower.
+struct Job<'a> {
+    parts: &'a Parts,
+    batch: usize,
+    skip_bad: bool,
+    stop: &'a AtomicBool,
+}
+
+/// Encodes, and writes the feature file.
+///
+/// # Errors
+/// A request that makes no sense; what the checkpoint, a picture or a text says (unless bad ones are skipped); a file
+/// that cannot be written; [`ExperimentError::Work`] if `stop` was raised, with how to go on.
+pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Result<Report, ExperimentError> {
+    check(request)?;
+    let device = device::open(&request.device)?;
+    let folder = weights::folder(&request.weights, &mut *events)?;
+    let checkpoint = ClipCheckpoint::open(&folder).map_err(refused)?;
+    let pictures = match &request.pictures {
+        None => None,
+        Some(pictures) => {
+            let side = checkpoint.image_config().map_err(refused)?.size;
+            let preprocessor =
+                PreprocessorConfig::read(&folder).and_then(PreprocessorConfig::init).map_err(refused)?;
+            if preprocessor.side() != side {
+                return Err(ExperimentError::work(format!(
+                    "{}: pictures are cut to {} pixels, but the image tower takes {side}; mend preprocessor_config.json",
+                    folder.display(),
+                    preprocessor.side()
+                )));
+            }
+            Some((pictures::list(pictures, request.shard)?, preprocessor))
+        }
+    };
+    let texts = match &request.texts {
+        None => None,
+        Some(path) => {
+            let tokenizer = checkpoint.tokenizer().map_err(refused)?;
+            let context = checkpoint.text_config().map_err(refused)?.context;
+            let texts = texts::Texts::open(path, request.shard, request.skip_bad)?;
+            Some((texts, tokenizer, context))
+        }
+    };
+    let settings = Settings {
+        schema: "tvr-encode/1".to_owned(),
+        encoder: named(&checkpoint),
+        pixels: pictures.as_ref().map(|(_, preprocessor)| preprocessor.config().describe()),
+        precision: request.precision.name().to_owned(),
+        tokens: request.tokens,
+        skip_bad: request.skip_bad,
+        shard: request.shard,
+        pictures: pictures.as_ref().map(|(videos, _)| pictures::digest(videos)),
+        texts: texts.as_ref().map(|(texts, ..)| texts.digest().to_owned()),
+    };
+    let parts = Parts::open(&request.out, &settings, request.resume)?;
+    let job = Job { parts: &parts, batch: request.batch, skip_bad: request.skip_bad, stop };
+    if let Some((videos, preprocessor)) = &pictures {
+        let tower = checkpoint.load_image(&device, request.precision).map_err(refused)?;
+        pictures::run(&job, &tower, preprocessor, &device, videos, &mut *events)?;
+    }
+    if let Some((texts, tokenizer, context)) = &texts {
+        let tower = checkpoint.load_text(&device, request.precision).map_err(refused)?;
+        texts::run(
+            &job,
+            &tower,
+            &|lines: &[String]| tokenizer.encode_batch(lines, *context),
+            request.tokens,
+            &device,
+            texts,
+            events,
+        )?;
+    }
+    let report = feature_file::write(&request.out, &parts, &settings)?;
+    parts.remove()?;
+    Ok(report)
+}
+
+fn check(request: &Request) -> Result<(), ExperimentError> {
+    let wrong = |sentence: &str| Err(ExperimentError::request(sentence));
+    if request.texts.is_none() && request.pictures.is_none() {
+        return wrong("nothing to encode; give --texts, --images or --frames");
+    }
+    if request.batch == 0 {
+        return wrong("--batch: 0 items make no batch; 32 are usual");
+    }
+    if request.tokens && request.texts.is_none() {
+        return wrong("--tokens: only texts have tokens in a feature file; give --texts");
+    }
+    Ok(())
+}
+
+/// The checkpoint in one line: sizes, and the hash of its weights.
+fn named(checkpoint: &ClipCheckpoint) -> String {
+    let mut words = vec!["clip".to_owned()];
+    if let Ok(image) = checkpoint.image_config() {
+        words.push(format!("image {}x{} patch {} at {}", image.layers, image.width, image.patch, image.size));
+    }
+    if let Ok(text) = checkpoint.text_config() {
+        words.push(format!("text {}x{}", text.layers, text.width));
+    }
+    words.push(format!("joint {}", checkpoint.joint()));
+    words.push(format!("sha256 {}", checkpoint.sha256()));
+    words.join(", ")
+}
+
+/// A checkpoint's or picture's complaint; it names its file.
+fn refused(error: ClipError) -> ExperimentError {
+    ExperimentError::work(error.to_string())
+}
+
+impl Job<'_> {
+    /// Ends the work where Ctrl-C was pressed; what is done stays.
+    fn go_on(&self) -> Result<(), ExperimentError> {
+        if !self.stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(ExperimentError::work(format!(
+            "stopped; finished parts are in {}; to go on: the same command with --resume",
+            self.parts.folder().display()
+        )))
+    }
+}
+
+/// Tells how far a loop is.
+struct Pace<'a, 'e> {
+    events: &'a mut (dyn FnMut(Event) + 'e),
+    done: usize,
+}
+
+impl<'a, 'e> Pace<'a, 'e> {
+    fn begin(events: &'a mut (dyn FnMut(Event) + 'e), label: &str, total: usize, done: usize) -> Self {
+        events(Event::Begin { label: label.to_owned(), total, done });
+        Self { events, done }
+    }
+
+    fn step(&mut self, items: usize, since: Instant) {
+        self.done += items;
+        (self.events)(Event::Step { done: self.done, loss: None, seconds: since.elapsed().as_secs_f64() });
+    }
+
+    fn note(&mut self, word: &str) {
+        (self.events)(Event::Note(word.to_owned()));
+    }
+
+    fn end(self) {
+        (self.events)(Event::End);
+    }
+}
+
+/// The share of `count` items that a shard takes.
+fn share(count: usize, shard: Option<Shard>) -> std::ops::Range<usize> {
+    match shard {
+        None => 0..count,
+        Some(Shard { index, of }) => {
+            let bound = |index: usize| (index as u128 * count as u128 / of as u128) as usize;
+            bound(index)..bound(index + 1)
+        }
+    }
+}
+
+/// The values of codes, on the host.
+fn values<const D: usize>(codes: burn::prelude::Tensor<D>) -> Result<Vec<f32>, ExperimentError> {
+    codes
+        .try_into_vec_as::<f32>()
+        .map_err(|cause| ExperimentError::work(format!("codes cannot be read: {cause:?}")))
+}

@@ -1,0 +1,220 @@
+//! Finished parts to one feature file, row by row: nothing but a part is in memory.
+//!
+//! | tensor | shape | is there |
+//! |---|---|---|
+//! | `frames`, `mask` | f32 `[videos, frames, width]`, u8 `[videos, frames]` | with pictures |
+//! | `text` | f32 `[captions, width]` | with texts |
+//! | `text_video` | i64 `[captions]` | if the texts name videos and all of them are in this file |
+//! | `text_tokens`, `text_mask` | f32 `[captions, tokens, width]`, u8 `[captions, tokens]` | with `--tokens` |
+//!
+//! Metadata: `format`, `encoder`, `unit_rows` ("false": rows are not of unit length), `pixels` (how they were made),
+//! `precision`, `shard`, `video_ids`, `text_ids`, `text_videos` (the video's name for each text), `skipped`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::parts::{Kind, Part, Parts};
+use super::{Report, Settings};
+use crate::error::ExperimentError;
+use crate::files;
+
+/// What is known before the first value is written.
+#[derive(Debug, Default)]
+struct Plan {
+    ids: Vec<String>,
+    videos: Vec<String>,
+    skipped: Vec<String>,
+    rows: usize,
+    longest: usize,
+    longest_tokens: usize,
+    width: usize,
+}
+
+impl Plan {
+    fn read(parts: &Parts, kind: Kind) -> Result<Self, ExperimentError> {
+        let mut plan = Self::default();
+        for number in 0..parts.count(kind) {
+            let part = parts.read(kind, number)?;
+            plan.ids.extend(part.names.ids);
+            plan.videos.extend(part.names.videos);
+            plan.skipped.extend(part.names.skipped);
+            plan.rows += part.counts.iter().sum::<usize>();
+            plan.longest = part.counts.into_iter().fold(plan.longest, usize::max);
+            plan.longest_tokens = part.token_counts.into_iter().fold(plan.longest_tokens, usize::max);
+            plan.width = plan.width.max(part.width);
+        }
+        Ok(plan)
+    }
+}
+
+/// Writes the file, whole or not at all.
+pub(super) fn write(out: &Path, parts: &Parts, settings: &Settings) -> Result<Report, ExperimentError> {
+    let (frames, text) = (Plan::read(parts, Kind::Frames)?, Plan::read(parts, Kind::Text)?);
+    if settings.pictures.is_some() && frames.ids.is_empty() || settings.texts.is_some() && text.ids.is_empty()
+    {
+        return Err(ExperimentError::work(format!("{}: everything was bad, nothing is left", out.display())));
+    }
+    let text_video = text_video(&frames, &text);
+    let mut tensors: Vec<(&str, &str, Vec<usize>, usize)> = Vec::new(); // name, type, shape, bytes of a value
+    if let Some(text_video) = &text_video {
+        tensors.push(("text_video", "I64", vec![text_video.len()], 8));
+    }
+    if settings.pictures.is_some() {
+        tensors.push(("frames", "F32", vec![frames.ids.len(), frames.longest, frames.width], 4));
+    }
+    if settings.texts.is_some() {
+        tensors.push(("text", "F32", vec![text.ids.len(), text.width], 4));
+    }
+    if settings.tokens {
+        tensors.push(("text_tokens", "F32", vec![text.ids.len(), text.longest_tokens, text.width], 4));
+    }
+    if settings.pictures.is_some() {
+        tensors.push(("mask", "U8", vec![frames.ids.len(), frames.longest], 1));
+    }
+    if settings.tokens {
+        tensors.push(("text_mask", "U8", vec![text.ids.len(), text.longest_tokens], 1));
+    }
+    let header = header(&tensors, metadata(settings, &frames, &text)?)?;
+    files::write_with(out, &mut |file: &mut dyn Write| {
+        file.write_all(&header)?;
+        for (name, ..) in &tensors {
+            match *name {
+                "text_video" => {
+                    for video in text_video.iter().flatten() {
+                        file.write_all(&(*video as i64).to_le_bytes())?;
+                    }
+                }
+                "frames" => ragged(file, parts, Kind::Frames, frames.longest, false)?,
+                "text" => ragged(file, parts, Kind::Text, 1, false)?,
+                "text_tokens" => ragged(file, parts, Kind::Text, text.longest_tokens, true)?,
+                "mask" => mask(file, parts, Kind::Frames, frames.longest, false)?,
+                _ => mask(file, parts, Kind::Text, text.longest_tokens, true)?,
+            }
+        }
+        Ok(())
+    })?;
+    Ok(Report {
+        videos: frames.ids.len(),
+        frames: frames.rows,
+        texts: text.ids.len(),
+        width: frames.width.max(text.width),
+        skipped: [frames.skipped, text.skipped].concat(),
+    })
+}
+
+/// The row of each text's video, if every text names one and all of them are here.
+fn text_video(frames: &Plan, text: &Plan) -> Option<Vec<usize>> {
+    if text.ids.is_empty() || text.videos.len() != text.ids.len() {
+        return None;
+    }
+    let rows: HashMap<&str, usize> =
+        frames.ids.iter().enumerate().map(|(row, id)| (id.as_str(), row)).collect();
+    text.videos.iter().map(|video| rows.get(video.as_str()).copied()).collect()
+}
+
+fn metadata(
+    settings: &Settings,
+    frames: &Plan,
+    text: &Plan,
+) -> Result<BTreeMap<&'static str, String>, ExperimentError> {
+    let list = |names: &[String]| {
+        serde_json::to_string(names)
+            .map_err(|cause| ExperimentError::work(format!("names cannot be JSON: {cause}")))
+    };
+    let mut entries = BTreeMap::from([
+        ("format", "tvr-features/1".to_owned()),
+        ("encoder", settings.encoder.clone()),
+        ("unit_rows", "false".to_owned()),
+        ("precision", settings.precision.clone()),
+        ("video_ids", list(&frames.ids)?),
+        ("text_ids", list(&text.ids)?),
+    ]);
+    let skipped = [frames.skipped.as_slice(), text.skipped.as_slice()].concat();
+    for (key, value) in [
+        ("pixels", settings.pixels.clone()),
+        ("shard", settings.shard.map(|shard| shard.to_string())),
+        ("text_videos", if text.videos.is_empty() { None } else { Some(list(&text.videos)?) }),
+        ("skipped", if skipped.is_empty() { None } else { Some(list(&skipped)?) }),
+    ] {
+        entries.extend(value.map(|value| (key, value)));
+    }
+    Ok(entries)
+}
+
+/// The head of a safetensors file: its length, then JSON, filled up to whole words.
+fn header(
+    tensors: &[(&str, &str, Vec<usize>, usize)],
+    metadata: BTreeMap<&'static str, String>,
+) -> Result<Vec<u8>, ExperimentError> {
+    /// What readers of the format accept.
+    const LONGEST: usize = 100_000_000;
+    let mut entries = serde_json::Map::new();
+    entries.insert("__metadata__".to_owned(), json!(metadata));
+    let mut end = 0;
+    for (name, dtype, shape, size) in tensors {
+        let start = end;
+        end += shape.iter().product::<usize>() * size;
+        let entry = json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] });
+        entries.insert((*name).to_owned(), entry);
+    }
+    let mut text = serde_json::to_vec(&entries)
+        .map_err(|cause| ExperimentError::work(format!("the head of the file cannot be JSON: {cause}")))?;
+    text.resize(text.len().next_multiple_of(8), b' ');
+    if text.len() > LONGEST {
+        return Err(ExperimentError::request(
+            "the names of all items are longer than a safetensors file may say; encode it in shards (--shard I/N)",
+        ));
+    }
+    let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+    bytes.append(&mut text);
+    Ok(bytes)
+}
+
+/// Counts and rows of a part: of its items, or of their tokens.
+fn of(part: &Part, tokens: bool) -> (&[usize], &[f32]) {
+    if tokens { (&part.token_counts, &part.token_rows) } else { (&part.counts, &part.rows) }
+}
+
+/// Rows of every item, filled up with zeros to `longest`.
+fn ragged(
+    file: &mut dyn Write,
+    parts: &Parts,
+    kind: Kind,
+    longest: usize,
+    tokens: bool,
+) -> std::io::Result<()> {
+    for number in 0..parts.count(kind) {
+        let part = parts.read(kind, number).map_err(std::io::Error::other)?;
+        let (counts, mut rows) = of(&part, tokens);
+        for &count in counts {
+            let (own, rest) = rows.split_at(count * part.width);
+            rows = rest;
+            let filling = (longest - count) * part.width;
+            let bytes: Vec<u8> = own.iter().flat_map(|value| value.to_le_bytes()).collect();
+            file.write_all(&bytes)?;
+            file.write_all(&vec![0; filling * 4])?;
+        }
+    }
+    Ok(())
+}
+
+/// 1 for each real row.
+fn mask(
+    file: &mut dyn Write,
+    parts: &Parts,
+    kind: Kind,
+    longest: usize,
+    tokens: bool,
+) -> std::io::Result<()> {
+    for number in 0..parts.count(kind) {
+        let part = parts.read(kind, number).map_err(std::io::Error::other)?;
+        for &count in of(&part, tokens).0 {
+            let row: Vec<u8> = (0..longest).map(|place| u8::from(place < count)).collect();
+            file.write_all(&row)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! Pictures to codes: lists folders, decodes ahead, runs the image tower.
+
+use std::cmp::Ordering;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Instant;
+
+use burn::prelude::*;
+use tvr_clip::{ImageTower, Picture, Preprocessor};
+use walkdir::WalkDir;
+
+use super::parts::{Kind, Part};
+use super::{Job, Pace, Pictures, Shard, share};
+use crate::error::ExperimentError;
+use crate::files;
+use crate::progress::Events;
+
+/// Endings of pictures. Those that cannot be decoded are here too, so that they are named and not passed over.
+const ENDINGS: [&str; 12] =
+    ["png", "jpg", "jpeg", "jfif", "gif", "webp", "bmp", "tif", "tiff", "avif", "heic", "ppm"];
+
+/// Pictures of a part, at least (one video more may end it).
+const PART: usize = 512;
+
+/// Batches that are ready before the tower wants them.
+const AHEAD: usize = 2;
+
+/// A video: its name and its frames in order. A single picture is a video of one frame.
+#[derive(Clone, Debug)]
+pub(super) struct Video {
+    pub id: String,
+    pub files: Vec<PathBuf>,
+}
+
+/// The videos of a folder, or a shard of them, in natural order of their names.
+pub(super) fn list(pictures: &Pictures, shard: Option<Shard>) -> Result<Vec<Video>, ExperimentError> {
+    let (Pictures::Images(folder) | Pictures::Frames(folder)) = pictures;
+    let mut found: Vec<(String, String, PathBuf)> = Vec::new(); // folder and name below it, path
+    for entry in WalkDir::new(folder).follow_links(true) {
+        let entry = entry.map_err(|cause| ExperimentError::work(cause.to_string()))?;
+        let path = entry.path();
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+        if !entry.file_type().is_file() || hidden || !ending.is_some_and(|e| ENDINGS.contains(&e.as_str())) {
+            continue;
+        }
+        let below = path.strip_prefix(folder).unwrap_or(path);
+        let parent = below.parent().map(slashed).unwrap_or_default();
+        found.push((parent, slashed(below), path.to_path_buf()));
+    }
+    if found.is_empty() {
+        return Err(ExperimentError::work(format!(
+            "{}: there is no picture in it (png, jpg, gif, webp)",
+            folder.display()
+        )));
+    }
+    found.sort_by(|a, b| natural(&a.0, &b.0).then_with(|| natural(&a.1, &b.1)));
+    let mut videos: Vec<Video> = Vec::new();
+    match pictures {
+        Pictures::Images(_) => {
+            videos.extend(found.into_iter().map(|(_, id, path)| Video { id, files: vec![path] }));
+        }
+        Pictures::Frames(_) => {
+            let own = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+            let own = own.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            for (parent, _, path) in found {
+                // Pictures of the folder itself are a video of the folder's name.
+                let id = if parent.is_empty() { own.clone() } else { parent };
+                match videos.last_mut().filter(|video| video.id == id) {
+                    Some(video) => video.files.push(path),
+                    None => videos.push(Video { id, files: vec![path] }),
+                }
+            }
+        }
+    }
+    let share = share(videos.len(), shard);
+    if let (true, Some(shard)) = (share.is_empty(), shard) {
+        return Err(ExperimentError::request(format!(
+            "--shard {shard}: of {} items none is left for it; take fewer shards",
+            videos.len()
+        )));
+    }
+    Ok(videos.drain(share).collect())
+}
+
+fn slashed(path: &Path) -> String {
+    let parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+    parts.join("/")
+}
+
+/// Natural order (`frame2` before `frame10`); equal under it, by letters.
+fn natural(a: &str, b: &str) -> Ordering {
+    natord::compare(a, b).then_with(|| a.cmp(b))
+}
+
+/// SHA-256 of all names, for a resumed run to compare.
+pub(super) fn digest(videos: &[Video]) -> String {
+    let mut names = String::new();
+    for video in videos {
+        names.push_str(&video.id);
+        for file in &video.files {
+            names.push('\n');
+            names.push_str(&file.to_string_lossy());
+        }
+        names.push('\0');
+    }
+    files::sha256(names.as_bytes())
+}
+
+/// Runs of whole videos with about [`PART`] pictures.
+fn cut(videos: &[Video]) -> Vec<Range<usize>> {
+    let (mut parts, mut first, mut pictures) = (Vec::new(), 0, 0);
+    for (index, video) in videos.iter().enumerate() {
+        pictures += video.files.len();
+        if pictures >= PART || index + 1 == videos.len() {
+            parts.push(first..index + 1);
+            (first, pictures) = (index + 1, 0);
+        }
+    }
+    parts
+}
+
+fn pictures_of(videos: &[Video]) -> usize {
+    videos.iter().map(|video| video.files.len()).sum()
+}
+
+/// A picture's pixels, or why there are none.
+type Pixels = Result<Vec<f32>, String>;
+
+/// Encodes every part that is not there yet.
+pub(super) fn run(
+    job: &Job<'_>,
+    tower: &ImageTower,
+    preprocessor: &Preprocessor,
+    device: &Device,
+    videos: &[Video],
+    events: Events<'_>,
+) -> Result<(), ExperimentError> {
+    let parts: Vec<(usize, &[Video])> =
+        cut(videos).into_iter().map(|range| &videos[range]).enumerate().collect();
+    let (there, wanted): (Vec<_>, Vec<_>) =
+        parts.into_iter().partition(|(number, _)| job.parts.has(Kind::Frames, *number));
+    let done: usize = there.iter().map(|(_, videos)| pictures_of(videos)).sum();
+    let mut pace = Pace::begin(events, "pictures", pictures_of(videos), done);
+    // Not the pool that multiplies matrices: a picture in it would make a product wait.
+    let decoders = rayon::ThreadPoolBuilder::new()
+        .build()
+        .map_err(|cause| ExperimentError::work(format!("no threads to decode with: {cause}")))?;
+    std::thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(AHEAD);
+        let pictures = wanted.clone();
+        scope.spawn(move || decoders.install(|| decode(&pictures, job.batch, preprocessor, &sender)));
+        // The receiver is dropped with this closure, and the decoder's next message then ends it.
+        wanted.iter().try_for_each(|&(number, videos)| {
+            let part = encode(job, tower, preprocessor, device, videos, &receiver, &mut pace)?;
+            job.parts.write(Kind::Frames, number, &part)
+        })
+    })?;
+    pace.end();
+    Ok(())
+}
+
+/// Decodes batch after batch, as long as somebody takes them.
+fn decode(
+    parts: &[(usize, &[Video])],
+    batch: usize,
+    preprocessor: &Preprocessor,
+    sender: &SyncSender<Vec<Pixels>>,
+) {
+    use rayon::prelude::*;
+    for (_, videos) in parts {
+        let files: Vec<&PathBuf> = videos.iter().flat_map(|video| &video.files).collect();
+        for files in files.chunks(batch) {
+            let read = |path: &&PathBuf| match Picture::read(path) {
+                Ok(picture) => Ok(preprocessor.normalise(&preprocessor.crop(&picture))),
+                Err(error) => Err(error.to_string()),
+            };
+            if sender.send(files.par_iter().map(read).collect()).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Codes of one part.
+fn encode(
+    job: &Job<'_>,
+    tower: &ImageTower,
+    preprocessor: &Preprocessor,
+    device: &Device,
+    videos: &[Video],
+    receiver: &Receiver<Vec<Pixels>>,
+    pace: &mut Pace<'_, '_>,
+) -> Result<Part, ExperimentError> {
+    let side = preprocessor.side();
+    let mut part = Part::default();
+    let mut good = Vec::with_capacity(pictures_of(videos)); // by picture
+    let mut pictures = pictures_of(videos);
+    while pictures > 0 {
+        job.go_on()?;
+        let began = Instant::now();
+        let batch =
+            receiver.recv().map_err(|_| ExperimentError::work("the decoding of pictures has ended early"))?;
+        let count = batch.len();
+        pictures -= count;
+        let mut pixels = Vec::with_capacity(count * 3 * side * side);
+        for picture in batch {
+            good.push(picture.is_ok());
+            match picture {
+                Ok(values) => pixels.extend(values),
+                Err(reason) if job.skip_bad => {
+                    pace.note(&format!("left out: {reason}"));
+                    part.names.skipped.push(reason);
+                }
+                Err(reason) => {
+                    return Err(ExperimentError::work(format!("{reason}; or give --skip-bad")));
+                }
+            }
+        }
+        let whole = pixels.len() / (3 * side * side);
+        if whole > 0 {
+            let pixels = Tensor::<4>::from_data(TensorData::new(pixels, [whole, 3, side, side]), device);
+            part.rows.extend(super::values(tower.encode(pixels))?);
+        }
+        pace.step(count, began);
+    }
+    let rows = good.iter().filter(|&&good| good).count();
+    part.width = part.rows.len().checked_div(rows).unwrap_or(0);
+    let mut good = good.into_iter();
+    for video in videos {
+        let frames = good.by_ref().take(video.files.len()).filter(|&good| good).count();
+        if frames > 0 {
+            part.names.ids.push(video.id.clone());
+            part.counts.push(frames);
+        }
+    }
+    debug_assert_eq!(part.counts.iter().sum::<usize>(), rows);
+    Ok(part)
+}

@@ -1,0 +1,104 @@
+//! `encode`: a checkpoint over texts and pictures, into a feature file.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use tvr_experiment::ExperimentError;
+use tvr_experiment::device::{DEFAULT_DEVICE, DEVICE_HELP};
+use tvr_experiment::encode::{Pictures, Report, Request, Shard, encode};
+use tvr_experiment::verify::precision;
+
+use crate::draw::draw;
+use crate::exit;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask encode --weights clip-vit-base-patch32 --frames videos/ --out frames.safetensors
+  cargo xtask encode --weights clip-vit-base-patch32 --texts captions.jsonl --out texts.safetensors
+  cargo xtask encode --weights W --frames videos/ --texts captions.jsonl --out features.safetensors --skip-bad
+  cargo xtask encode --weights W --images photos/ --out 0.safetensors --shard 0/4
+
+A line of captions.jsonl is {\"id\": \"c0\", \"video\": \"v0\", \"text\": \"a dog runs\"}; id and video may be absent. Codes are not
+of unit length; the file's metadata says so, and how pixels were made. Stopped or killed, the same command with
+--resume goes on.";
+
+/// What may be asked.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The checkpoint: a Hugging Face or OpenCLIP folder, or OWNER/NAME on the hub (feature `hub`)
+    #[arg(long, value_name = "DIR|NAME")]
+    weights: String,
+    /// Texts: .txt with one a line, or .jsonl
+    #[arg(long, value_name = "FILE")]
+    texts: Option<PathBuf>,
+    /// Pictures: every one below the folder is an item of its own
+    #[arg(long, value_name = "DIR", conflicts_with = "frames")]
+    images: Option<PathBuf>,
+    /// Videos: every folder below that holds pictures is one, its frames in natural order of their names
+    #[arg(long, value_name = "DIR")]
+    frames: Option<PathBuf>,
+    /// The feature file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Pictures or texts that pass a tower at once
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    batch: usize,
+    #[arg(long, value_name = "D", default_value = DEFAULT_DEVICE, help = format!("The device: {DEVICE_HELP}"))]
+    device: String,
+    /// Type of the weights in memory: f32, f16 or bf16; codes are f32 in every case
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    dtype: String,
+    /// Write every token of a text beside its code
+    #[arg(long)]
+    tokens: bool,
+    /// List what cannot be read and leave it out
+    #[arg(long)]
+    skip_bad: bool,
+    /// Encode one share of N neighbouring ones; I counts from 0
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+    /// Go on with a run that was stopped
+    #[arg(long)]
+    resume: bool,
+}
+
+/// Encodes, and says what was written.
+///
+/// # Errors
+/// As [`encode`].
+pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError> {
+    let out = args.out.clone();
+    let request = Request {
+        weights: args.weights,
+        texts: args.texts,
+        pictures: args.images.map(Pictures::Images).or(args.frames.map(Pictures::Frames)),
+        out: args.out,
+        batch: args.batch,
+        device: args.device,
+        precision: precision(&args.dtype)?,
+        tokens: args.tokens,
+        skip_bad: args.skip_bad,
+        shard: args.shard,
+        resume: args.resume,
+    };
+    let report = encode(&request, stop, &mut draw())?;
+    exit::print(&format!("{}: {}\n", out.display(), said(&report)))
+}
+
+/// What a feature file holds, in words.
+fn said(report: &Report) -> String {
+    let Report { videos, frames, texts, width, skipped } = report;
+    let mut words = Vec::new();
+    if *videos > 0 {
+        words.push(format!("{frames} frames of {videos} videos"));
+    }
+    if *texts > 0 {
+        words.push(format!("{texts} texts"));
+    }
+    words.push(format!("width {width}, not of unit length"));
+    if !skipped.is_empty() {
+        words.push(format!("{} left out", skipped.len()));
+    }
+    words.join(", ")
+}
