@@ -39,7 +39,7 @@ use crate::positives::Positives;
 use crate::queue::{Entries, Queue};
 use crate::symmetric::both_directions;
 
-use sinkhorn::{Marginals, Start, potentials};
+use sinkhorn::{Start, sweep};
 
 const NAME: &str = "ncl";
 
@@ -167,34 +167,38 @@ pub struct Ncl {
 }
 
 impl Ncl {
-    /// Logits with one bias per column: what the askers' sweeps leave on the columns.
+    /// Logits with one bias per item that is asked for: what the askers' sweeps leave there.
     ///
-    /// - `logits`, `targets`: `[rows, columns]`
-    /// - `queued`: `[queued, columns]`, logits of earlier rows
-    fn biased(&self, logits: Tensor<2>, targets: &Tensor<2>, queued: Option<Tensor<2>>) -> Tensor<2> {
-        let askers = match (self.askers, queued) {
-            (Askers::BatchAndQueue, Some(queued)) => Tensor::cat(vec![logits.clone(), queued], 0),
+    /// - `logits`, `targets`: `[texts, videos]`
+    /// - `askers`: the axis of those who ask, 0 for texts
+    /// - `queued`: logits of earlier askers, beside `logits` along that axis
+    fn biased(
+        &self,
+        logits: Tensor<2>,
+        targets: Tensor<2>,
+        askers: usize,
+        queued: Option<Tensor<2>>,
+    ) -> Tensor<2> {
+        let asking = match (self.askers, queued) {
+            (Askers::BatchAndQueue, Some(queued)) => Tensor::cat(vec![logits.clone(), queued], askers),
             (Askers::Queue, Some(queued)) => queued,
             _ => logits.clone(),
         };
-        let askers = if self.detach { askers.detach() } else { askers };
-        let marginals = (self.marginals == Shares::Targets).then(|| {
-            let [rows, _] = askers.dims();
-            let rows = Tensor::full([rows, 1], 1.0 / rows as f64, (&askers.device(), askers.dtype()));
-            let wanted = targets.clone().sum_dim(0);
+        let asking = if self.detach { asking.detach() } else { asking };
+        let wanted = (self.marginals == Shares::Targets).then(|| {
+            let wanted = targets.sum_dim(askers);
             // A bias of −∞ for a video that nobody describes would make its whole row's loss 0 · ∞.
             let wanted = wanted.clone().mask_fill(wanted.equal_scalar(0.0), 1.0);
-            Marginals { rows, columns: wanted.clone() / wanted.sum_dim(1) }
+            wanted.clone() / wanted.sum_dim(1 - askers)
         });
-        logits + potentials(askers, self.start, self.sweeps, marginals.as_ref()).columns
+        logits + sweep(asking, askers, self.start, self.sweeps, None, wanted).1
     }
 }
 
-/// Logits of the queued items with some vectors, `[queued, items]`.
-fn queued_logits(queued: &Entries, items: &Tensor<2>, scale: &Tensor<1>) -> Tensor<2> {
+/// The queued vectors as constants beside `items`. `[queued, width]`
+fn beside(queued: &Entries, items: &Tensor<2>) -> Tensor<2> {
     let vectors = queued.vectors.clone();
-    let vectors = if items.is_autodiff() { Tensor::from_inner(vectors) } else { vectors };
-    vectors.matmul(items.clone().transpose()) * scale.clone().unsqueeze::<2>()
+    if items.is_autodiff() { Tensor::from_inner(vectors) } else { vectors }
 }
 
 impl Objective for Ncl {
@@ -207,12 +211,18 @@ impl Objective for Ncl {
         let (logits, targets) = (pairs.logits(), self.positives.targets(pairs));
         let strangers = |queue: &Option<Queue>| queue.as_ref().and_then(|queue| queue.strangers(pairs));
         let (texts, videos) = (strangers(&self.texts), strangers(&self.videos));
-        let queued = |entries: &Option<Entries>, items: Option<&Tensor<2>>| {
-            entries.as_ref().zip(items).map(|(entries, items)| queued_logits(entries, items, &pairs.scale))
-        };
-        let text_to_video = self.biased(logits.clone(), &targets.text_to_video, queued(&texts, pairs.videos));
-        let video_to_text =
-            self.biased(logits.transpose(), &targets.video_to_text, queued(&videos, pairs.texts));
+        let scale = pairs.scale.clone().unsqueeze::<2>();
+        let queued_texts = texts.as_ref().zip(pairs.videos).map(|(queued, videos)| {
+            beside(queued, videos).matmul(videos.clone().transpose()) * scale.clone()
+        });
+        let queued_videos = videos
+            .as_ref()
+            .zip(pairs.texts)
+            .map(|(queued, texts)| texts.clone().matmul(beside(queued, texts).transpose()) * scale.clone());
+        let text_to_video = self.biased(logits.clone(), targets.text_to_video.clone(), 0, queued_texts);
+        // Along the other axis of the same matrix: a transposed copy of it costs more than a sweep.
+        let of_texts = targets.video_to_text.clone().transpose();
+        let video_to_text = self.biased(logits, of_texts, 1, queued_videos).transpose();
         let mut loss = both_directions(text_to_video, video_to_text, targets);
         if self.texts.is_some() {
             let age = texts.map_or(0.0, |texts| texts.mean_age());

@@ -12,9 +12,9 @@
 //! is `positives = "diagonal"`, on request only.
 
 use burn::prelude::*;
-use burn::tensor::{activation, assert_shape};
+use burn::tensor::assert_shape;
 use serde::{Deserialize, Serialize};
-use tvr_nn::sum;
+use tvr_nn::{log_sum_exp, sum};
 
 use crate::objective::Pairs;
 
@@ -70,7 +70,11 @@ impl Positives {
 /// Targets of any relation: `related` is `[texts, videos]` of 0 and 1 (or any weights), and the positives of a
 /// row share its mass.
 pub fn shared(related: Tensor<2>) -> Targets {
-    Targets { text_to_video: share_rows(related.clone()), video_to_text: share_rows(related.transpose()) }
+    let share = |along: usize| {
+        let mass = related.clone().sum_dim(along);
+        related.clone() / mass.clone().mask_fill(mass.equal_scalar(0.0), 1.0)
+    };
+    Targets { text_to_video: share(1), video_to_text: share(0).transpose() }
 }
 
 /// Cross-entropy of rows: the mean over the rows that have a positive.
@@ -82,11 +86,5 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
     let [rows, columns] = logits.dims();
     assert_shape!(targets, [rows, columns]);
     let judged = sum(targets.clone()).clamp_min(1.0);
-    -sum(activation::log_softmax(logits, 1) * targets) / judged
-}
-
-fn share_rows(related: Tensor<2>) -> Tensor<2> {
-    let mass = related.clone().sum_dim(1);
-    let mass = mass.clone().mask_fill(mass.equal_scalar(0.0), 1.0);
-    related / mass
+    sum((log_sum_exp(logits.clone(), 1) - logits) * targets) / judged
 }

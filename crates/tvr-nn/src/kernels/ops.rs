@@ -107,13 +107,14 @@ impl Fused for Flex {
     }
 
     fn log_sum_exp(x: FlexTensor, bias: FlexTensor, dim: usize) -> FlexTensor {
-        let (x, bias) = (x.to_contiguous(), bias.to_contiguous());
         let [rows, columns] = [0, 1].map(|axis| x.layout().shape()[axis]);
         let shape = if dim == 1 { [rows, 1] } else { [1, columns] };
         let mut out = FlexTensor::empty(shape.into(), x.dtype());
-        let (values, biases) = (slice(&x), slice(&bias));
-        let run = if dim == 1 { log_sum_exp::of_rows } else { log_sum_exp::of_columns };
-        run(values, biases, out.storage_mut::<f32>());
+        let turned = is_turned(&x);
+        let (x, bias) = (upright(x), bias.to_contiguous());
+        let along_rows = (dim == 1) != turned;
+        let run = if along_rows { log_sum_exp::of_rows } else { log_sum_exp::of_columns };
+        run(slice(&x), slice(&bias), out.storage_mut::<f32>());
         out
     }
 
@@ -124,13 +125,26 @@ impl Fused for Flex {
         gradient: FlexTensor,
         dim: usize,
     ) -> FlexTensor {
-        let (mut x, bias) = (x.to_contiguous(), bias.to_contiguous());
+        let turned = is_turned(&x);
+        let (mut x, bias) = (upright(x), bias.to_contiguous());
         let (out, gradient) = (out.to_contiguous(), gradient.to_contiguous());
         let (from, to) = span(&x);
-        let run = if dim == 1 { log_sum_exp::gradient_of_rows } else { log_sum_exp::gradient_of_columns };
+        let along_rows = (dim == 1) != turned;
+        let run = if along_rows { log_sum_exp::gradient_of_rows } else { log_sum_exp::gradient_of_columns };
         run(&mut x.storage_mut::<f32>()[from..to], slice(&bias), slice(&out), slice(&gradient));
-        x
+        if turned { x.transpose(0, 1) } else { x }
     }
+}
+
+/// Whether a matrix is the transposed view of one that lies row by row.
+fn is_turned(x: &FlexTensor) -> bool {
+    let layout = x.layout();
+    layout.contiguous_offsets().is_none() && layout.transpose(0, 1).contiguous_offsets().is_some()
+}
+
+/// A matrix row by row: itself, or the one it is the transposed view of, or a copy.
+fn upright(x: FlexTensor) -> FlexTensor {
+    if is_turned(&x) { x.transpose(0, 1) } else { x.to_contiguous() }
 }
 
 /// The values of a contiguous tensor.
