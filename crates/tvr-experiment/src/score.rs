@@ -4,23 +4,30 @@
 //! normalises the transpose with the bank of training videos. So a row can be *bank* in one direction and
 //! *transductive* in the other; its own regime is the one that has seen more.
 
+mod banks;
 mod figures;
 mod groups;
 mod matrix;
+mod save;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use ndarray::Array2;
+use ndarray::{Array1, Array2};
 use serde::Serialize;
-use tvr_metrics::{Direction, Judgement, MetricError, Summary, Truth, judge, ranks, video_to_text_best};
-use tvr_normalize::{Chain, Family, NormalizeError, Normalizer, Scores};
+use tvr_metrics::{
+    Direction, Judgement, MetricError, Representation, Summary, Truth, judge, ranks, representation,
+    video_to_text_best,
+};
+use tvr_normalize::{Chain, Family, NormalizeError, Normalizer, Scores, Side};
 
-pub use figures::{Figures, NamedInterval, RowFigures};
+pub use figures::{Figures, NamedInterval, NormalisationError, RowFigures};
 pub use tvr_metrics::{NonFinite, Policy, Resampling, Ties};
 pub use tvr_normalize::Regime;
 
+use banks::{BankFiles, Banks};
+use save::{Changes, Saved, save};
+
 use crate::error::ExperimentError;
-use crate::files;
 
 /// What is judged, and how.
 #[derive(Clone, Debug)]
@@ -35,6 +42,14 @@ pub struct Request {
     pub text_bank: Option<String>,
     /// `[texts, bank videos]`.
     pub video_bank: Option<String>,
+    /// `[bank videos, videos]`: the gallery bank of T2V.
+    pub gallery_bank: Option<String>,
+    /// `[bank texts, texts]`: the gallery bank of V2T.
+    pub gallery_bank_texts: Option<String>,
+    /// `[bank texts, bank videos]`: the bank's own gallery, for both directions.
+    pub bank_similarity: Option<String>,
+    /// What a score is multiplied with to be a logit; the normalisation error alone asks.
+    pub logit_scale: f32,
     /// Ties, scores that are no numbers, cut-offs.
     pub policy: Policy,
     /// 95 % intervals over queries.
@@ -46,7 +61,7 @@ pub struct Request {
 /// A file that was read.
 #[derive(Clone, Debug, Serialize)]
 pub struct Input {
-    /// `similarity`, `groups`, `text-bank` or `video-bank`.
+    /// `similarity`, `groups`, or the name of a bank, as the option that gave it.
     pub role: &'static str,
     /// As it was named.
     pub path: String,
@@ -65,6 +80,8 @@ pub struct Report {
     pub ties: Ties,
     /// What a score that is no number does.
     pub non_finite: NonFinite,
+    /// What a score was multiplied with for the normalisation error.
+    pub logit_scale: f32,
     /// Draws, seed and level of the intervals.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bootstrap: Option<Resampling>,
@@ -92,15 +109,8 @@ pub struct Row {
     pub video_to_text_regime: Regime,
     /// The figures.
     pub judgement: Judgement,
-}
-
-/// Banks of training queries, both in the orientation of the scores.
-#[derive(Clone, Copy, Debug, Default)]
-struct Banks<'a> {
-    /// `[bank texts, videos]`.
-    text: Option<&'a Array2<f32>>,
-    /// The transpose of `[texts, bank videos]`, row by row.
-    video_transposed: Option<&'a Array2<f32>>,
+    /// How evenly the videos (T2V) and the texts (V2T) are represented; nothing where scores are not finite.
+    pub representation: Option<[Representation; 2]>,
 }
 
 /// Reads, normalises and judges.
@@ -115,40 +125,45 @@ pub fn score(request: &Request) -> Result<Report, ExperimentError> {
     let mut inputs = Vec::new();
     let scores = matrix::read("similarity", "[texts, videos]", &request.similarity, &mut inputs)?;
     let truth = groups::truth(&request.similarity, scores.dim(), request.groups.as_deref(), &mut inputs)?;
-    let text_bank = match &request.text_bank {
-        Some(name) => Some(text_bank(name, scores.ncols(), &mut inputs)?),
-        None => None,
-    };
-    let video_bank = match &request.video_bank {
-        Some(name) => Some(video_bank(name, scores.nrows(), &mut inputs)?),
-        None => None,
-    };
-    let banks = Banks { text: text_bank.as_ref(), video_transposed: video_bank.as_ref() };
+    let banks = BankFiles::read(request, [scores.nrows(), scores.ncols()], &mut inputs)?;
 
+    let input = Both::new(&scores, &truth, request.logit_scale);
     let named = |error: Wrong| error.of(&request.similarity);
-    let transposed = scores.t().as_standard_layout().into_owned();
+    let before = input.represented(None);
     let mut judged = Vec::new();
     let mut warnings: Vec<String> = Vec::new();
-    let mut matrices = Vec::new();
+    let mut kept = Vec::new();
     for (spec, chain) in specs.iter().zip(&chains) {
-        let normalised = Normalised::new(chain, &scores, &transposed, banks).map_err(named)?;
+        let both = [banks.text_to_video(), banks.video_to_text()];
+        let normalised = Normalised::new(chain, &input, both, request.save.is_some()).map_err(named)?;
         let fresh = normalised.warnings.iter().filter(|warning| !warnings.contains(warning));
         warnings.extend(fresh.cloned().collect::<Vec<_>>());
-        judged.push(normalised.judge(spec, &scores, &truth, &request.policy).map_err(|e| named(e.into()))?);
+        let row = normalised.judge(spec, &input, &request.policy).map_err(|e| named(e.into()))?;
         if request.save.is_some() {
-            matrices.push(normalised.matrices);
+            let changes = match (&before, &row.representation) {
+                (Some([text, video]), Some([text_after, video_after])) => {
+                    let changes = [text.change(text_after), video.change(video_after)];
+                    let [text, video] = changes.map(|change| change.map_err(|error| named(error.into())));
+                    Some(Changes::new(spec, request.logit_scale, [text?, video?]))
+                }
+                _ => None,
+            };
+            let Normalised { matrices, biases, .. } = normalised;
+            kept.push(Saved { matrices, biases, represented: changes });
         }
+        judged.push(row);
     }
     let rows = figures::rows(&judged, &request.policy, request.bootstrap.as_ref())
         .map_err(|error| Wrong::from(error).of(&request.similarity))?;
     let saved = match &request.save {
-        Some(folder) => save(folder, specs, matrices, &scores)?,
+        Some(folder) => save(folder, specs, kept, &scores)?,
         None => Vec::new(),
     };
     Ok(Report {
         schema: "tvr-score/1",
         ties: request.policy.ties,
         non_finite: request.policy.non_finite,
+        logit_scale: request.logit_scale,
         bootstrap: request.bootstrap,
         inputs,
         rows,
@@ -157,7 +172,7 @@ pub fn score(request: &Request) -> Result<Report, ExperimentError> {
     })
 }
 
-/// Judges one matrix `[texts, videos]` under several normalisers without banks, with the default policy.
+/// Judges one matrix of logits `[texts, videos]` under several normalisers without banks, with the default policy.
 ///
 /// # Errors
 /// A spec that does not parse, or scores that a normaliser or the metrics refuse.
@@ -167,15 +182,54 @@ pub fn judge_rows(
     specs: &[String],
 ) -> Result<Vec<Row>, ExperimentError> {
     let chains = parse(specs).map_err(|error| ExperimentError::request(error.to_string()))?;
-    let transposed = scores.t().as_standard_layout().into_owned();
+    let input = Both::new(scores, truth, 1.0);
     let mut rows = Vec::new();
     for (spec, chain) in specs.iter().zip(&chains) {
-        let row = Normalised::new(chain, scores, &transposed, Banks::default())
-            .and_then(|normalised| Ok(normalised.judge(spec, scores, truth, &Policy::default())?))
+        let row = Normalised::new(chain, &input, [Banks::default(); 2], false)
+            .and_then(|normalised| Ok(normalised.judge(spec, &input, &Policy::default())?))
             .map_err(|error| error.of("similarities"))?;
         rows.push(row);
     }
     Ok(rows)
+}
+
+/// Scores in both orientations, and what is true of them.
+struct Both<'a> {
+    scores: &'a Array2<f32>,
+    transposed: Array2<f32>,
+    truth: &'a Truth,
+    /// 1 over the captions of a text's video; nothing where each has one.
+    weights: Option<Vec<f32>>,
+    logit_scale: f32,
+}
+
+impl<'a> Both<'a> {
+    fn new(scores: &'a Array2<f32>, truth: &'a Truth, logit_scale: f32) -> Self {
+        let mut captions = vec![0usize; truth.videos()];
+        truth.video_of().iter().for_each(|&video| captions[video] += 1);
+        let weight = |&video: &usize| 1.0 / captions[video] as f32;
+        Self {
+            scores,
+            transposed: scores.t().as_standard_layout().into_owned(),
+            truth,
+            weights: (!truth.is_one_to_one()).then(|| truth.video_of().iter().map(weight).collect()),
+            logit_scale,
+        }
+    }
+
+    /// How evenly each gallery is represented by matrices of both directions, or by the scores.
+    fn represented(&self, matrices: Option<&[Array2<f32>; 2]>) -> Option<[Representation; 2]> {
+        // Each matrix has its own queries as rows; scores that are no numbers have no probabilities.
+        let of = |matrix: &Array2<f32>| {
+            let logits = if self.logit_scale == 1.0 { None } else { Some(matrix * self.logit_scale) };
+            representation(logits.as_ref().unwrap_or(matrix).view(), Direction::TextToVideo).ok()
+        };
+        let [text, video] = match matrices {
+            Some([text, video]) => [text, video],
+            None => [self.scores, &self.transposed],
+        };
+        Some([of(text)?, of(video)?])
+    }
 }
 
 fn is_raw(chain: &Chain) -> bool {
@@ -190,6 +244,7 @@ fn parse(specs: &[String]) -> Result<Vec<Chain>, NormalizeError> {
 #[derive(Debug)]
 enum Wrong {
     Normalize(NormalizeError),
+    Bank { method: &'static str, direction: &'static str, bank: &'static str, option: &'static str },
     Metric(MetricError),
 }
 
@@ -210,11 +265,15 @@ impl Wrong {
     fn of(self, source: &str) -> ExperimentError {
         use NormalizeError as N;
         match self {
+            Self::Bank { method, direction, bank, option } => ExperimentError::request(format!(
+                "--normalize: {method} has no {bank} for {direction}, and needs one; give --{option}"
+            )),
             Self::Normalize(
                 error @ (N::BankMissing { .. }
                 | N::LonelyQuery { .. }
                 | N::TooFew { .. }
-                | N::MixedRows { .. }),
+                | N::MixedRows { .. }
+                | N::NotFirst { .. }),
             ) => ExperimentError::request(format!("{source}: {error}")),
             Self::Normalize(error @ N::Setting { .. }) => {
                 ExperimentError::request(format!("--normalize: {error}"))
@@ -226,6 +285,21 @@ impl Wrong {
             Self::Metric(error) => ExperimentError::work(format!("{source}: {error}")),
         }
     }
+
+    /// A missing bank belongs to a direction, and to the option that would bring it.
+    fn in_direction(error: NormalizeError, queries: Side) -> Self {
+        let NormalizeError::BankMissing { method, bank } = error else { return Self::Normalize(error) };
+        let (direction, options) = match queries {
+            Side::Texts => ("T2V", ["text-bank", "gallery-bank"]),
+            Side::Videos => ("V2T", ["video-bank", "gallery-bank-texts"]),
+        };
+        let option = match bank {
+            "query bank" => options[0],
+            "gallery bank" => options[1],
+            _ => "bank-similarity",
+        };
+        Self::Bank { method, direction, bank, option }
+    }
 }
 
 /// Both directions of one normaliser.
@@ -234,110 +308,63 @@ struct Normalised {
     warnings: Vec<String>,
     /// T2V `[texts, videos]`, V2T `[videos, texts]`; nothing where the scores stay as they are.
     matrices: Option<[Array2<f32>; 2]>,
+    /// Of methods in bias form, where they were asked for.
+    biases: [Option<Array1<f32>>; 2],
 }
 
 impl Normalised {
-    fn new(
-        chain: &Chain,
-        scores: &Array2<f32>,
-        transposed: &Array2<f32>,
-        banks: Banks<'_>,
-    ) -> Result<Self, Wrong> {
-        let block = |test: &'_ Array2<f32>, bank: Option<&'_ Array2<f32>>| -> Result<_, NormalizeError> {
-            let mut block = Scores::new(test.view());
-            block.query_bank = bank.map(|bank| bank.view());
+    fn new(chain: &Chain, input: &Both<'_>, banks: [Banks<'_>; 2], with_biases: bool) -> Result<Self, Wrong> {
+        let block = |test: &Array2<f32>, banks: &Banks<'_>, queries: Side| -> Result<_, NormalizeError> {
+            let mut block = Scores::new(test.view()).with_queries(queries);
+            block.query_bank = banks.queries.map(|bank| bank.reborrow());
+            block.gallery_bank = banks.items.map(|bank| bank.reborrow());
+            block.bank_gallery = banks.own.map(|bank| bank.reborrow());
+            if queries == Side::Texts {
+                block.query_weights = input.weights.as_deref();
+            }
             let regime = chain.regime(&block);
             let warnings: Vec<String> = chain.warnings(&block).iter().map(ToString::to_string).collect();
             // Raw is no copy, and takes scores that are not finite: the metrics' policy decides about them.
             let matrix = if is_raw(chain) { None } else { Some(chain.apply(&block)?) };
-            Ok((regime, warnings, matrix))
+            let bias = if with_biases && !is_raw(chain) { chain.bias(&block)? } else { None };
+            Ok((regime, warnings, matrix, bias))
         };
-        let (text_regime, mut warnings, text_to_video) = block(scores, banks.text)?;
-        let (video_regime, other, video_to_text) = block(transposed, banks.video_transposed)?;
+        let [text_banks, video_banks] = banks;
+        let (text_regime, mut warnings, text_to_video, text_bias) =
+            block(input.scores, &text_banks, Side::Texts)
+                .map_err(|error| Wrong::in_direction(error, Side::Texts))?;
+        let (video_regime, other, video_to_text, video_bias) =
+            block(&input.transposed, &video_banks, Side::Videos)
+                .map_err(|error| Wrong::in_direction(error, Side::Videos))?;
         warnings.extend(other.into_iter().filter(|warning| !warnings.contains(warning)).collect::<Vec<_>>());
         let matrices = text_to_video.zip(video_to_text).map(|(text, video)| [text, video]);
-        Ok(Self { regimes: [text_regime, video_regime], warnings, matrices })
+        Ok(Self { regimes: [text_regime, video_regime], warnings, matrices, biases: [text_bias, video_bias] })
     }
 
-    fn judge(
-        &self,
-        spec: &str,
-        scores: &Array2<f32>,
-        truth: &Truth,
-        policy: &Policy,
-    ) -> Result<Row, MetricError> {
+    fn judge(&self, spec: &str, input: &Both<'_>, policy: &Policy) -> Result<Row, MetricError> {
+        let truth = input.truth;
         let judgement = match &self.matrices {
-            None => judge(scores.view(), truth, policy)?,
+            None => judge(input.scores.view(), truth, policy)?,
             Some([text_to_video, video_to_text]) => {
                 let summary = |ranks| Summary::new(ranks, &policy.cutoffs);
                 let back = video_to_text.t().as_standard_layout().into_owned(); // [texts, videos]
                 let best = || video_to_text_best(back.view(), truth, policy).and_then(summary);
+                let text = ranks(text_to_video.view(), truth, Direction::TextToVideo, policy)?;
                 Judgement {
-                    text_to_video: summary(ranks(
-                        text_to_video.view(),
-                        truth,
-                        Direction::TextToVideo,
-                        policy,
-                    )?)?,
+                    text_to_video: summary(text)?,
                     video_to_text: summary(ranks(back.view(), truth, Direction::VideoToText, policy)?)?,
                     video_to_text_best: (!truth.is_one_to_one()).then(best).transpose()?,
                 }
             }
         };
         let [text_to_video_regime, video_to_text_regime] = self.regimes;
-        let regime = text_to_video_regime.max(video_to_text_regime);
-        Ok(Row { normalize: spec.to_owned(), regime, text_to_video_regime, video_to_text_regime, judgement })
+        Ok(Row {
+            normalize: spec.to_owned(),
+            regime: text_to_video_regime.max(video_to_text_regime),
+            text_to_video_regime,
+            video_to_text_regime,
+            judgement,
+            representation: input.represented(self.matrices.as_ref()),
+        })
     }
-}
-
-fn text_bank(name: &str, videos: usize, inputs: &mut Vec<Input>) -> Result<Array2<f32>, ExperimentError> {
-    let bank = matrix::read("text-bank", "[bank texts, videos]", name, inputs)?;
-    if bank.ncols() != videos {
-        return Err(ExperimentError::work(format!(
-            "{name}: the text bank is {:?}, but the similarity has {videos} videos; its columns must be the same \
-             test videos",
-            bank.shape()
-        )));
-    }
-    matrix::refuse_non_finite(name, &bank)?;
-    Ok(bank)
-}
-
-/// Transposed, so that its rows are queries.
-fn video_bank(name: &str, texts: usize, inputs: &mut Vec<Input>) -> Result<Array2<f32>, ExperimentError> {
-    let bank = matrix::read("video-bank", "[texts, bank videos]", name, inputs)?;
-    if bank.nrows() != texts {
-        return Err(ExperimentError::work(format!(
-            "{name}: the video bank is {:?}, but the similarity has {texts} texts; its rows must be the same test \
-             texts",
-            bank.shape()
-        )));
-    }
-    matrix::refuse_non_finite(name, &bank)?;
-    Ok(bank.t().as_standard_layout().into_owned())
-}
-
-/// Writes `NUMBER-SPEC.text_to_video.npy` and `NUMBER-SPEC.video_to_text.npy`, both `[texts, videos]`, so that each
-/// can be judged again as it is.
-fn save(
-    folder: &Path,
-    specs: &[String],
-    matrices: Vec<Option<[Array2<f32>; 2]>>,
-    scores: &Array2<f32>,
-) -> Result<Vec<PathBuf>, ExperimentError> {
-    let mut saved = Vec::new();
-    for (index, (spec, matrices)) in specs.iter().zip(matrices).enumerate() {
-        let safe = |c: char| if c.is_ascii_alphanumeric() || "-=.".contains(c) { c } else { '_' };
-        let stem: String = spec.trim().chars().map(safe).collect();
-        let [text_to_video, video_to_text] = match matrices {
-            Some([text, video]) => [text, video.t().as_standard_layout().into_owned()],
-            None => [scores.clone(), scores.clone()],
-        };
-        for (direction, values) in [("text_to_video", text_to_video), ("video_to_text", video_to_text)] {
-            let path = folder.join(format!("{}-{stem}.{direction}.npy", index + 1));
-            files::write_whole(&path, &matrix::npy(&values).map_err(ExperimentError::file(&path, "write"))?)?;
-            saved.push(path);
-        }
-    }
-    Ok(saved)
 }

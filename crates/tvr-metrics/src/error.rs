@@ -125,4 +125,29 @@ pub enum MetricError {
         /// NaN, inf or -inf.
         value: f64,
     },
+    /// Two galleries where there should be one.
+    #[error("{before} items before, {after} after; both must be the same gallery")]
+    GalleryChanged {
+        /// Items before.
+        before: usize,
+        /// Items after.
+        after: usize,
+    },
+    /// No captions to judge.
+    #[error("there are no candidate captions; give at least one")]
+    NoCandidates,
+    /// Candidates without their references.
+    #[error("{candidates} candidate captions, but {references} lists of references; give one list for each")]
+    CaptionCount {
+        /// Candidates given.
+        candidates: usize,
+        /// Lists of references given.
+        references: usize,
+    },
+    /// A candidate that nothing can be compared with.
+    #[error("candidate {candidate} has no reference caption; give at least one")]
+    NoReference {
+        /// The candidate, from 0.
+        candidate: usize,
+    },
 }

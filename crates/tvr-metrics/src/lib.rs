@@ -40,7 +40,9 @@
 //! | `recall`, `judge` | the figures of a table; both directions in one call |
 //! | `interval` | bootstrap, Student t, verdict |
 //! | `hubness`, `representation` | who is retrieved too often |
+//! | `caption` | BLEU and CIDEr of written captions |
 
+mod caption;
 mod count;
 mod error;
 mod hubness;
@@ -53,6 +55,7 @@ mod recall;
 mod representation;
 mod truth;
 
+pub use caption::{Bleu, Cider, bleu, cider, words};
 pub use error::MetricError;
 pub use hubness::{Hubness, hubness};
 pub use interval::{
@@ -64,5 +67,5 @@ pub use multi_caption::{Rule, video_to_text_best};
 pub use policy::{Direction, NonFinite, Policy, Ties};
 pub use ranks::{Ranks, ranks};
 pub use recall::{Recall, Summary};
-pub use representation::{Representation, representation};
+pub use representation::{Representation, RepresentationChange, representation};
 pub use truth::Truth;

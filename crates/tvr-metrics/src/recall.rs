@@ -56,8 +56,13 @@ impl Summary {
             return Err(MetricError::AllDropped { queries: ranks.queries() });
         }
         let count = places.len() as f64;
+        // Grouped T2V is torch in the published code, which divides two whole numbers in f32.
+        let in_f32 = ranks.lower_median();
         let percent = |cutoff: usize| match reference {
-            true => 100.0 * entries.iter().filter(|&&place| (place as usize) < cutoff).count() as f64 / count,
+            true => {
+                let hits = 100.0 * entries.iter().filter(|&&place| (place as usize) < cutoff).count() as f64;
+                if in_f32 { f64::from(hits as f32 / count as f32) } else { hits / count }
+            }
             false => ranks.hits_percent(cutoff).iter().sum::<f64>() / count,
         };
         let recalls = cutoffs.iter().map(|&cutoff| Recall { cutoff, percent: percent(cutoff) }).collect();

@@ -45,6 +45,44 @@ pub struct Representation {
     pub sorted: Vec<f64>,
 }
 
+/// The items of one gallery before and after a normalisation, as columns of a plot: the first item is the one that
+/// was most over-represented before.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RepresentationChange {
+    /// The normalisation error before.
+    pub error_before: f64,
+    /// The normalisation error after.
+    pub error_after: f64,
+    /// Index of each item in the gallery.
+    pub item: Vec<usize>,
+    /// Its ρ before, falling.
+    pub before: Vec<f64>,
+    /// Its ρ after.
+    pub after: Vec<f64>,
+}
+
+impl Representation {
+    /// This as *before*, and what a normalisation made of it.
+    ///
+    /// # Errors
+    /// [`MetricError::GalleryChanged`] if the two are not of one gallery.
+    pub fn change(&self, after: &Self) -> Result<RepresentationChange, MetricError> {
+        let (before, now) = (self.by_item.len(), after.by_item.len());
+        if before != now {
+            return Err(MetricError::GalleryChanged { before, after: now });
+        }
+        let mut item: Vec<usize> = (0..before).collect();
+        item.sort_by(|&a, &b| self.by_item[b].total_cmp(&self.by_item[a])); // stable: of equal ones the first
+        Ok(RepresentationChange {
+            error_before: self.error,
+            error_after: after.error,
+            before: item.iter().map(|&item| self.by_item[item]).collect(),
+            after: item.iter().map(|&item| after.by_item[item]).collect(),
+            item,
+        })
+    }
+}
+
 /// Measures how evenly the gallery is represented.
 ///
 /// - `logits`: `[texts, videos]`; in T2V the videos are the gallery, in V2T the texts
@@ -52,6 +90,16 @@ pub struct Representation {
 ///
 /// # Errors
 /// [`MetricError::Empty`] or [`MetricError::NonFinite`].
+///
+/// # Example
+/// ```
+/// # use {ndarray::array, tvr_metrics::{Direction, representation}};
+/// let logits = array![[9.0, 2.0], [5.0, 4.5]]; // video 0 takes most of the probability of both texts
+/// let raw = representation(logits.view(), Direction::TextToVideo)?;
+/// let fair = representation((&logits + &array![[0.0, 3.75]]).view(), Direction::TextToVideo)?;
+/// assert!(raw.largest > 1.6 && fair.error < 0.01);
+/// # Ok::<(), tvr_metrics::MetricError>(())
+/// ```
 pub fn representation(logits: ArrayView2<f32>, direction: Direction) -> Result<Representation, MetricError> {
     let (texts, videos) = logits.dim();
     if texts == 0 || videos == 0 {

@@ -2,6 +2,7 @@
 
 use crate::error::NormalizeError;
 use crate::family::Family;
+use crate::prepared::{Prepared, Sources};
 use crate::scores::{Normalizer, Regime, Scores, Warning};
 use ndarray::{Array1, Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
@@ -18,15 +19,21 @@ impl Chain {
     /// The steps in order. No steps at all are `raw`.
     ///
     /// # Errors
-    /// [`NormalizeError::MixedRows`] if a step that compares rows follows `qb-norm`.
+    /// [`NormalizeError::MixedRows`] if a step that compares rows follows one that leaves some of them raw, as
+    /// `qb-norm` does; [`NormalizeError::NotFirst`] for a step that must come first.
     pub fn new(steps: Vec<Family>) -> Result<Self, NormalizeError> {
         let steps = if steps.is_empty() { vec![Family::Raw(crate::Raw)] } else { steps };
-        let mixed = steps.iter().position(|step| matches!(step, Family::QbNorm(_)));
+        let mixed = steps.iter().position(Family::mixes_rows);
         if let Some(at) = mixed {
             let later = steps[at + 1..].iter().find(|step| !matches!(step, Family::Raw(_)));
             if let Some(step) = later {
                 return Err(NormalizeError::MixedRows { step: step.name(), before: steps[at].name() });
             }
+        }
+        let real = |step: &&Family| !matches!(step, Family::Raw(_));
+        let late = steps.iter().filter(real).skip(1).find(|step| matches!(step, Family::Dbsn(_)));
+        if let (Some(step), Some(before)) = (late, steps.iter().find(real)) {
+            return Err(NormalizeError::NotFirst { step: step.name(), before: before.name() });
         }
         Ok(Self { steps })
     }
@@ -34,6 +41,16 @@ impl Chain {
     /// The steps in order, at least one.
     pub fn steps(&self) -> &[Family] {
         &self.steps
+    }
+
+    /// The one step that does something, if there is only one; `raw` if there is none.
+    fn only(&self) -> Option<&Family> {
+        let mut real = self.steps.iter().filter(|step| !matches!(step, Family::Raw(_)));
+        match (real.next(), real.next()) {
+            (None, _) => self.steps.first(),
+            (step, None) => step,
+            _ => None,
+        }
     }
 }
 
@@ -52,27 +69,39 @@ impl Normalizer for Chain {
     fn apply(&self, scores: &Scores) -> Result<Array2<f32>, NormalizeError> {
         let Some((last, before)) = self.steps.split_last() else { return crate::Raw.apply(scores) };
         scores.check(self.name())?; // here, so that an error names a bank as a bank and not as a step's input
-        let mut owned: Option<[Option<Array2<f32>>; 3]> = None;
+        let mut owned: Option<Made> = None;
         for step in before {
             let now = view(scores, &owned);
             let query_bank = as_queries(step, &now, now.query_bank)?;
             let gallery_bank = as_queries(step, &now, now.gallery_bank)?;
             let test = step.apply(&now)?;
-            owned = Some([Some(test), query_bank, gallery_bank]);
+            owned = Some(Made { test, query_bank, gallery_bank });
         }
         last.apply(&view(scores, &owned))
     }
 
-    fn bias(&self, scores: &Scores) -> Result<Option<Array1<f32>>, NormalizeError> {
-        match self.steps.as_slice() {
-            [one] => one.bias(scores),
-            _ => Ok(None),
+    /// One step, `raw` apart, is prepared as it is. Several need the matrix.
+    fn prepare<'a>(&self, sources: &Sources<'a>) -> Result<Prepared<'a>, NormalizeError> {
+        match self.only() {
+            Some(step) => step.prepare(sources),
+            None => Err(NormalizeError::ChainNeedsMatrix { chain: self.to_string() }),
         }
+    }
+
+    fn bias(&self, scores: &Scores) -> Result<Option<Array1<f32>>, NormalizeError> {
+        self.only().map_or(Ok(None), |step| step.bias(scores))
     }
 
     fn warnings(&self, scores: &Scores) -> Vec<Warning> {
         self.steps.iter().flat_map(|step| step.warnings(scores)).collect()
     }
+}
+
+/// What the steps so far made of the test scores and of the two banks over the same gallery.
+struct Made {
+    test: Array2<f32>,
+    query_bank: Option<Array2<f32>>,
+    gallery_bank: Option<Array2<f32>>,
 }
 
 /// A bank is normalised as if its rows were queries, so that it stays comparable with them.
@@ -82,27 +111,17 @@ fn as_queries(
     bank: Option<ArrayView2<f32>>,
 ) -> Result<Option<Array2<f32>>, NormalizeError> {
     let Some(bank) = bank else { return Ok(None) };
-    let scores = Scores {
-        test: bank.reborrow(),
-        query_bank: scores.query_bank.map(|bank| bank.reborrow()),
-        gallery_bank: scores.gallery_bank.map(|bank| bank.reborrow()),
-    };
-    step.apply(&scores).map(Some)
+    step.apply(&Scores { test: bank.reborrow(), query_weights: None, ..scores.reborrow() }).map(Some)
 }
 
-/// What the steps so far made of the test scores and the two banks; nothing before the first step.
-fn view<'a>(first: &'a Scores, owned: &'a Option<[Option<Array2<f32>>; 3]>) -> Scores<'a> {
-    let Some([test, query_bank, gallery_bank]) = owned else {
-        return Scores {
-            test: first.test.reborrow(),
-            query_bank: first.query_bank.map(|bank| bank.reborrow()),
-            gallery_bank: first.gallery_bank.map(|bank| bank.reborrow()),
-        };
-    };
+/// What the next step reads; the scores themselves before the first.
+fn view<'a>(first: &'a Scores, made: &'a Option<Made>) -> Scores<'a> {
+    let Some(made) = made else { return first.reborrow() };
     Scores {
-        test: test.as_ref().map_or(first.test.reborrow(), |test| test.view()),
-        query_bank: query_bank.as_ref().map(|bank| bank.view()),
-        gallery_bank: gallery_bank.as_ref().map(|bank| bank.view()),
+        test: made.test.view(),
+        query_bank: made.query_bank.as_ref().map(|bank| bank.view()),
+        gallery_bank: made.gallery_bank.as_ref().map(|bank| bank.view()),
+        ..first.reborrow()
     }
 }
 

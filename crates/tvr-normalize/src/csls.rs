@@ -7,14 +7,25 @@
 //! `s` test scores `[queries, gallery]`; `B` the query bank, or the test scores; `k` neighbours (10).
 //! Source: Conneau et al. 2018, arXiv 1710.04087; code: facebookresearch/MUSE `get_nn_avg_dist`.
 //! Regime: bank with a query bank, else transductive. Bias form: the row's own mean moves no order, so the bias is
-//! half the gallery term. Cost: one selection per row and column.
+//! half the gallery term. Cost: one pass over the bank, which is read a tile at a time; little is kept of it.
 
 use crate::error::{NormalizeError, at_least_one};
+use crate::kernel;
+use crate::prepared::{Prepared, RowMap, Sources};
 use crate::scores::{Normalizer, Regime, Scores};
-use crate::top::{enough, mean_of_largest};
-use ndarray::{Array1, Array2, Axis, Zip};
+use crate::top::{column_means_of_largest, enough, row_mean_of_largest};
+use std::mem::MaybeUninit;
 
 /// The CSLS re-scorer.
+///
+/// # Example
+/// ```
+/// # use {ndarray::array, tvr_normalize::*};
+/// let logits = array![[9.0, 2.0], [5.0, 4.5]]; // item 0 wins both rows
+/// let revised = Csls::new(1)?.apply(&Scores::new(logits.view()))?;
+/// assert!(revised[[1, 1]] > revised[[1, 0]]);
+/// # Ok::<(), NormalizeError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Csls {
     k: usize,
@@ -33,14 +44,6 @@ impl Csls {
     pub fn k(&self) -> usize {
         self.k
     }
-
-    fn gallery_means(&self, scores: &Scores) -> Result<Array1<f32>, NormalizeError> {
-        scores.check(self.name())?;
-        scores.refuse_lonely(self.name(), "the gallery term would be the query's own score")?;
-        let reference = scores.reference_rows();
-        enough(self.name(), self.k, reference.nrows(), "queries to select from")?;
-        Ok(mean_of_largest(reference, Axis(0), self.k))
-    }
 }
 
 impl Normalizer for Csls {
@@ -52,19 +55,25 @@ impl Normalizer for Csls {
         scores.bank_or_transductive()
     }
 
-    fn apply(&self, scores: &Scores) -> Result<Array2<f32>, NormalizeError> {
-        let gallery = self.gallery_means(scores)?;
-        enough(self.name(), self.k, scores.test.ncols(), "gallery items to select from")?;
-        let queries = mean_of_largest(scores.test, Axis(1), self.k);
-        let mut out = scores.test.to_owned();
-        Zip::from(out.rows_mut()).and(&queries).for_each(|mut row, &own| {
-            // The two means are added first, so that the transpose gives the same bits.
-            row.zip_mut_with(&gallery, |score, &item| *score = 2.0 * *score - (own + item));
-        });
-        Ok(out)
+    fn prepare<'a>(&self, sources: &Sources<'a>) -> Result<Prepared<'a>, NormalizeError> {
+        let bank = sources.reference(self.name(), "the gallery term would be the query's own score")?;
+        let [queries, gallery] = bank.shape();
+        enough(self.name(), self.k, queries, "queries to select from")?;
+        enough(self.name(), self.k, gallery, "gallery items to select from")?;
+        let items = column_means_of_largest(bank, self.k)?;
+        let bias = items.iter().map(|item| item * -0.5).collect();
+        Ok(Prepared::new(gallery, Scaling { k: self.k, items }).with_bias(bias))
     }
+}
 
-    fn bias(&self, scores: &Scores) -> Result<Option<Array1<f32>>, NormalizeError> {
-        Ok(Some(self.gallery_means(scores)? * -0.5))
+struct Scaling {
+    k: usize,
+    items: Vec<f32>,
+}
+
+impl RowMap for Scaling {
+    fn map(&self, scores: &[f32], out: &mut [MaybeUninit<f32>]) -> Result<(), NormalizeError> {
+        kernel::csls_row(scores, row_mean_of_largest(scores, self.k), &self.items, out);
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Dual softmax at inference (DSL): a score counts as far as the gallery item, too, chooses the query.
 //!
 //! ```text
-//! share[q, j] = exp(s[q, j] / T) / Σ_i exp(s[i, j] / T)                       i over the test queries
+//! share[q, j] = exp(s[q, j] / T) / Σ_i w[i] · exp(s[i, j] / T)                i over the test queries
 //! share[q, j] = exp(s[q, j] / T) / (exp(s[q, j] / T) + Σ_i exp(B[i, j] / T))  i over the bank
 //! r[q, j]     = s[q, j] · share[q, j]
 //! ```
@@ -11,20 +11,43 @@
 //! | `s` | test scores | `[queries, gallery]` |
 //! | `B` | query bank | `[bank queries, gallery]` |
 //! | `T` | temperature | above 0, unit of the scores; 1 on logits is 0.01 on cosines |
+//! | `w` | weight of a query: 1, or 1 over the captions of its video | `[queries]` |
 //!
-//! Source: Cheng et al. 2021, arXiv 2109.04290; code: InternVideo `main_task_retrieval.py` (`T` = 1 on logits, own
-//! prior per direction). The factor N of other code moves no ranking and is left out.
-//! Regime: bank with a query bank, else transductive; one query without a bank stays raw.
+//! | `prior` | the share is taken | who |
+//! |---|---|---|
+//! | `own` | among the queries of this direction | InternVideo `main_task_retrieval.py`, EMCL-Net `main_retrieval.py` |
+//! | `shared` | among the texts, in both directions | TS2-Net, CLIP-ViP, the commented lines of CenterCLIP and DGL |
+//! | `videos` | as `own`, but captions that share a video count once together | ours |
+//!
+//! With `shared` and positive scores V2T keeps the raw order: each video's scores are divided by one number. It is
+//! there to reproduce what those code bases report, T-MASS's T2V and LanguageBind's `T` = 0.1 among them.
+//!
+//! Source: Cheng et al. 2021, arXiv 2109.04290; code: as in the table. The factor N of some code moves no ranking and
+//! is left out. With a bank `videos` is `own`: nothing is known of the bank's videos.
+//! Regime: bank with a query bank, else transductive; V2T with `shared` is raw. One query without a bank stays raw.
 //! Cost: two passes, O(queries · gallery).
 //! A stated weakness: scores must be positive. A small share of a negative score is *large*
 //! ([`Normalizer::warnings`]).
 
 use crate::error::{NormalizeError, above_zero};
 use crate::kernel;
-use crate::passes::{column_lse, map_rows};
-use crate::scores::{Normalizer, Regime, Scores, Warning};
-use crate::source::{MatrixSource, ScoreSource};
-use ndarray::Array2;
+use crate::passes::{ColumnSums, narrow};
+use crate::prepared::{Prepared, RowMap, Sources};
+use crate::scores::{Normalizer, Regime, Scores, Side, Warning};
+use ndarray::Array1;
+use std::mem::MaybeUninit;
+
+/// Among what a share is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Prior {
+    /// The queries of this direction.
+    #[default]
+    Own,
+    /// The texts, whichever way is searched.
+    Shared,
+    /// The queries of this direction, where captions of one video count once together.
+    Videos,
+}
 
 /// The dual softmax re-scorer.
 ///
@@ -39,20 +62,36 @@ use ndarray::Array2;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DualSoftmax {
     temperature: f32,
+    prior: Prior,
 }
 
 impl DualSoftmax {
-    /// A dual softmax with this temperature, in the unit of the scores.
+    /// A dual softmax with this temperature, in the unit of the scores, and a prior of its own for each direction.
     ///
     /// # Errors
     /// [`NormalizeError::Setting`] unless it is a number above 0.
     pub fn new(temperature: f32) -> Result<Self, NormalizeError> {
-        Ok(Self { temperature: above_zero("dual-softmax", "temperature", temperature)? })
+        Ok(Self { temperature: above_zero("dual-softmax", "temperature", temperature)?, prior: Prior::Own })
+    }
+
+    /// The same with another prior.
+    pub fn with_prior(self, prior: Prior) -> Self {
+        Self { prior, ..self }
     }
 
     /// The temperature of the share.
     pub fn temperature(&self) -> f32 {
         self.temperature
+    }
+
+    /// Among what the share is taken.
+    pub fn prior(&self) -> Prior {
+        self.prior
+    }
+
+    /// Whether the share is taken along the row: texts are then the gallery.
+    fn along_row(&self, queries: Side) -> bool {
+        self.prior == Prior::Shared && queries == Side::Videos
     }
 }
 
@@ -62,30 +101,74 @@ impl Normalizer for DualSoftmax {
     }
 
     fn regime(&self, scores: &Scores) -> Regime {
-        scores.bank_or_transductive()
+        if self.along_row(scores.queries) { Regime::Raw } else { scores.bank_or_transductive() }
     }
 
-    fn apply(&self, scores: &Scores) -> Result<Array2<f32>, NormalizeError> {
-        scores.check(self.name())?;
+    fn prepare<'a>(&self, sources: &Sources<'a>) -> Result<Prepared<'a>, NormalizeError> {
         let scale = 1.0 / f64::from(self.temperature);
-        let lse = column_lse(&MatrixSource::new(scores.reference_rows()), scale)?;
-        let test = MatrixSource::new(scores.test);
-        Ok(map_rows(test.values(), test.shape(), |_, old, new| {
-            if scores.query_bank.is_some() {
-                new.copy_from_slice(old);
-                kernel::times_share_with_bank(old, scale, &lse, new);
-            } else if scores.test.nrows() == 1 {
-                new.copy_from_slice(old); // the share is 1, and rounding must not make it less
-            } else {
-                kernel::times_share(old, scale, &lse, new);
-            }
-        }))
+        let (test, bank) = (sources.test, sources.query_bank);
+        if let Some(test) = test
+            && self.along_row(sources.queries)
+        {
+            return Ok(Prepared::new(test.shape()[1], RowShare(narrow(scale))));
+        }
+        if let Some(test) = test.filter(|test| bank.is_none() && test.shape()[0] == 1) {
+            // The share is 1, and rounding must not make it less.
+            return Ok(Prepared::shift(Array1::zeros(test.shape()[1])));
+        }
+        let reference = sources.reference(self.name(), "")?;
+        let [_, gallery] = reference.shape();
+        if bank.is_some() {
+            let sums = ColumnSums::of(reference, scale, None)?;
+            let log_sum = sums.log_sum();
+            return Ok(Prepared::new(gallery, BankShare { scale: narrow(scale), max: sums.max, log_sum }));
+        }
+        let weights = sources.query_weights.filter(|_| self.prior == Prior::Videos);
+        let sums = ColumnSums::of(reference, scale, weights)?;
+        let inverse = sums.inverse();
+        Ok(Prepared::new(gallery, Share { scale: narrow(scale), max: sums.max, inverse }))
     }
 
     fn warnings(&self, scores: &Scores) -> Vec<Warning> {
-        match scores.negative_share() {
-            0.0 => Vec::new(),
-            share => vec![Warning::NegativeScores { method: self.name(), share }],
-        }
+        Warning::of_negative(self.name(), scores)
+    }
+}
+
+/// The score times its share of the column.
+struct Share {
+    scale: f32,
+    max: Vec<f32>,
+    inverse: Vec<f32>,
+}
+
+impl RowMap for Share {
+    fn map(&self, scores: &[f32], out: &mut [MaybeUninit<f32>]) -> Result<(), NormalizeError> {
+        kernel::times_share(scores, self.scale, &self.max, &self.inverse, out);
+        Ok(())
+    }
+}
+
+/// The score times its share among the bank and itself.
+struct BankShare {
+    scale: f32,
+    max: Vec<f32>,
+    log_sum: Vec<f32>,
+}
+
+impl RowMap for BankShare {
+    fn map(&self, scores: &[f32], out: &mut [MaybeUninit<f32>]) -> Result<(), NormalizeError> {
+        kernel::times_share_with_bank(scores, self.scale, &self.max, &self.log_sum, out);
+        Ok(())
+    }
+}
+
+/// The score times its share of the row.
+struct RowShare(f32);
+
+impl RowMap for RowShare {
+    fn map(&self, scores: &[f32], out: &mut [MaybeUninit<f32>]) -> Result<(), NormalizeError> {
+        let max = kernel::largest(scores);
+        kernel::times_row_share(scores, self.0, max, kernel::row_share_sum(scores, self.0, max), out);
+        Ok(())
     }
 }

@@ -90,10 +90,50 @@ pub enum NormalizeError {
         /// Columns of the test scores.
         expected: usize,
     },
-    /// A bank that the normaliser cannot do without.
+    /// A bank's own gallery with other bank queries.
     #[error(
-        "{method}: there is no {bank}, and it needs one; give training queries scored against the same gallery"
+        "{method}: the bank's gallery has {found} rows, the query bank has {expected}; both must hold the same bank queries"
     )]
+    BankRows {
+        /// The normaliser.
+        method: &'static str,
+        /// Its rows.
+        found: usize,
+        /// Rows of the query bank.
+        expected: usize,
+    },
+    /// Weights of other queries.
+    #[error("{method}: {found} weights for {expected} queries; give one for each")]
+    WeightCount {
+        /// The normaliser.
+        method: &'static str,
+        /// Weights given.
+        found: usize,
+        /// Test queries.
+        expected: usize,
+    },
+    /// A weight that is no number above 0.
+    #[error("{method}: the weight of query {query} is {value}, but it must be a number above 0")]
+    Weight {
+        /// The normaliser.
+        method: &'static str,
+        /// The query, from 0.
+        query: usize,
+        /// Its weight.
+        value: f32,
+    },
+    /// Test scores of another gallery than the banks.
+    #[error(
+        "the method was prepared on a gallery of {expected} items, these scores have {found}; prepare it again"
+    )]
+    GalleryChanged {
+        /// Columns found.
+        found: usize,
+        /// Columns it was prepared on.
+        expected: usize,
+    },
+    /// A bank that the normaliser cannot do without.
+    #[error("{method}: there is no {bank}, and it needs one; give {}", bank_holds(bank))]
     BankMissing {
         /// The normaliser.
         method: &'static str,
@@ -150,6 +190,35 @@ pub enum NormalizeError {
         /// Width of the gallery embeddings.
         gallery: usize,
     },
+    /// A chain of several steps, asked to work without the matrix.
+    #[error(
+        "{chain} works on a matrix only, because each step reads what the one before it made; apply it to scores"
+    )]
+    ChainNeedsMatrix {
+        /// The chain.
+        chain: String,
+    },
+    /// A step whose own blocks the steps before it do not touch.
+    #[error(
+        "{step} cannot follow {before}: {before} leaves the bank's own gallery as it is, so the two halves are not comparable; put {step} first"
+    )]
+    NotFirst {
+        /// The step refused.
+        step: &'static str,
+        /// The first step that changes scores.
+        before: &'static str,
+    },
+    /// No specs to choose among.
+    #[error("there is no setting to choose; give at least one")]
+    NothingToChoose,
+    /// A figure to choose by that is no number.
+    #[error("{spec} has the figure {value} on val; it must be a number")]
+    BadFigure {
+        /// The candidate.
+        spec: String,
+        /// Its figure, printed.
+        value: String,
+    },
     /// A step that compares rows, after one that leaves rows on different scales.
     #[error(
         "{step} cannot follow {before}: {before} leaves some rows raw, so rows are not comparable; put {step} first"
@@ -160,6 +229,15 @@ pub enum NormalizeError {
         /// The step before it.
         before: &'static str,
     },
+}
+
+/// What a bank of this name holds.
+fn bank_holds(bank: &str) -> &'static str {
+    match bank {
+        "gallery bank" => "training gallery items scored against the same gallery",
+        "bank's gallery" => "the bank queries scored against training gallery items",
+        _ => "training queries scored against the same gallery",
+    }
 }
 
 /// The mend of an unknown name.

@@ -1,11 +1,13 @@
 //! The one table of normalisers: names, settings, defaults; and the specs that choose among them.
 
-use crate::error::{Hint, NormalizeError};
+use crate::error::NormalizeError;
+use crate::prepared::{Prepared, Sources};
 use crate::scores::{Normalizer, Regime, Scores, Warning};
-use crate::{Csls, DualSoftmax, InvertedSoftmax, Mutual, Nnn, QbNorm, Raw, Sinkhorn, Start};
-use ndarray::{Array1, Array2};
+use crate::{
+    Csls, Dbsn, DualBank, DualSoftmax, InvertedSoftmax, Mutual, Nnn, QbNorm, Raw, Rows, SingleQuery, Sinkhorn,
+};
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
-use std::str::FromStr;
 
 /// Any built-in normaliser, read from a spec `name[:setting=value[,setting=value]...]`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,7 +16,7 @@ use std::str::FromStr;
 pub enum Family {
     /// `raw`
     Raw(Raw),
-    /// `dual-softmax:temperature=1`
+    /// `dual-softmax:temperature=1,prior=own`
     DualSoftmax(DualSoftmax),
     /// `mutual:temperature=1`
     Mutual(Mutual),
@@ -22,12 +24,18 @@ pub enum Family {
     InvertedSoftmax(InvertedSoftmax),
     /// `sinkhorn:tau=1,iterations=50,start=row`; `tol=...` stops early
     Sinkhorn(Sinkhorn),
+    /// `single-query:tau=1,iterations=20,start=cold`
+    SingleQuery(SingleQuery),
+    /// `dbsn:tau=0.01,iterations=50`
+    Dbsn(Dbsn),
     /// `csls:k=10`
     Csls(Csls),
     /// `nnn:k=128,alpha=0.75`
     Nnn(Nnn),
     /// `qb-norm:temperature=0.05,k=1,threshold=1`
     QbNorm(QbNorm),
+    /// `dual-bank:temperature=0.05,gallery_temperature=0.5,rows=all`; `rows=active` has `k=1`
+    DualBank(DualBank),
 }
 
 /// A row of [`Family::ALL`].
@@ -39,9 +47,9 @@ pub struct Entry {
     pub summary: &'static str,
     /// Its settings in the order of the spec.
     pub settings: &'static [SettingEntry],
-    /// Its regime without a query bank; `None` if it refuses to work without one.
+    /// Its regime without a bank; `None` if it refuses to work without one.
     pub without_bank: Option<Regime>,
-    /// Its regime with a query bank.
+    /// Its regime with the banks it asks for.
     pub with_bank: Regime,
     /// Whether it reduces to one number per gallery item ([`Normalizer::bias`]).
     pub bias_form: bool,
@@ -61,6 +69,9 @@ pub struct SettingEntry {
 const POSITIVE: &str = "a number above 0";
 const COUNT: &str = "a whole number of at least 1";
 const STARTS: &str = "row or column";
+const WARM_STARTS: &str = "cold or bank";
+const PRIORS: &str = "own, shared or videos";
+const ROWS: &str = "all or active";
 const TRANSDUCTIVE: Option<Regime> = Some(Regime::Transductive);
 
 const fn setting(name: &'static str, default: &'static str, domain: &'static str) -> SettingEntry {
@@ -89,7 +100,7 @@ impl Family {
         entry(
             "dual-softmax",
             "score times its share among all queries of the item (DSL); positive scores only",
-            TEMPERATURE,
+            &[setting("temperature", "1", POSITIVE), setting("prior", "own", PRIORS)],
             TRANSDUCTIVE,
             false,
         ),
@@ -111,6 +122,24 @@ impl Family {
                 setting("tol", "", POSITIVE),
             ],
             TRANSDUCTIVE,
+            true,
+        ),
+        entry(
+            "single-query",
+            "sinkhorn for each query alone with the bank",
+            &[
+                setting("tau", "1", POSITIVE),
+                setting("iterations", "20", COUNT),
+                setting("start", "cold", WARM_STARTS),
+            ],
+            None,
+            false,
+        ),
+        entry(
+            "dbsn",
+            "sinkhorn on a bank whose queries also have a gallery of their own",
+            &[setting("tau", "0.01", POSITIVE), setting("iterations", "50", COUNT)],
+            None,
             true,
         ),
         entry(
@@ -138,11 +167,32 @@ impl Family {
             None,
             false,
         ),
+        entry(
+            "dual-bank",
+            "inverted softmax over a query bank and a gallery bank (DualIS; rows=active is DualDIS)",
+            &[
+                setting("temperature", "0.05", POSITIVE),
+                setting("gallery_temperature", "0.5", POSITIVE),
+                setting("rows", "all", ROWS),
+                setting("k", "1", COUNT),
+            ],
+            None,
+            true,
+        ),
     ];
 
     /// The row of this normaliser in [`Family::ALL`].
     pub fn entry(&self) -> Option<&'static Entry> {
         Self::ALL.iter().find(|entry| entry.name == self.name())
+    }
+
+    /// Whether its rows are comparable within themselves only, because some of them are left raw.
+    pub fn mixes_rows(&self) -> bool {
+        match self {
+            Self::QbNorm(_) => true,
+            Self::DualBank(method) => method.rows() == Rows::Active,
+            _ => false,
+        }
     }
 
     fn inner(&self) -> &dyn Normalizer {
@@ -152,9 +202,12 @@ impl Family {
             Self::Mutual(method) => method,
             Self::InvertedSoftmax(method) => method,
             Self::Sinkhorn(method) => method,
+            Self::SingleQuery(method) => method,
+            Self::Dbsn(method) => method,
             Self::Csls(method) => method,
             Self::Nnn(method) => method,
             Self::QbNorm(method) => method,
+            Self::DualBank(method) => method,
         }
     }
 }
@@ -168,145 +221,15 @@ impl Normalizer for Family {
         self.inner().regime(scores)
     }
 
+    fn prepare<'a>(&self, sources: &Sources<'a>) -> Result<Prepared<'a>, NormalizeError> {
+        self.inner().prepare(sources)
+    }
+
     fn apply(&self, scores: &Scores) -> Result<Array2<f32>, NormalizeError> {
         self.inner().apply(scores)
     }
 
-    fn bias(&self, scores: &Scores) -> Result<Option<Array1<f32>>, NormalizeError> {
-        self.inner().bias(scores)
-    }
-
     fn warnings(&self, scores: &Scores) -> Vec<Warning> {
         self.inner().warnings(scores)
-    }
-}
-
-/// The settings of one spec: those given, over the table's defaults.
-struct Settings<'a> {
-    entry: &'static Entry,
-    given: Vec<(&'static str, &'a str)>,
-}
-
-impl<'a> Settings<'a> {
-    fn read(entry: &'static Entry, text: Option<&'a str>) -> Result<Self, NormalizeError> {
-        let method = entry.name;
-        let mut given = Vec::new();
-        for part in text.into_iter().flat_map(|text| text.split(',')).map(str::trim) {
-            let name = part.split_once('=').map_or(part, |(name, _)| name.trim());
-            let Some(setting) = entry.settings.iter().find(|setting| setting.name == name) else {
-                let names: Vec<_> = entry.settings.iter().map(|setting| setting.name).collect();
-                let hint = Hint::among(name, &names);
-                return Err(NormalizeError::UnknownSetting { method, setting: name.to_owned(), hint });
-            };
-            let Some((_, value)) = part.split_once('=').filter(|(_, value)| !value.trim().is_empty()) else {
-                return Err(NormalizeError::NoValue { method, setting: name.to_owned() });
-            };
-            if given.iter().any(|(other, _)| *other == setting.name) {
-                return Err(NormalizeError::Twice { method, setting: setting.name });
-            }
-            given.push((setting.name, value.trim()));
-        }
-        Ok(Self { entry, given })
-    }
-
-    /// The value of a setting, or `None` where it is off.
-    fn find<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, NormalizeError> {
-        let row = self.entry.settings.iter().find(|setting| setting.name == name);
-        let (default, domain) = row.map_or(("", ""), |row| (row.default, row.domain));
-        let given = self.given.iter().find(|(given, _)| *given == name);
-        let text = given.map_or(default, |(_, value)| value);
-        if text.is_empty() {
-            return Ok(None);
-        }
-        text.parse().map(Some).map_err(|_| self.refuse(name, text, domain))
-    }
-
-    fn get<T: FromStr>(&self, name: &'static str) -> Result<T, NormalizeError> {
-        self.find(name)?.ok_or_else(|| self.refuse(name, "", "given"))
-    }
-
-    fn refuse(&self, setting: &'static str, value: &str, domain: &'static str) -> NormalizeError {
-        NormalizeError::Setting { method: self.entry.name, setting, value: value.to_owned(), domain }
-    }
-}
-
-impl FromStr for Family {
-    type Err = NormalizeError;
-
-    fn from_str(spec: &str) -> Result<Self, NormalizeError> {
-        let (name, text) = match spec.trim().split_once(':') {
-            Some((name, text)) => (name.trim(), Some(text)),
-            None => (spec.trim(), None),
-        };
-        let Some(entry) = Self::ALL.iter().find(|entry| entry.name == name) else {
-            let names: Vec<_> = Self::ALL.iter().map(|entry| entry.name).collect();
-            return Err(NormalizeError::UnknownMethod {
-                name: name.to_owned(),
-                hint: Hint::among(name, &names),
-            });
-        };
-        let of = Settings::read(entry, text)?;
-        Ok(match name {
-            "dual-softmax" => Self::DualSoftmax(DualSoftmax::new(of.get("temperature")?)?),
-            "mutual" => Self::Mutual(Mutual::new(of.get("temperature")?)?),
-            "inverted-softmax" => Self::InvertedSoftmax(InvertedSoftmax::new(of.get("temperature")?)?),
-            "sinkhorn" => {
-                let start = match of.get::<String>("start")?.as_str() {
-                    "row" => Start::Row,
-                    "column" => Start::Column,
-                    other => return Err(of.refuse("start", other, STARTS)),
-                };
-                let plain = Sinkhorn::new(of.get("tau")?, of.get("iterations")?)?.with_start(start);
-                Self::Sinkhorn(match of.find("tol")? {
-                    Some(tol) => plain.with_tol(tol)?,
-                    None => plain,
-                })
-            }
-            "csls" => Self::Csls(Csls::new(of.get("k")?)?),
-            "nnn" => Self::Nnn(Nnn::new(of.get("k")?, of.get("alpha")?)?),
-            "qb-norm" => {
-                Self::QbNorm(QbNorm::new(of.get("temperature")?, of.get("k")?, of.get("threshold")?)?)
-            }
-            _ => Self::Raw(Raw),
-        })
-    }
-}
-
-impl TryFrom<String> for Family {
-    type Error = NormalizeError;
-
-    fn try_from(spec: String) -> Result<Self, NormalizeError> {
-        spec.parse()
-    }
-}
-
-impl From<Family> for String {
-    fn from(family: Family) -> Self {
-        family.to_string()
-    }
-}
-
-/// The spec that reads back as this normaliser; `start` and `tol` stand only where they are not the default.
-impl std::fmt::Display for Family {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())?;
-        match self {
-            Self::Raw(_) => Ok(()),
-            Self::DualSoftmax(m) => write!(f, ":temperature={}", m.temperature()),
-            Self::Mutual(m) => write!(f, ":temperature={}", m.temperature()),
-            Self::InvertedSoftmax(m) => write!(f, ":temperature={}", m.temperature()),
-            Self::Sinkhorn(m) => {
-                write!(f, ":tau={},iterations={}", m.tau(), m.iterations())?;
-                if m.start() == Start::Column {
-                    f.write_str(",start=column")?;
-                }
-                m.tol().map_or(Ok(()), |tol| write!(f, ",tol={tol}"))
-            }
-            Self::Csls(m) => write!(f, ":k={}", m.k()),
-            Self::Nnn(m) => write!(f, ":k={},alpha={}", m.k(), m.alpha()),
-            Self::QbNorm(m) => {
-                write!(f, ":temperature={},k={},threshold={}", m.temperature(), m.k(), m.threshold())
-            }
-        }
     }
 }

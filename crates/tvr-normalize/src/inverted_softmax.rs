@@ -14,10 +14,11 @@
 //! Regime: bank with a query bank, else transductive. Bias form. Cost: one pass over the bank.
 
 use crate::error::{NormalizeError, above_zero};
-use crate::passes::column_lse;
+use crate::passes::ColumnSums;
+use crate::prepared::{Prepared, Sources};
 use crate::scores::{Normalizer, Regime, Scores};
-use crate::source::{MatrixSource, ScoreSource};
-use ndarray::{Array1, Array2};
+use crate::source::ScoreSource;
+use ndarray::Array1;
 
 /// The inverted softmax.
 ///
@@ -47,26 +48,6 @@ impl InvertedSoftmax {
     pub fn temperature(&self) -> f32 {
         self.temperature
     }
-
-    /// The bias of each gallery item, `[gallery]`, from bank scores that are read once, a block at a time.
-    ///
-    /// # Errors
-    /// [`NormalizeError::Empty`] without rows or columns, [`NormalizeError::NotFinite`] at the first bad score.
-    pub fn bias_of(&self, bank: &dyn ScoreSource) -> Result<Array1<f32>, NormalizeError> {
-        let [queries, gallery] = bank.shape();
-        if queries == 0 || gallery == 0 {
-            return Err(NormalizeError::Empty { method: self.name(), block: "bank", queries, gallery });
-        }
-        let temperature = f64::from(self.temperature);
-        let lse = column_lse(bank, 1.0 / temperature)?;
-        Ok(lse.into_iter().map(|lse| (-temperature * lse) as f32).collect())
-    }
-
-    pub(crate) fn checked_bias(&self, scores: &Scores) -> Result<Array1<f32>, NormalizeError> {
-        scores.check(self.name())?;
-        scores.refuse_lonely(self.name(), "all scores of its row would become equal")?;
-        self.bias_of(&MatrixSource::new(scores.reference_rows()))
-    }
 }
 
 impl Normalizer for InvertedSoftmax {
@@ -78,11 +59,15 @@ impl Normalizer for InvertedSoftmax {
         scores.bank_or_transductive()
     }
 
-    fn apply(&self, scores: &Scores) -> Result<Array2<f32>, NormalizeError> {
-        Ok(&scores.test + &self.checked_bias(scores)?)
+    fn prepare<'a>(&self, sources: &Sources<'a>) -> Result<Prepared<'a>, NormalizeError> {
+        let bank = sources.reference(self.name(), "all scores of its row would become equal")?;
+        Ok(Prepared::shift(inverted_bias(bank, self.temperature)?))
     }
+}
 
-    fn bias(&self, scores: &Scores) -> Result<Option<Array1<f32>>, NormalizeError> {
-        self.checked_bias(scores).map(Some)
-    }
+/// `−T · ln Σ_i exp(B[i, j] / T)` of every gallery item.
+pub(crate) fn inverted_bias(bank: &dyn ScoreSource, temperature: f32) -> Result<Array1<f32>, NormalizeError> {
+    let temperature = f64::from(temperature);
+    let lse = ColumnSums::of(bank, 1.0 / temperature, None)?.lse();
+    Ok(lse.into_iter().map(|lse| (-temperature * lse) as f32).collect())
 }

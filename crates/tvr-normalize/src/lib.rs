@@ -23,14 +23,19 @@
 //! ```
 //!
 //! [`Family::ALL`] lists the methods with their settings; a spec such as `inverted-softmax:temperature=0.05` names
-//! one, and [`Chain`] reads `A+B`. Methods in *bias form* reduce to one number per gallery item
-//! ([`Normalizer::bias`]), which a search index carries as one more coordinate; [`Sinkhorn`] and
-//! [`InvertedSoftmax`] find it without the matrix, from any [`ScoreSource`]. Exponents are formed in f64 after the
-//! maximum is taken off, so results are finite at any temperature, and the work is cut into pieces that do not
-//! depend on the thread count, so they are the same to the bit on any machine of one instruction set.
+//! one, [`Chain`] reads `A+B`, and [`choose`] picks a setting on val. Every method works in two steps:
+//! [`Normalizer::prepare`] reads the banks (or the test queries) once and keeps a few numbers per gallery item, and
+//! [`Prepared`] then takes any block of test queries. Both read a [`ScoreSource`]: a matrix, or embeddings, in which
+//! case no matrix is ever made. Methods in *bias form* reduce to one number per gallery item ([`Normalizer::bias`]),
+//! which a search index carries as one more coordinate.
+//!
+//! Exponents are formed after the maximum is taken off, so results are finite at any temperature, and the work is cut
+//! into pieces that do not depend on the thread count, so they are the same to the bit on any machine of one
+//! instruction set.
 
 mod chain;
 mod csls;
+mod dual_bank;
 mod dual_softmax;
 mod error;
 mod family;
@@ -39,23 +44,29 @@ mod kernel;
 mod mutual;
 mod nnn;
 mod passes;
+mod prepared;
 mod qb_norm;
 mod raw;
 mod scores;
 mod sinkhorn;
 mod source;
+mod spec;
+mod temperature;
 mod top;
 
 pub use chain::Chain;
 pub use csls::Csls;
-pub use dual_softmax::DualSoftmax;
+pub use dual_bank::{DualBank, Rows};
+pub use dual_softmax::{DualSoftmax, Prior};
 pub use error::{Hint, NormalizeError};
 pub use family::{Entry, Family, SettingEntry};
 pub use inverted_softmax::InvertedSoftmax;
 pub use mutual::Mutual;
 pub use nnn::Nnn;
+pub use prepared::{Prepared, Sources};
 pub use qb_norm::QbNorm;
 pub use raw::Raw;
-pub use scores::{Normalizer, Regime, Scores, Warning};
-pub use sinkhorn::{Fit, Marginals, Sinkhorn, Start};
-pub use source::{EmbeddingSource, MatrixSource, ScoreSource};
+pub use scores::{Normalizer, Regime, Scores, Side, Warning};
+pub use sinkhorn::{Dbsn, Fit, Marginals, SingleQuery, Sinkhorn, Start, WarmStart};
+pub use source::{EmbeddingSource, MatrixSource, ScoreSource, Tile};
+pub use temperature::{Choice, Grid, choose};

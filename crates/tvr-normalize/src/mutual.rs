@@ -8,16 +8,25 @@
 //! among the bank and the query.
 //! Source: Sun et al. 2021 (LoFTR), arXiv 2104.00680, where it picks matches between two images and is called dual
 //! softmax; code: zju3dv/LoFTR, `src/loftr/utils/coarse_matching.py: CoarseMatching`. The bank is ours.
-//! Regime: bank with a query bank, else transductive. Cost: three passes, O(queries · gallery).
+//! Regime: bank with a query bank, else transductive. Cost: two passes, O(queries · gallery).
 
 use crate::error::{NormalizeError, above_zero};
 use crate::kernel;
-use crate::passes::{column_lse, map_rows};
+use crate::passes::{ColumnSums, narrow};
+use crate::prepared::{Prepared, RowMap, Sources};
 use crate::scores::{Normalizer, Regime, Scores};
-use crate::source::{MatrixSource, ScoreSource};
-use ndarray::Array2;
+use std::mem::MaybeUninit;
 
 /// The mutual softmax re-scorer.
+///
+/// # Example
+/// ```
+/// # use {ndarray::array, tvr_normalize::*};
+/// let logits = array![[9.0, 2.0], [5.0, 4.5]]; // item 0 wins both rows
+/// let revised = Mutual::new(1.0)?.apply(&Scores::new(logits.view()))?;
+/// assert!(revised[[1, 1]] > revised[[1, 0]]);
+/// # Ok::<(), NormalizeError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mutual {
     temperature: f32,
@@ -47,22 +56,47 @@ impl Normalizer for Mutual {
         scores.bank_or_transductive()
     }
 
-    fn apply(&self, scores: &Scores) -> Result<Array2<f32>, NormalizeError> {
-        scores.check(self.name())?;
+    fn prepare<'a>(&self, sources: &Sources<'a>) -> Result<Prepared<'a>, NormalizeError> {
         let scale = 1.0 / f64::from(self.temperature);
-        let lse = column_lse(&MatrixSource::new(scores.reference_rows()), scale)?;
-        let test = MatrixSource::new(scores.test);
-        let nothing = vec![0.0; scores.test.ncols()];
-        Ok(map_rows(test.values(), test.shape(), |_, old, new| {
-            let max = kernel::row_max(old, scale, &nothing);
-            let row = vec![max + kernel::row_sum_exp(old, scale, &nothing, -max).ln(); old.len()];
-            new.fill(1.0);
-            kernel::times_exp(old, scale, &row, new);
-            if scores.query_bank.is_some() {
-                kernel::times_share_with_bank(old, scale, &lse, new);
-            } else {
-                kernel::times_exp(old, scale, &lse, new);
+        // One query alone is no harm here: its share of the column is 1, and the row's share keeps the raw order.
+        let source = match (sources.query_bank, sources.test) {
+            (None, Some(test)) => test,
+            _ => sources.needs_query_bank(self.name())?,
+        };
+        let sums = ColumnSums::of(source, scale, None)?;
+        let column = match sources.query_bank {
+            Some(_) => Column::WithBank(sums.log_sum()),
+            None => Column::Alone(sums.inverse()),
+        };
+        Ok(Prepared::new(source.shape()[1], MutualShare { scale: narrow(scale), max: sums.max, column }))
+    }
+}
+
+struct MutualShare {
+    scale: f32,
+    max: Vec<f32>,
+    column: Column,
+}
+
+enum Column {
+    /// `1 / Σ` of each column.
+    Alone(Vec<f32>),
+    /// `ln Σ` of each column of the bank.
+    WithBank(Vec<f32>),
+}
+
+impl RowMap for MutualShare {
+    fn map(&self, scores: &[f32], out: &mut [MaybeUninit<f32>]) -> Result<(), NormalizeError> {
+        let max = kernel::largest(scores);
+        let sum = kernel::row_share_sum(scores, self.scale, max);
+        match &self.column {
+            Column::Alone(inverse) => {
+                kernel::mutual_share(scores, self.scale, max, sum, &self.max, inverse, out);
             }
-        }))
+            Column::WithBank(log_sum) => {
+                kernel::mutual_share_with_bank(scores, self.scale, max, sum, &self.max, log_sum, out);
+            }
+        }
+        Ok(())
     }
 }

@@ -6,14 +6,24 @@
 //!
 //! `s` test scores `[queries, gallery]`; `B` query bank `[bank queries, gallery]`; `k` (128) neighbours; `α` (0.75).
 //! Source: Chowdhury et al., EMNLP 2024, arXiv 2410.24114; code: multimodal-interpretability/nnn.
-//! Regime: bank; without a bank it is refused. Bias form. Cost: one selection per column of the bank.
+//! Regime: bank; without a bank it is refused. Bias form. Cost: one pass over the bank.
 
 use crate::error::{NormalizeError, at_least_one};
+use crate::prepared::{Prepared, Sources};
 use crate::scores::{Normalizer, Regime, Scores};
-use crate::top::{enough, mean_of_largest};
-use ndarray::{Array1, Array2, Axis};
+use crate::top::{column_means_of_largest, enough};
 
 /// The NNN re-scorer.
+///
+/// # Example
+/// ```
+/// # use {ndarray::array, tvr_normalize::*};
+/// let logits = array![[5.0, 4.5]]; // item 0 wins
+/// let bank = array![[9.0, 2.0], [8.0, 1.0]]; // but item 0 wins everything
+/// let revised = Nnn::new(1, 0.75)?.apply(&Scores::new(logits.view()).with_query_bank(bank.view()))?;
+/// assert!(revised[[0, 1]] > revised[[0, 0]]);
+/// # Ok::<(), NormalizeError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Nnn {
     k: usize,
@@ -42,13 +52,6 @@ impl Nnn {
     pub fn alpha(&self) -> f32 {
         self.alpha
     }
-
-    fn checked_bias(&self, scores: &Scores) -> Result<Array1<f32>, NormalizeError> {
-        scores.check(self.name())?;
-        let bank = scores.needs_query_bank(self.name())?;
-        enough(self.name(), self.k, bank.nrows(), "bank queries to select from")?;
-        Ok(mean_of_largest(bank, Axis(0), self.k) * -self.alpha)
-    }
 }
 
 impl Normalizer for Nnn {
@@ -60,11 +63,10 @@ impl Normalizer for Nnn {
         Regime::Bank
     }
 
-    fn apply(&self, scores: &Scores) -> Result<Array2<f32>, NormalizeError> {
-        Ok(&scores.test + &self.checked_bias(scores)?)
-    }
-
-    fn bias(&self, scores: &Scores) -> Result<Option<Array1<f32>>, NormalizeError> {
-        self.checked_bias(scores).map(Some)
+    fn prepare<'a>(&self, sources: &Sources<'a>) -> Result<Prepared<'a>, NormalizeError> {
+        let bank = sources.needs_query_bank(self.name())?;
+        enough(self.name(), self.k, bank.shape()[0], "bank queries to select from")?;
+        let means = column_means_of_largest(bank, self.k)?;
+        Ok(Prepared::shift(means.into_iter().map(|mean| mean * -self.alpha).collect()))
     }
 }

@@ -6,6 +6,7 @@ use crate::kernel;
 use crate::source::ScoreSource;
 use ndarray::Array2;
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Rows whose f32 sums are emptied into f64 together.
@@ -45,14 +46,19 @@ pub(crate) fn each_chunk<T: Send>(
 }
 
 /// Refuses the first value of a block that is not finite.
-pub(crate) fn check_finite(first_row: usize, gallery: usize, block: &[f32]) -> Result<(), NormalizeError> {
+pub(crate) fn check_finite(
+    name: &'static str,
+    first_row: usize,
+    gallery: usize,
+    block: &[f32],
+) -> Result<(), NormalizeError> {
     if kernel::all_finite(block) {
         return Ok(());
     }
     match block.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
         Some(at) => Err(NormalizeError::NotFinite {
-            block: "scores",
+            block: name,
             row: first_row + at / gallery,
             column: at % gallery,
             value: block[at].to_string(),
@@ -127,41 +133,105 @@ impl ColumnLse {
     }
 }
 
-/// `lse_i (scale · s_ij)` for every column: one pass, each block read twice while it is in the cache.
-pub(crate) fn column_lse(source: &dyn ScoreSource, scale: f64) -> Result<Vec<f64>, NormalizeError> {
-    let [_, gallery] = source.shape();
-    let chunks = each_chunk(
-        source,
-        || ColumnLse::new(gallery),
-        |columns, rows, block| {
-            check_finite(rows.start, gallery, block)?;
-            columns.add(block, scale, |_| 0.0);
-            Ok(())
-        },
-    )?;
-    Ok(ColumnLse::finish(chunks))
+/// Of every column the largest score, and `Σ w · exp(scale · (s − largest))`: shares and log-sum-exps follow.
+pub(crate) struct ColumnSums {
+    pub(crate) max: Vec<f32>,
+    pub(crate) sum: Vec<f64>,
+    scale: f64,
 }
 
-/// A new matrix, `work(row index, old row, new row)` for every row.
-pub(crate) fn map_rows(
-    scores: &[f32],
-    shape: [usize; 2],
-    work: impl Fn(usize, &[f32], &mut [f32]) + Sync,
-) -> Array2<f32> {
-    let [rows, gallery] = shape;
-    let mut out = Array2::zeros((rows, gallery));
-    let chunk = chunk_rows(rows, 8) * gallery;
-    if let Some(values) = out.as_slice_mut() {
-        values.par_chunks_mut(chunk).zip(scores.par_chunks(chunk)).enumerate().for_each(
-            |(index, (new, old))| {
-                let first = index * chunk / gallery;
-                for (row, (new, old)) in
-                    new.chunks_exact_mut(gallery).zip(old.chunks_exact(gallery)).enumerate()
-                {
-                    work(first + row, old, new);
+impl ColumnSums {
+    /// One pass over a source: a block of rows is read twice while it is in the cache. `weights` has one number a row.
+    pub(crate) fn of(
+        source: &dyn ScoreSource,
+        scale: f64,
+        weights: Option<&[f32]>,
+    ) -> Result<Self, NormalizeError> {
+        let [_, gallery] = source.shape();
+        let narrow = narrow(scale);
+        let start = || Partial {
+            max: vec![f32::NEG_INFINITY; gallery],
+            next: vec![f32::NEG_INFINITY; gallery],
+            sum: vec![0.0; gallery],
+            part: vec![0.0; gallery],
+        };
+        let chunks = each_chunk(source, start, |partial, rows, block| {
+            if !kernel::share_max(block, &mut partial.next) {
+                return check_finite(source.name(), rows.start, gallery, block);
+            }
+            kernel::rescale_sums(&mut partial.sum, narrow, &partial.max, &partial.next);
+            partial.max.copy_from_slice(&partial.next);
+            for (group_index, group) in block.chunks(GROUP * gallery).enumerate() {
+                partial.part.fill(0.0);
+                for (index, row) in group.chunks_exact(gallery).enumerate() {
+                    let row_index = rows.start + group_index * GROUP + index;
+                    let weight = weights.map_or(1.0, |weights| weights[row_index]);
+                    kernel::share_sum(row, narrow, &partial.max, weight, &mut partial.part);
                 }
-            },
-        );
+                kernel::widen_into(&partial.part, &mut partial.sum);
+            }
+            Ok(())
+        })?;
+        let mut max = vec![f32::NEG_INFINITY; gallery];
+        for chunk in &chunks {
+            kernel::share_max(&chunk.max, &mut max);
+        }
+        let mut sum = vec![0.0; gallery];
+        for mut chunk in chunks {
+            kernel::rescale_sums(&mut chunk.sum, narrow, &chunk.max, &max);
+            sum.iter_mut().zip(&chunk.sum).for_each(|(sum, part)| *sum += part);
+        }
+        Ok(Self { max, sum, scale })
     }
-    out
+
+    /// `ln Σ w · exp(scale · s)` of every column.
+    pub(crate) fn lse(&self) -> Vec<f64> {
+        self.max.iter().zip(&self.sum).map(|(&max, sum)| f64::from(max) * self.scale + sum.ln()).collect()
+    }
+
+    /// What a term `exp(scale · (s − largest))` is multiplied with to be a share.
+    pub(crate) fn inverse(&self) -> Vec<f32> {
+        self.sum.iter().map(|sum| (1.0 / sum) as f32).collect()
+    }
+
+    /// `ln Σ w · exp(scale · (s − largest))`
+    pub(crate) fn log_sum(&self) -> Vec<f32> {
+        self.sum.iter().map(|sum| sum.ln() as f32).collect()
+    }
+}
+
+struct Partial {
+    max: Vec<f32>,
+    next: Vec<f32>,
+    sum: Vec<f64>,
+    part: Vec<f32>,
+}
+
+/// A scale in f32. Of a temperature below 1e-38 it is as large as can be, and what is not the largest has no share.
+pub(crate) fn narrow(scale: f64) -> f32 {
+    (scale as f32).min(f32::MAX)
+}
+
+/// A new matrix `[rows, gallery]`: `work(index of the first row, old rows, new rows)` for every block, which sets
+/// every value of the new rows.
+pub(crate) fn map_rows(
+    source: &dyn ScoreSource,
+    rows: Range<usize>,
+    work: impl Fn(usize, &[f32], &mut [MaybeUninit<f32>]) -> Result<(), NormalizeError> + Sync,
+) -> Result<Array2<f32>, NormalizeError> {
+    let [_, gallery] = source.shape();
+    let block = chunk_rows(rows.len(), 8).min(source.block_rows()).max(1);
+    // Not set beforehand: writing zeros first would cost as much as the work itself.
+    let mut values: Vec<f32> = Vec::with_capacity(rows.len() * gallery);
+    values.spare_capacity_mut()[..rows.len() * gallery]
+        .par_chunks_mut(block * gallery)
+        .enumerate()
+        .try_for_each_init(Vec::new, |scratch, (index, new)| {
+            let first = rows.start + index * block;
+            work(first, source.block(first..(first + block).min(rows.end), scratch), new)
+        })?;
+    // SAFETY: the capacity was asked for above, and every block of it was set by `work`.
+    unsafe { values.set_len(rows.len() * gallery) };
+    // The shape holds by construction; an empty matrix stands for the error that cannot be.
+    Ok(Array2::from_shape_vec((rows.len(), gallery), values).unwrap_or_default())
 }

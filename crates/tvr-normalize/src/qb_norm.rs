@@ -13,13 +13,28 @@
 //! direction normalise the transpose with its own bank. Cost: two passes over the bank.
 
 use crate::error::{NormalizeError, above_zero, at_least_one};
-use crate::inverted_softmax::InvertedSoftmax;
+use crate::inverted_softmax::inverted_bias;
+use crate::kernel;
+use crate::passes::{check_finite, each_chunk};
+use crate::prepared::{Prepared, RowMap, Sources};
 use crate::scores::{Normalizer, Regime, Scores};
-use crate::source::MatrixSource;
+use crate::source::ScoreSource;
 use crate::top::{enough, largest};
-use ndarray::{Array2, Zip};
+use std::mem::MaybeUninit;
 
 /// The QB-Norm re-scorer.
+///
+/// # Example
+/// ```
+/// # use {ndarray::array, tvr_normalize::*};
+/// let logits = array![[5.0, 4.5, 0.0], [0.0, 1.0, 2.0]]; // item 0 wins row 0, item 2 wins row 1
+/// let bank = array![[9.0, 2.0, 0.0], [8.0, 1.0, 0.0]]; // item 0 is what every bank query finds
+/// let scores = Scores::new(logits.view()).with_query_bank(bank.view());
+/// let revised = QbNorm::new(1.0, 1, 1)?.apply(&scores)?;
+/// assert!(revised[[0, 1]] > revised[[0, 0]]); // the hub pays
+/// assert_eq!(revised.row(1), logits.row(1)); // and where no hub wins, nothing changes
+/// # Ok::<(), NormalizeError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QbNorm {
     temperature: f32,
@@ -56,22 +71,40 @@ impl QbNorm {
         self.threshold
     }
 
-    /// Which gallery items are active.
+    /// Which gallery items are active for a bank, `[gallery]`.
     ///
     /// # Errors
-    /// As [`Normalizer::apply`].
-    pub fn active(&self, scores: &Scores) -> Result<Vec<bool>, NormalizeError> {
-        scores.check(self.name())?;
-        let bank = scores.needs_query_bank(self.name())?;
-        enough(self.name(), self.k, bank.ncols(), "gallery items to select from")?;
-        let mut count = vec![0usize; bank.ncols()];
-        for row in bank.rows() {
-            for item in largest(row, self.k) {
-                count[item] += 1;
-            }
-        }
-        Ok(count.into_iter().map(|times| times >= self.threshold).collect())
+    /// As [`Normalizer::prepare`].
+    pub fn active(&self, bank: &dyn ScoreSource) -> Result<Vec<bool>, NormalizeError> {
+        active(self.name(), bank, self.k, self.threshold)
     }
+}
+
+/// Which gallery items are among the `k` best of at least `threshold` bank queries.
+pub(crate) fn active(
+    method: &'static str,
+    bank: &dyn ScoreSource,
+    k: usize,
+    threshold: usize,
+) -> Result<Vec<bool>, NormalizeError> {
+    let [_, gallery] = bank.shape();
+    enough(method, k, gallery, "gallery items to select from")?;
+    let chunks = each_chunk(
+        bank,
+        || vec![0usize; gallery],
+        |count, rows, block| {
+            check_finite(bank.name(), rows.start, gallery, block)?;
+            block.chunks_exact(gallery).for_each(|row| largest(row, k, |item| count[item] += 1));
+            Ok(())
+        },
+    )?;
+    let times = |item: usize| chunks.iter().map(|count| count[item]).sum::<usize>();
+    Ok((0..gallery).map(|item| times(item) >= threshold).collect())
+}
+
+/// The item that a row prefers; of equal ones the lowest.
+pub(crate) fn winner(scores: &[f32]) -> usize {
+    kernel::first_of(scores, kernel::largest(scores)).unwrap_or(0)
 }
 
 impl Normalizer for QbNorm {
@@ -83,16 +116,26 @@ impl Normalizer for QbNorm {
         Regime::Bank
     }
 
-    fn apply(&self, scores: &Scores) -> Result<Array2<f32>, NormalizeError> {
-        let active = self.active(scores)?;
-        let bank = scores.needs_query_bank(self.name())?;
-        let bias = InvertedSoftmax::new(self.temperature)?.bias_of(&MatrixSource::new(bank))?;
-        let mut out = scores.test.to_owned();
-        Zip::from(out.rows_mut()).for_each(|mut row| {
-            if largest(row.view(), 1).first().is_some_and(|&winner| active[winner]) {
-                row += &bias;
-            }
-        });
-        Ok(out)
+    fn prepare<'a>(&self, sources: &Sources<'a>) -> Result<Prepared<'a>, NormalizeError> {
+        let bank = sources.needs_query_bank(self.name())?;
+        let active = self.active(bank)?;
+        let bias = inverted_bias(bank, self.temperature)?.to_vec();
+        Ok(Prepared::new(active.len(), Dynamic { active, bias }))
+    }
+}
+
+struct Dynamic {
+    active: Vec<bool>,
+    bias: Vec<f32>,
+}
+
+impl RowMap for Dynamic {
+    fn map(&self, scores: &[f32], out: &mut [MaybeUninit<f32>]) -> Result<(), NormalizeError> {
+        if self.active[winner(scores)] {
+            kernel::plus_bias(scores, &self.bias, out);
+        } else {
+            out.write_copy_of_slice(scores);
+        }
+        Ok(())
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::error::NormalizeError;
 use crate::kernel;
+use crate::prepared::{Dense, Prepared, Sources};
 use ndarray::{Array1, Array2, ArrayView2};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// What a result for one query depends on. Ordered: a later regime uses more.
@@ -27,7 +29,17 @@ impl std::fmt::Display for Regime {
     }
 }
 
-/// Scores to normalise, always `[queries, gallery]`. The other direction is the transpose, with its own bank.
+/// What the queries of a run are. Only `dual-softmax:prior=shared` asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Side {
+    /// Texts look for videos.
+    #[default]
+    Texts,
+    /// Videos look for texts.
+    Videos,
+}
+
+/// Scores to normalise, always `[queries, gallery]`. The other direction is the transpose, with its own banks.
 #[derive(Clone, Copy, Debug)]
 pub struct Scores<'a> {
     /// The test scores, `[queries, gallery]`.
@@ -36,12 +48,26 @@ pub struct Scores<'a> {
     pub query_bank: Option<ArrayView2<'a, f32>>,
     /// Training gallery items against the same gallery, `[bank items, gallery]`.
     pub gallery_bank: Option<ArrayView2<'a, f32>>,
+    /// The training queries against training gallery items, `[bank queries, bank items]`.
+    pub bank_gallery: Option<ArrayView2<'a, f32>>,
+    /// How much each test query counts, `[queries]`, above 0; 1 without. Captions that share a video count 1 over
+    /// their number. Only `dual-softmax:prior=videos` asks.
+    pub query_weights: Option<&'a [f32]>,
+    /// What the queries are.
+    pub queries: Side,
 }
 
 impl<'a> Scores<'a> {
-    /// Test scores `[queries, gallery]` without a bank.
+    /// Test scores `[queries, gallery]` without a bank; the queries are texts.
     pub fn new(test: ArrayView2<'a, f32>) -> Self {
-        Self { test, query_bank: None, gallery_bank: None }
+        Self {
+            test,
+            query_bank: None,
+            gallery_bank: None,
+            bank_gallery: None,
+            query_weights: None,
+            queries: Side::Texts,
+        }
     }
 
     /// The same with a bank of training queries, `[bank queries, gallery]`.
@@ -54,73 +80,109 @@ impl<'a> Scores<'a> {
         Self { gallery_bank: Some(bank), ..self }
     }
 
-    /// The share of test scores below 0, in 0..=1. A dual softmax is wrong on them.
-    pub fn negative_share(&self) -> f32 {
-        if self.test.is_empty() {
-            return 0.0;
+    /// The same with the bank queries against a gallery of their own, `[bank queries, bank items]`.
+    pub fn with_bank_gallery(self, scores: ArrayView2<'a, f32>) -> Self {
+        Self { bank_gallery: Some(scores), ..self }
+    }
+
+    /// The same with a weight for each test query, `[queries]`.
+    pub fn with_query_weights(self, weights: &'a [f32]) -> Self {
+        Self { query_weights: Some(weights), ..self }
+    }
+
+    /// The same with queries of another kind.
+    pub fn with_queries(self, queries: Side) -> Self {
+        Self { queries, ..self }
+    }
+
+    /// The same scores for a shorter time: the views of ndarray do not shorten by themselves.
+    pub(crate) fn reborrow(&self) -> Scores<'_> {
+        Scores {
+            test: self.test.reborrow(),
+            query_bank: self.query_bank.map(|bank| bank.reborrow()),
+            gallery_bank: self.gallery_bank.map(|bank| bank.reborrow()),
+            bank_gallery: self.bank_gallery.map(|bank| bank.reborrow()),
+            query_weights: self.query_weights,
+            queries: self.queries,
         }
-        self.test.iter().filter(|&&score| score < 0.0).count() as f32 / self.test.len() as f32
+    }
+
+    /// How many test scores are below 0. A dual softmax is wrong on them.
+    pub fn negative(&self) -> usize {
+        self.test.iter().filter(|&&score| score < 0.0).count()
     }
 
     /// Refuses empty blocks, banks of another width, and the first score that is not finite.
     ///
     /// # Errors
-    /// [`NormalizeError::Empty`], [`NormalizeError::BankWidth`] or [`NormalizeError::NotFinite`].
+    /// [`NormalizeError::Empty`], [`NormalizeError::BankWidth`], [`NormalizeError::BankRows`],
+    /// [`NormalizeError::WeightCount`], [`NormalizeError::Weight`] or [`NormalizeError::NotFinite`].
     pub fn check(&self, method: &'static str) -> Result<(), NormalizeError> {
-        let expected = self.test.ncols();
-        check_block(method, "scores", self.test)?;
-        for (name, bank) in [("query bank", self.query_bank), ("gallery bank", self.gallery_bank)] {
-            let Some(bank) = bank else { continue };
-            if bank.ncols() != expected {
-                let found = bank.ncols();
-                return Err(NormalizeError::BankWidth { method, bank: name, found, expected });
-            }
-            check_block(method, name, bank)?;
+        self.check_shapes(method)?;
+        check_finite("scores", self.test)?;
+        for (name, bank) in self.banks() {
+            check_finite(name, bank)?;
         }
         Ok(())
+    }
+
+    /// The same but for scores that are not finite, which a pass over them finds.
+    pub(crate) fn check_shapes(&self, method: &'static str) -> Result<(), NormalizeError> {
+        filled(method, "scores", self.test)?;
+        for (name, bank) in self.banks() {
+            filled(method, name, bank)?;
+        }
+        let expected = self.test.ncols();
+        for (bank, scores) in [("query bank", self.query_bank), ("gallery bank", self.gallery_bank)] {
+            let Some(found) = scores.map(|scores| scores.ncols()) else { continue };
+            if found != expected {
+                return Err(NormalizeError::BankWidth { method, bank, found, expected });
+            }
+        }
+        if let (Some(queries), Some(gallery)) = (self.query_bank, self.bank_gallery)
+            && queries.nrows() != gallery.nrows()
+        {
+            let (found, expected) = (gallery.nrows(), queries.nrows());
+            return Err(NormalizeError::BankRows { method, found, expected });
+        }
+        let Some(weights) = self.query_weights else { return Ok(()) };
+        if weights.len() != self.test.nrows() {
+            let (found, expected) = (weights.len(), self.test.nrows());
+            return Err(NormalizeError::WeightCount { method, found, expected });
+        }
+        match weights.iter().position(|weight| !(weight.is_finite() && *weight > 0.0)) {
+            None => Ok(()),
+            Some(query) => Err(NormalizeError::Weight { method, query, value: weights[query] }),
+        }
+    }
+
+    fn banks(&self) -> impl Iterator<Item = (&'static str, ArrayView2<'a, f32>)> + use<'a> {
+        let banks = [
+            ("query bank", self.query_bank),
+            ("gallery bank", self.gallery_bank),
+            ("bank's gallery", self.bank_gallery),
+        ];
+        banks.into_iter().filter_map(|(name, bank)| bank.map(|bank| (name, bank)))
     }
 
     /// What a method with a query bank or the test queries uses: bank if there is one.
     pub(crate) fn bank_or_transductive(&self) -> Regime {
         if self.query_bank.is_some() { Regime::Bank } else { Regime::Transductive }
     }
+}
 
-    /// The rows a column statistic is taken over: the query bank, else the test queries.
-    pub(crate) fn reference_rows(&self) -> ArrayView2<'a, f32> {
-        self.query_bank.unwrap_or(self.test)
-    }
-
-    /// Refuses one query without a bank.
-    pub(crate) fn refuse_lonely(
-        &self,
-        method: &'static str,
-        reason: &'static str,
-    ) -> Result<(), NormalizeError> {
-        if self.query_bank.is_none() && self.test.nrows() == 1 {
-            return Err(NormalizeError::LonelyQuery { method, reason });
-        }
-        Ok(())
-    }
-
-    /// The query bank, or why there must be one.
-    pub(crate) fn needs_query_bank(
-        &self,
-        method: &'static str,
-    ) -> Result<ArrayView2<'a, f32>, NormalizeError> {
-        self.query_bank.ok_or(NormalizeError::BankMissing { method, bank: "query bank" })
+fn filled(method: &'static str, block: &'static str, scores: ArrayView2<f32>) -> Result<(), NormalizeError> {
+    let (queries, gallery) = scores.dim();
+    match scores.is_empty() {
+        true => Err(NormalizeError::Empty { method, block, queries, gallery }),
+        false => Ok(()),
     }
 }
 
-fn check_block(
-    method: &'static str,
-    block: &'static str,
-    scores: ArrayView2<f32>,
-) -> Result<(), NormalizeError> {
-    let (queries, gallery) = scores.dim();
-    if scores.is_empty() {
-        return Err(NormalizeError::Empty { method, block, queries, gallery });
-    }
-    if scores.as_slice_memory_order().is_some_and(kernel::all_finite) {
+fn check_finite(block: &'static str, scores: ArrayView2<f32>) -> Result<(), NormalizeError> {
+    /// Scores that one task looks at.
+    const SHARE: usize = 1 << 16;
+    if scores.as_slice_memory_order().is_some_and(|all| all.par_chunks(SHARE).all(kernel::all_finite)) {
         return Ok(());
     }
     match scores.indexed_iter().find(|(_, score)| !score.is_finite()) {
@@ -140,19 +202,31 @@ pub trait Normalizer {
     /// test queries if not.
     fn regime(&self, scores: &Scores) -> Regime;
 
+    /// Reads the banks, or the test queries, and keeps a few numbers per gallery item. The sources may be embeddings:
+    /// then no matrix is ever made.
+    ///
+    /// # Errors
+    /// Scores that are empty or not finite, a bank that is missing, too few queries.
+    fn prepare<'a>(&self, sources: &Sources<'a>) -> Result<Prepared<'a>, NormalizeError>;
+
     /// The new scores, `[queries, gallery]`, finite; higher is better, comparable within a row.
     ///
     /// # Errors
     /// Scores that are empty or not finite, a bank that is missing or of another width, too few queries.
-    fn apply(&self, scores: &Scores) -> Result<Array2<f32>, NormalizeError>;
+    fn apply(&self, scores: &Scores) -> Result<Array2<f32>, NormalizeError> {
+        scores.check_shapes(self.name())?;
+        let dense = Dense::new(scores);
+        self.prepare(&dense.sources())?.apply_rows(dense.test(), 0..scores.test.nrows())
+    }
 
     /// For methods in *bias form*: one number per gallery item, in the unit of the scores, such that each row of
     /// `test + bias` has the order of the result. An index can carry it as one more coordinate. Else `None`.
     ///
     /// # Errors
     /// As [`Normalizer::apply`].
-    fn bias(&self, _scores: &Scores) -> Result<Option<Array1<f32>>, NormalizeError> {
-        Ok(None)
+    fn bias(&self, scores: &Scores) -> Result<Option<Array1<f32>>, NormalizeError> {
+        scores.check_shapes(self.name())?;
+        Ok(self.prepare(&Dense::new(scores).sources())?.into_bias())
     }
 
     /// What a reader of the figures must know about these scores under this method.
@@ -169,20 +243,38 @@ pub enum Warning {
     NegativeScores {
         /// The normaliser.
         method: &'static str,
-        /// Share of scores below 0, in 0..=1.
-        share: f32,
+        /// How many scores are below 0.
+        negative: usize,
+        /// How many scores there are.
+        scores: usize,
     },
+}
+
+impl Warning {
+    /// The warning of a method that multiplies scores, if one of them is negative.
+    pub(crate) fn of_negative(method: &'static str, scores: &Scores) -> Vec<Self> {
+        match scores.negative() {
+            0 => Vec::new(),
+            negative => vec![Self::NegativeScores { method, negative, scores: scores.test.len() }],
+        }
+    }
 }
 
 impl std::fmt::Display for Warning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NegativeScores { method, share } => write!(
-                f,
-                "{method}: {:.1} % of the scores are negative, and a small share of a negative score is large; \
-                 inverted-softmax and sinkhorn do not have this flaw",
-                share * 100.0
-            ),
+            Self::NegativeScores { method, negative, scores } => {
+                let percent = *negative as f64 / *scores as f64 * 100.0;
+                match percent >= 0.1 {
+                    true => write!(f, "{method}: {percent:.1} % of the scores are negative")?,
+                    // As a percentage it would be printed as 0.0.
+                    false => write!(f, "{method}: {negative} of {scores} scores are negative")?,
+                }
+                f.write_str(
+                    ", and a small share of a negative score is large; inverted-softmax and sinkhorn do not have \
+                     this flaw",
+                )
+            }
         }
     }
 }

@@ -14,6 +14,8 @@
 //! | `f`, `g` | potentials | `[bank queries]`, `[gallery]`, nats |
 //! | `r`, `c` | marginals, uniform unless given | the same, above 0 |
 //!
+//! Single queries are normalised by [`SingleQuery`], with a wider gallery by [`Dbsn`].
+//!
 //! Source: Park et al. 2022 (NCL), arXiv 2212.11790; Cuturi 2013. UCoFiA's function is `start=column` and unit
 //! marginals, which move `g` by a constant only. `g` is reported with mean 0.
 //! Regime: bank with a query bank, else transductive. Bias form.
@@ -21,19 +23,26 @@
 //! per score and iteration, one copy of the matrix), a [`ScoreSource`] in the log domain (`sinkhorn/log_domain.rs`:
 //! two exponentials, memory of a few blocks). Both are finite at any τ and agree within 1e-4 nats.
 
+mod dbsn;
 mod log_domain;
 mod marginals;
 mod scaling;
+mod single_query;
 
+pub use dbsn::Dbsn;
 pub use marginals::Marginals;
+pub use single_query::{SingleQuery, WarmStart};
 
 use crate::error::{NormalizeError, above_zero, at_least_one};
+use crate::prepared::{Prepared, Sources};
 use crate::scores::{Normalizer, Regime, Scores};
 use crate::source::{MatrixSource, ScoreSource};
-use ndarray::{Array1, Array2};
+use ndarray::Array1;
 
 /// A run without `tol` calls itself converged below this marginal error.
 const CONVERGED: f64 = 1e-3;
+
+const LONELY: &str = "all scores of its row would become equal";
 
 /// What happens before the first iteration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -131,8 +140,8 @@ impl Sinkhorn {
     /// # Errors
     /// As [`Normalizer::apply`].
     pub fn fit(&self, scores: &Scores) -> Result<Fit, NormalizeError> {
-        let rows = scores.reference_rows();
-        self.fit_with(scores, &Marginals::uniform(rows.nrows(), rows.ncols()))
+        let (rows, columns) = scores.query_bank.unwrap_or(scores.test).dim();
+        self.fit_with(scores, &Marginals::uniform(rows, columns))
     }
 
     /// The same with marginals: `r` of the bank (or test) queries, `c` of the gallery.
@@ -141,10 +150,10 @@ impl Sinkhorn {
     /// As [`Normalizer::apply`], and [`NormalizeError::MarginalLength`].
     pub fn fit_with(&self, scores: &Scores, marginals: &Marginals) -> Result<Fit, NormalizeError> {
         scores.check(self.name())?;
-        scores.refuse_lonely(self.name(), "all scores of its row would become equal")?;
-        let source = MatrixSource::new(scores.reference_rows());
-        marginals.check(source.shape())?;
-        scaling::solve(self, &source, marginals)
+        let (test, bank) = (MatrixSource::new(scores.test), scores.query_bank.map(MatrixSource::new));
+        let bank = bank.as_ref().map(|bank| bank as &dyn ScoreSource);
+        let sources = Sources { test: Some(&test), query_bank: bank, ..Sources::default() };
+        self.solve(sources.reference(self.name(), LONELY)?, marginals)
     }
 
     /// Matrix-free: the same potentials from scores that are made again in every iteration.
@@ -157,7 +166,16 @@ impl Sinkhorn {
             return Err(NormalizeError::Empty { method: self.name(), block: "scores", queries, gallery });
         }
         marginals.check(source.shape())?;
-        log_domain::solve(self, source, marginals)
+        log_domain::solve(self, source, marginals, None)
+    }
+
+    /// In the stabilised kernel where there is a matrix, else in the log domain.
+    fn solve(&self, source: &dyn ScoreSource, marginals: &Marginals) -> Result<Fit, NormalizeError> {
+        marginals.check(source.shape())?;
+        match source.matrix() {
+            Some(scores) => scaling::solve(self, source, scores, marginals),
+            None => log_domain::solve(self, source, marginals, None),
+        }
     }
 
     fn bias_of(&self, fit: &Fit) -> Array1<f32> {
@@ -194,11 +212,9 @@ impl Normalizer for Sinkhorn {
         scores.bank_or_transductive()
     }
 
-    fn apply(&self, scores: &Scores) -> Result<Array2<f32>, NormalizeError> {
-        Ok(&scores.test + &self.bias_of(&self.fit(scores)?))
-    }
-
-    fn bias(&self, scores: &Scores) -> Result<Option<Array1<f32>>, NormalizeError> {
-        Ok(Some(self.bias_of(&self.fit(scores)?)))
+    fn prepare<'a>(&self, sources: &Sources<'a>) -> Result<Prepared<'a>, NormalizeError> {
+        let source = sources.reference(self.name(), LONELY)?;
+        let [rows, columns] = source.shape();
+        Ok(Prepared::shift(self.bias_of(&self.solve(source, &Marginals::uniform(rows, columns))?)))
     }
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 /// Rows of a block unless the source asks for another number.
 const BLOCK_ROWS: usize = 32;
 
-/// Scores `[queries, gallery]` that can be read a block of rows at a time, several times over.
+/// Scores `[queries, gallery]` that can be read a block at a time, several times over.
 pub trait ScoreSource: Sync {
     /// `[queries, gallery]`.
     fn shape(&self) -> [usize; 2];
@@ -15,9 +15,46 @@ pub trait ScoreSource: Sync {
     /// The scores of some rows, row by row. `scratch` may hold them; its content before the call is of no use.
     fn block<'a>(&'a self, rows: Range<usize>, scratch: &'a mut Vec<f32>) -> &'a [f32];
 
+    /// The scores of some rows and columns. Unless a source knows better, it makes the whole rows.
+    fn tile<'a>(&'a self, rows: Range<usize>, columns: Range<usize>, scratch: &'a mut Vec<f32>) -> Tile<'a> {
+        let [_, stride] = self.shape();
+        Tile { values: &self.block(rows, scratch)[columns.start..], width: columns.len(), stride }
+    }
+
     /// How many rows one block should have.
     fn block_rows(&self) -> usize {
         BLOCK_ROWS
+    }
+
+    /// What an error calls these scores.
+    fn name(&self) -> &'static str {
+        "scores"
+    }
+
+    /// All scores, row by row, where they lie in memory. A method may then take a faster way.
+    fn matrix(&self) -> Option<&[f32]> {
+        None
+    }
+}
+
+/// Some rows and columns of scores.
+#[derive(Clone, Copy, Debug)]
+pub struct Tile<'a> {
+    values: &'a [f32],
+    width: usize,
+    stride: usize,
+}
+
+impl<'a> Tile<'a> {
+    /// Rows of `width` scores, of which the next begins `stride` values later.
+    pub fn new(values: &'a [f32], width: usize, stride: usize) -> Self {
+        Self { values, width, stride }
+    }
+
+    /// Its rows, in order.
+    pub fn rows(&self) -> impl Iterator<Item = &'a [f32]> + use<'a> {
+        let width = self.width;
+        self.values.chunks(self.stride).map(move |row| &row[..width])
     }
 }
 
@@ -25,6 +62,7 @@ pub trait ScoreSource: Sync {
 #[derive(Debug)]
 pub struct MatrixSource<'a> {
     scores: CowArray<'a, f32, Ix2>, // standard layout
+    name: &'static str,
 }
 
 impl<'a> MatrixSource<'a> {
@@ -34,11 +72,15 @@ impl<'a> MatrixSource<'a> {
             true => CowArray::from(scores),
             false => CowArray::from(scores.as_standard_layout().into_owned()),
         };
-        Self { scores }
+        Self { scores, name: "scores" }
     }
 
-    /// All scores, row by row.
-    pub(crate) fn values(&self) -> &[f32] {
+    /// The same under another name in errors.
+    pub fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
+    fn values(&self) -> &[f32] {
         self.scores.as_slice().unwrap_or_default()
     }
 }
@@ -51,6 +93,14 @@ impl ScoreSource for MatrixSource<'_> {
     fn block<'a>(&'a self, rows: Range<usize>, _scratch: &'a mut Vec<f32>) -> &'a [f32] {
         let gallery = self.scores.ncols();
         &self.values()[rows.start * gallery..rows.end * gallery]
+    }
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn matrix(&self) -> Option<&[f32]> {
+        Some(self.values())
     }
 }
 
@@ -92,6 +142,16 @@ impl<'a> EmbeddingSource<'a> {
     pub fn with_block_rows(self, rows: usize) -> Self {
         Self { block_rows: rows.max(1), ..self }
     }
+
+    fn product<'s>(&self, rows: Range<usize>, columns: Range<usize>, scratch: &'s mut Vec<f32>) -> &'s [f32] {
+        let shape = (rows.len(), columns.len());
+        scratch.resize(rows.len() * columns.len(), 0.0);
+        if let Ok(mut out) = ArrayViewMut2::from_shape(shape, scratch) {
+            let (queries, gallery) = (self.queries.slice(s![rows, ..]), self.gallery.slice(s![columns, ..]));
+            general_mat_mul(self.scale, &queries, &gallery.t(), 0.0, &mut out);
+        }
+        scratch
+    }
 }
 
 impl ScoreSource for EmbeddingSource<'_> {
@@ -100,16 +160,86 @@ impl ScoreSource for EmbeddingSource<'_> {
     }
 
     fn block<'a>(&'a self, rows: Range<usize>, scratch: &'a mut Vec<f32>) -> &'a [f32] {
-        let gallery = self.gallery.nrows();
-        let shape = (rows.len(), gallery);
-        scratch.resize(rows.len() * gallery, 0.0);
-        if let Ok(mut out) = ArrayViewMut2::from_shape(shape, scratch) {
-            general_mat_mul(self.scale, &self.queries.slice(s![rows, ..]), &self.gallery.t(), 0.0, &mut out);
+        self.product(rows, 0..self.gallery.nrows(), scratch)
+    }
+
+    fn tile<'a>(&'a self, rows: Range<usize>, columns: Range<usize>, scratch: &'a mut Vec<f32>) -> Tile<'a> {
+        let width = columns.len();
+        Tile { values: self.product(rows, columns, scratch), width, stride: width }
+    }
+
+    fn block_rows(&self) -> usize {
+        self.block_rows
+    }
+}
+
+/// Two sources with the same queries, side by side: the gallery of the first, then that of the second.
+pub(crate) struct Beside<'a> {
+    pub(crate) left: &'a dyn ScoreSource,
+    pub(crate) right: &'a dyn ScoreSource,
+}
+
+impl ScoreSource for Beside<'_> {
+    fn shape(&self) -> [usize; 2] {
+        let ([queries, left], [_, right]) = (self.left.shape(), self.right.shape());
+        [queries, left + right]
+    }
+
+    fn block<'a>(&'a self, rows: Range<usize>, scratch: &'a mut Vec<f32>) -> &'a [f32] {
+        let ([_, left_width], [_, right_width]) = (self.left.shape(), self.right.shape());
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        let left = self.left.block(rows.clone(), &mut left);
+        let right = self.right.block(rows, &mut right);
+        scratch.clear();
+        for (left, right) in left.chunks_exact(left_width).zip(right.chunks_exact(right_width)) {
+            scratch.extend_from_slice(left);
+            scratch.extend_from_slice(right);
         }
         scratch
     }
 
     fn block_rows(&self) -> usize {
-        self.block_rows
+        self.left.block_rows()
+    }
+
+    fn name(&self) -> &'static str {
+        "bank and its gallery"
+    }
+}
+
+/// A source with one more query at its end.
+pub(crate) struct WithRow<'a> {
+    pub(crate) source: &'a dyn ScoreSource,
+    pub(crate) row: &'a [f32],
+}
+
+impl ScoreSource for WithRow<'_> {
+    fn shape(&self) -> [usize; 2] {
+        let [queries, gallery] = self.source.shape();
+        [queries + 1, gallery]
+    }
+
+    fn block<'a>(&'a self, rows: Range<usize>, scratch: &'a mut Vec<f32>) -> &'a [f32] {
+        let [queries, _] = self.source.shape();
+        if rows.end <= queries {
+            return self.source.block(rows, scratch);
+        }
+        if rows.start >= queries {
+            return self.row;
+        }
+        let mut before = Vec::new();
+        let before = self.source.block(rows.start..queries, &mut before);
+        scratch.clear();
+        scratch.extend_from_slice(before);
+        scratch.extend_from_slice(self.row);
+        scratch
+    }
+
+    fn block_rows(&self) -> usize {
+        self.source.block_rows()
+    }
+
+    fn name(&self) -> &'static str {
+        self.source.name()
     }
 }

@@ -1,38 +1,121 @@
 //! The k largest of a row or column; of equal ones the lowest index first.
 
 use crate::error::NormalizeError;
-use ndarray::{Array1, ArrayView1, ArrayView2, Axis};
+use crate::kernel;
+use crate::passes::check_finite;
+use crate::source::ScoreSource;
 use rayon::prelude::*;
+use std::ops::Range;
 
-/// Indices of the `k` largest values, in descending order.
-pub(crate) fn largest(values: ArrayView1<f32>, k: usize) -> Vec<usize> {
-    let order = |&a: &usize, &b: &usize| values[b].total_cmp(&values[a]).then(a.cmp(&b));
-    let mut indices: Vec<usize> = (0..values.len()).collect();
-    if k < indices.len() {
-        indices.select_nth_unstable_by(k, order);
-        indices.truncate(k);
-    }
-    indices.sort_unstable_by(order);
-    indices
+/// Columns that one task collects, and rows it reads at a time.
+const TILE_COLUMNS: usize = 64;
+const TILE_ROWS: usize = 256;
+
+/// The k largest of a stream of values. It keeps up to `2 k + TILE_ROWS` of them, and once it has k, only what is
+/// larger than the k-th is looked at.
+struct Top {
+    k: usize,
+    kept: Vec<f32>,
+    threshold: f32,
 }
 
-/// The mean of the `k` largest values of every lane of `scores` along `axis`.
-pub(crate) fn mean_of_largest(scores: ArrayView2<f32>, axis: Axis, k: usize) -> Array1<f32> {
-    let lanes: Vec<ArrayView1<f32>> = scores.lanes(axis).into_iter().collect();
-    let means: Vec<f32> = lanes
+impl Top {
+    fn new(k: usize) -> Self {
+        Self { k, kept: Vec::new(), threshold: f32::NEG_INFINITY }
+    }
+
+    /// At most a tile of values.
+    fn offer(&mut self, values: &[f32]) {
+        kernel::keep_above(values, self.threshold, &mut self.kept);
+        if self.kept.len() >= 2 * self.k.max(TILE_ROWS / 4) {
+            self.shrink();
+        }
+    }
+
+    fn shrink(&mut self) {
+        if self.kept.len() > self.k {
+            let (_, &mut last, _) = self.kept.select_nth_unstable_by(self.k - 1, |a, b| b.total_cmp(a));
+            self.kept.truncate(self.k);
+            self.threshold = last;
+        }
+    }
+
+    /// Their mean; in descending order, so that it does not depend on the order of the stream.
+    fn mean(mut self) -> f32 {
+        self.shrink();
+        self.kept.sort_unstable_by(|a, b| b.total_cmp(a));
+        (self.kept.iter().map(|&value| f64::from(value)).sum::<f64>() / self.k as f64) as f32
+    }
+}
+
+/// The mean of the `k` largest values of a row.
+pub(crate) fn row_mean_of_largest(row: &[f32], k: usize) -> f32 {
+    let mut top = Top::new(k);
+    row.chunks(TILE_ROWS).for_each(|values| top.offer(values));
+    top.mean()
+}
+
+/// The mean of the `k` largest values of every column: one pass, a tile of columns a task.
+pub(crate) fn column_means_of_largest(
+    source: &dyn ScoreSource,
+    k: usize,
+) -> Result<Vec<f32>, NormalizeError> {
+    let [_, gallery] = source.shape();
+    let tiles: Vec<Vec<f32>> = (0..gallery.div_ceil(TILE_COLUMNS))
         .into_par_iter()
-        .map(|lane| {
-            let mut values = lane.to_vec();
-            let descending = |a: &f32, b: &f32| b.total_cmp(a);
-            if k < values.len() {
-                values.select_nth_unstable_by(k, descending);
-                values.truncate(k);
-            }
-            values.sort_unstable_by(descending); // one order of summing, whatever the order of the bank
-            (values.iter().map(|&value| f64::from(value)).sum::<f64>() / k as f64) as f32
+        .map(|tile| {
+            let start = tile * TILE_COLUMNS;
+            tile_means(source, start..(start + TILE_COLUMNS).min(gallery), k)
         })
-        .collect();
-    Array1::from(means)
+        .collect::<Result<_, _>>()?;
+    Ok(tiles.concat())
+}
+
+fn tile_means(source: &dyn ScoreSource, columns: Range<usize>, k: usize) -> Result<Vec<f32>, NormalizeError> {
+    let [queries, gallery] = source.shape();
+    let mut tops: Vec<Top> = columns.clone().map(|_| Top::new(k)).collect();
+    let mut scratch = Vec::new();
+    let mut turned = vec![0f32; columns.len() * TILE_ROWS];
+    for start in (0..queries).step_by(TILE_ROWS) {
+        let rows = start..(start + TILE_ROWS).min(queries);
+        let height = rows.len();
+        let tile = source.tile(rows.clone(), columns.clone(), &mut scratch);
+        for (at, row) in tile.rows().enumerate() {
+            for (column, &score) in turned.chunks_exact_mut(TILE_ROWS).zip(row) {
+                column[at] = score;
+            }
+        }
+        for (column, top) in turned.chunks_exact(TILE_ROWS).zip(&mut tops) {
+            let column = &column[..height];
+            if !kernel::all_finite(column) {
+                let mut scratch = Vec::new();
+                check_finite(source.name(), start, gallery, source.block(rows.clone(), &mut scratch))?;
+            }
+            top.offer(column);
+        }
+    }
+    Ok(tops.into_iter().map(Top::mean).collect())
+}
+
+/// Calls `found` with the index of each of the `k` largest values of a row; of equal ones the lowest first.
+pub(crate) fn largest(row: &[f32], k: usize, mut found: impl FnMut(usize)) {
+    if k == 1 {
+        return kernel::first_of(row, kernel::largest(row)).into_iter().for_each(found);
+    }
+    let mut top = Top::new(k);
+    row.chunks(TILE_ROWS).for_each(|values| top.offer(values));
+    top.shrink();
+    let last = top.kept.iter().copied().fold(f32::INFINITY, f32::min);
+    let above = row.iter().filter(|&&value| value > last).count();
+    let mut equal = top.kept.len() - above;
+    for (index, &value) in row.iter().enumerate() {
+        if value > last {
+            found(index);
+        } else if value == last && equal > 0 {
+            equal -= 1;
+            found(index);
+        }
+    }
 }
 
 /// Refuses a `k` above what there is.

@@ -15,6 +15,7 @@ Examples:
       --normalize sinkhorn:tau=1,iterations=50 --bootstrap 2000
   cargo xtask score --similarity run.safetensors:test --groups video_of_text.txt --json scores.json
   cargo xtask score --similarity S.npy --text-bank train_texts_by_videos.npy --normalize inverted-softmax:temperature=1
+  cargo xtask score --similarity S.npy --text-bank B.npy --video-bank C.npy --normalize qb-norm:temperature=0.87,threshold=3
 
 The temperature is in the unit of the scores: 1 for logits (cosine times the trained scale), about 0.01 for cosines.
 Rows marked transductive have seen the other test queries; compare them with transductive rows only.";
@@ -40,6 +41,18 @@ pub struct Args {
     /// The test texts against training videos, [texts, bank videos]: used for V2T
     #[arg(long, value_name = "FILE")]
     video_bank: Option<String>,
+    /// Training videos against the test videos, [bank videos, videos]: T2V's second bank, for dual-bank
+    #[arg(long, value_name = "FILE")]
+    gallery_bank: Option<String>,
+    /// Training texts against the test texts, [bank texts, texts]: V2T's second bank, for dual-bank
+    #[arg(long, value_name = "FILE")]
+    gallery_bank_texts: Option<String>,
+    /// Training texts against training videos, [bank texts, bank videos]: what dbsn adds to the banks
+    #[arg(long, value_name = "FILE")]
+    bank_similarity: Option<String>,
+    /// What a score is multiplied with to be a logit (100 for CLIP's cosines); the normalisation error alone asks
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    logit_scale: f32,
     /// Where the true item stands among items of the same score
     #[arg(long, value_name = "POLICY", default_value = "average",
           value_parser = ["average", "optimistic", "pessimistic", "reference"])]
@@ -59,7 +72,8 @@ pub struct Args {
     /// Also write the figures as JSON; - prints JSON in place of the table
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
-    /// Also write the normalised matrices, two for each row, both [texts, videos]
+    /// Also write the normalised matrices, two for each row, both [texts, videos]; the bias of each gallery item for
+    /// methods in bias form; and how each item is represented before and after, to plot
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
 }
@@ -97,6 +111,12 @@ fn request(args: Args) -> Result<Request, ExperimentError> {
             return Err(ExperimentError::request(format!("--k: {k} is given twice; keep one")));
         }
     }
+    if !(args.logit_scale.is_finite() && args.logit_scale > 0.0) {
+        let scale = args.logit_scale;
+        return Err(ExperimentError::request(format!(
+            "--logit-scale: {scale} is no scale; give a number above 0"
+        )));
+    }
     if args.bootstrap == Some(0) {
         return Err(ExperimentError::request("--bootstrap: 0 draws give no interval; 2000 are usual"));
     }
@@ -116,6 +136,10 @@ fn request(args: Args) -> Result<Request, ExperimentError> {
         normalize: args.normalize,
         text_bank: args.text_bank,
         video_bank: args.video_bank,
+        gallery_bank: args.gallery_bank,
+        gallery_bank_texts: args.gallery_bank_texts,
+        bank_similarity: args.bank_similarity,
+        logit_scale: args.logit_scale,
         policy,
         bootstrap,
         save: args.save,
@@ -131,7 +155,7 @@ fn shown(report: &Report) -> String {
         .recalls
         .iter()
         .map(|recall| format!("R@{}", recall.cutoff))
-        .chain(["MdR".into(), "MnR".into()])
+        .chain(["MdR".into(), "MnR".into(), "NE".into()])
         .collect();
     let rule = first.video_to_text.summary.rule();
     let mut table = Table::new(&["normalize", "regime"])
@@ -183,6 +207,10 @@ fn shown(report: &Report) -> String {
             tvr_experiment::score::NonFinite::Miss => "count as missed",
         }
     );
+    text.push_str(&format!(
+        "\nNE: normalisation error of the gallery, 0 is fair (NCL), at logit scale {}.\n",
+        report.logit_scale
+    ));
     if let Some(resampling) = &report.bootstrap {
         text.push_str(&format!(
             "\nIntervals: bootstrap over queries, {} draws, seed {}; differences are paired.\n",
@@ -201,6 +229,7 @@ fn shown(report: &Report) -> String {
 /// R@K with one decimal as in papers; the mean rank with three, so that nothing is lost at 1,000 queries.
 fn cells(side: &Figures) -> Vec<String> {
     let summary = &side.summary;
+    let error = side.normalisation_error.map_or("–".into(), |of| format!("{:.3}", of.error));
     let median = match summary.median_rank.fract() == 0.0 {
         true => format!("{:.0}", summary.median_rank),
         false => format!("{:.1}", summary.median_rank),
@@ -209,6 +238,6 @@ fn cells(side: &Figures) -> Vec<String> {
         .recalls
         .iter()
         .map(|recall| format!("{:.1}", recall.percent))
-        .chain([median, format!("{:.3}", summary.mean_rank)])
+        .chain([median, format!("{:.3}", summary.mean_rank), error])
         .collect()
 }

@@ -122,6 +122,69 @@ fn banks_must_speak_of_the_same_test_items() {
 }
 
 #[test]
+fn a_missing_bank_is_asked_for_by_its_option() {
+    let folder = tempfile::tempdir().unwrap();
+    sample(folder.path());
+    matrix(folder.path(), "T.npy", [3, 6], &[0.5; 18]);
+    matrix(folder.path(), "V.npy", [6, 4], &[0.5; 24]);
+    matrix(folder.path(), "B.npy", [4, 4], &[0.5; 16]);
+    let texts = ["S.npy", "--text-bank", "T.npy", "--normalize"];
+    let both = ["S.npy", "--text-bank", "T.npy", "--video-bank", "V.npy", "--normalize"];
+    for (arguments, sentence) in [
+        (
+            [&["S.npy", "--normalize"][..], &["qb-norm"]].concat(),
+            "qb-norm has no query bank for T2V, and needs one; give --text-bank",
+        ),
+        (
+            [&texts[..], &["qb-norm"]].concat(),
+            "qb-norm has no query bank for V2T, and needs one; give --video-bank",
+        ),
+        (
+            [&both[..], &["dual-bank"]].concat(),
+            "dual-bank has no gallery bank for T2V, and needs one; give --gallery-bank",
+        ),
+        (
+            [&both[..], &["dbsn"]].concat(),
+            "dbsn has no bank's gallery for T2V, and needs one; give --bank-similarity",
+        ),
+    ] {
+        fails(&score(folder.path(), &arguments), 2, &format!("--normalize: {sentence}"));
+    }
+    fails(
+        &score(folder.path(), &[&both[..5], &["--gallery-bank", "V.npy"]].concat()),
+        1,
+        "V.npy: the gallery bank is [6, 4], but the similarity has 6 videos; its columns must be the same test videos",
+    );
+    fails(
+        &score(folder.path(), &[&both[..5], &["--gallery-bank-texts", "V.npy"]].concat()),
+        1,
+        "V.npy: the gallery bank of texts is [6, 4], but the similarity has 6 texts; its columns must be the same test texts",
+    );
+    fails(
+        &score(folder.path(), &[&both[..5], &["--bank-similarity", "B.npy"]].concat()),
+        1,
+        "B.npy: the bank similarity has 4 bank texts, the text bank has 3; both must hold the same training texts",
+    );
+    matrix(folder.path(), "E.npy", [0, 6], &[]);
+    fails(
+        &score(folder.path(), &["S.npy", "--text-bank", "E.npy", "--normalize", "inverted-softmax"]),
+        1,
+        "S.npy: inverted-softmax: the query bank has shape [0, 6]; it needs at least one row and one column",
+    );
+    fails(
+        &score(folder.path(), &["S.npy", "--normalize", "qb-norm+sinkhorn"]),
+        2,
+        "--normalize: sinkhorn cannot follow qb-norm: qb-norm leaves some rows raw, so rows are not comparable; put \
+         sinkhorn first",
+    );
+    fails(
+        &score(folder.path(), &["S.npy", "--logit-scale", "0"]),
+        2,
+        "--logit-scale: 0 is no scale; give a number above 0",
+    );
+}
+
+#[test]
 fn a_nan_is_refused_with_its_place_or_counted_as_a_miss() {
     let folder = tempfile::tempdir().unwrap();
     matrix(folder.path(), "S.npy", [2, 2], &[0.9, 0.1, f32::NAN, 0.8]);

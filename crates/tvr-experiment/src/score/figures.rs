@@ -1,7 +1,9 @@
 //! The figures of a row as tables and JSON show them: metrics, intervals, and the difference from the first row.
 
 use serde::ser::{Serialize, Serializer};
-use tvr_metrics::{Interval, MetricError, Policy, Resampling, Summary, bootstrap, paired_bootstrap};
+use tvr_metrics::{
+    Interval, MetricError, Policy, Representation, Resampling, Summary, bootstrap, paired_bootstrap,
+};
 use tvr_normalize::Regime;
 
 use super::Row;
@@ -30,12 +32,39 @@ pub struct Figures {
     pub summary: Summary,
     /// What this direction has seen.
     pub regime: Regime,
+    /// How unevenly its gallery is represented; nothing where scores are not finite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalisation_error: Option<NormalisationError>,
     /// 95 % intervals by metric.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<NamedInterval>,
     /// 95 % intervals of the paired difference from the first row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<NamedInterval>,
+}
+
+/// The normalisation error and what stands behind it.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct NormalisationError {
+    /// Mean |ρ − 1| over the gallery, ρ the sum of an item's retrieval probabilities.
+    pub error: f64,
+    /// Share of items with ρ above 2, 0 to 1.
+    pub share_above_two: f64,
+    /// Share of items with ρ below ½, 0 to 1.
+    pub share_below_half: f64,
+    /// The largest ρ.
+    pub largest: f64,
+}
+
+impl From<&Representation> for NormalisationError {
+    fn from(of: &Representation) -> Self {
+        Self {
+            error: of.error,
+            share_above_two: of.share_above_two,
+            share_below_half: of.share_below_half,
+            largest: of.largest,
+        }
+    }
 }
 
 /// Intervals by the name of their metric, in the order of the table: every R@K, then MnR.
@@ -64,26 +93,28 @@ pub(super) fn rows(
     let Some(first) = judged.first().map(|row| &row.judgement) else { return Ok(Vec::new()) };
     let mut rows = Vec::new();
     for (index, row) in judged.iter().enumerate() {
-        let of = |summary: &Summary, baseline: &Summary, regime| -> Result<Figures, MetricError> {
-            let intervals = |baseline: Option<&Summary>| {
-                resampling.map(|resampling| intervals(summary, baseline, policy, resampling)).transpose()
+        let of =
+            |summary: &Summary, baseline: &Summary, regime, side: usize| -> Result<Figures, MetricError> {
+                let intervals = |baseline: Option<&Summary>| {
+                    resampling.map(|resampling| intervals(summary, baseline, policy, resampling)).transpose()
+                };
+                Ok(Figures {
+                    summary: summary.clone(),
+                    regime,
+                    normalisation_error: row.representation.as_ref().map(|both| (&both[side]).into()),
+                    interval: intervals(None)?,
+                    difference: if index == 0 { None } else { intervals(Some(baseline))? },
+                })
             };
-            Ok(Figures {
-                summary: summary.clone(),
-                regime,
-                interval: intervals(None)?,
-                difference: if index == 0 { None } else { intervals(Some(baseline))? },
-            })
-        };
         let judgement = &row.judgement;
         let best = judgement.video_to_text_best.as_ref().zip(first.video_to_text_best.as_ref());
         rows.push(RowFigures {
             normalize: row.normalize.clone(),
             regime: row.regime,
-            text_to_video: of(&judgement.text_to_video, &first.text_to_video, row.text_to_video_regime)?,
-            video_to_text: of(&judgement.video_to_text, &first.video_to_text, row.video_to_text_regime)?,
+            text_to_video: of(&judgement.text_to_video, &first.text_to_video, row.text_to_video_regime, 0)?,
+            video_to_text: of(&judgement.video_to_text, &first.video_to_text, row.video_to_text_regime, 1)?,
             video_to_text_best: best
-                .map(|(best, baseline)| of(best, baseline, row.video_to_text_regime))
+                .map(|(best, baseline)| of(best, baseline, row.video_to_text_regime, 1))
                 .transpose()?,
         });
     }

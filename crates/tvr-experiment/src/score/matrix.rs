@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ndarray::{Array2, ShapeBuilder};
+use ndarray::{Array2, ArrayViewD, ShapeBuilder};
 use npyz::half::{bf16, f16};
 use npyz::{DType, NpyHeader, Order, TypeChar, WriterBuilder};
 use safetensors::{Dtype, SafeTensors};
@@ -61,10 +61,10 @@ pub(super) fn refuse_non_finite(name: &str, values: &Array2<f32>) -> Result<(), 
     }
 }
 
-/// A matrix as the bytes of a `.npy` file, f32, C order.
-pub(super) fn npy(values: &Array2<f32>) -> std::io::Result<Vec<u8>> {
+/// An array as the bytes of a `.npy` file, f32, C order.
+pub(super) fn npy(values: ArrayViewD<f32>) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let shape = [values.nrows() as u64, values.ncols() as u64];
+    let shape: Vec<u64> = values.shape().iter().map(|&length| length as u64).collect();
     let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut bytes).begin_nd()?;
     writer.extend(values.iter().copied())?;
     writer.finish()?;

@@ -107,3 +107,121 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     let n = values.len();
     if n % 2 == 1 { values[n / 2] } else { (values[n / 2 - 1] + values[n / 2]) / 2.0 }
 }
+
+/// Sums of retrieval probabilities of each column, 1 where it is fair.
+pub fn represented(s: &[Vec<f64>]) -> Vec<f64> {
+    let mut rho = vec![0.0; s[0].len()];
+    for row in s {
+        let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let total: f64 = row.iter().map(|x| (x - most).exp()).sum();
+        for (j, x) in row.iter().enumerate() {
+            rho[j] += (x - most).exp() / total * row.len() as f64 / s.len() as f64;
+        }
+    }
+    rho
+}
+
+/// Gallery potentials of Sinkhorn with uniform marginals, in the log domain.
+pub fn sinkhorn_bias(s: &[Vec<f64>], sweeps: usize) -> Vec<f64> {
+    let lse = |terms: Vec<f64>| {
+        let most = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        most + terms.iter().map(|x| (x - most).exp()).sum::<f64>().ln()
+    };
+    let (n, m) = (s.len(), s[0].len());
+    let (mut f, mut g) = (vec![0.0; n], vec![0.0; m]);
+    for _ in 0..sweeps {
+        for i in 0..n {
+            f[i] = -(n as f64).ln() - lse((0..m).map(|j| s[i][j] + g[j]).collect());
+        }
+        for j in 0..m {
+            g[j] = -(m as f64).ln() - lse((0..n).map(|i| s[i][j] + f[i]).collect());
+        }
+    }
+    g
+}
+
+/// How often `gram` stands in `words`.
+fn times(words: &[String], gram: &[String]) -> usize {
+    let mut times = 0;
+    for start in 0..words.len() {
+        if start + gram.len() <= words.len() && words[start..start + gram.len()] == *gram {
+            times += 1;
+        }
+    }
+    times
+}
+
+/// The different n-grams of `words`.
+fn grams(words: &[String], n: usize) -> Vec<Vec<String>> {
+    let mut all = Vec::new();
+    for start in 0..words.len() {
+        if start + n <= words.len() && !all.contains(&words[start..start + n].to_vec()) {
+            all.push(words[start..start + n].to_vec());
+        }
+    }
+    all
+}
+
+/// BLEU-`order` of a corpus.
+pub fn bleu(candidates: &[Vec<String>], references: &[Vec<Vec<String>>], order: usize) -> f64 {
+    let (mut c, mut r) = (0.0, 0.0);
+    for (candidate, references) in candidates.iter().zip(references) {
+        c += candidate.len() as f64;
+        let mut best = references[0].len();
+        for reference in references {
+            let (here, there) = (reference.len().abs_diff(candidate.len()), best.abs_diff(candidate.len()));
+            if here < there || (here == there && reference.len() < best) {
+                best = reference.len();
+            }
+        }
+        r += best as f64;
+    }
+    let mut product = 1.0;
+    for n in 1..=order {
+        let (mut right, mut all) = (0.0, 0.0);
+        for (candidate, references) in candidates.iter().zip(references) {
+            for gram in grams(candidate, n) {
+                let most = references.iter().map(|reference| times(reference, &gram)).max().unwrap();
+                right += times(candidate, &gram).min(most) as f64;
+                all += times(candidate, &gram) as f64;
+            }
+        }
+        product *= if all == 0.0 { 0.0 } else { right / all };
+    }
+    if product == 0.0 {
+        return 0.0;
+    }
+    (if c < r { (1.0 - r / c).exp() } else { 1.0 }) * product.powf(1.0 / order as f64)
+}
+
+/// CIDEr-D of each candidate.
+pub fn cider(candidates: &[Vec<String>], references: &[Vec<Vec<String>>]) -> Vec<f64> {
+    let videos = references.len() as f64;
+    let weight = |words: &[String], gram: &[String]| {
+        let holds = references.iter().filter(|list| list.iter().any(|words| times(words, gram) > 0)).count();
+        times(words, gram) as f64 * (videos.ln() - (holds.max(1) as f64).ln())
+    };
+    let mut scores = Vec::new();
+    for (candidate, list) in candidates.iter().zip(references) {
+        let mut score = 0.0;
+        for n in 1..=4 {
+            for reference in list {
+                let norm = |words: &[String]| {
+                    grams(words, n).iter().map(|gram| weight(words, gram).powi(2)).sum::<f64>().sqrt()
+                };
+                let mut product = 0.0;
+                for gram in grams(candidate, n) {
+                    product +=
+                        weight(candidate, &gram).min(weight(reference, &gram)) * weight(reference, &gram);
+                }
+                let norms = norm(candidate) * norm(reference);
+                if norms > 0.0 {
+                    let apart = candidate.len() as f64 - reference.len() as f64;
+                    score += product / norms * (-apart * apart / 72.0).exp() / list.len() as f64;
+                }
+            }
+        }
+        scores.push(10.0 * score / 4.0);
+    }
+    scores
+}

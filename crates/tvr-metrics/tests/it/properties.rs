@@ -3,11 +3,13 @@
 use ndarray::{Array2, Axis};
 use proptest::prelude::*;
 use tvr_metrics::{
-    Direction, NonFinite, Policy, Ranks, Ties, Truth, hubness, judge, ranks, representation,
-    video_to_text_best,
+    Direction, NonFinite, Policy, Ranks, Ties, Truth, hubness, judge, ranks, video_to_text_best,
 };
 
 use crate::oracles;
+
+mod captions;
+mod representation;
 
 const BOTH: [Direction; 2] = [Direction::TextToVideo, Direction::VideoToText];
 
@@ -279,7 +281,7 @@ proptest! {
     }
 
     #[test]
-    fn occurrences_sum_to_k_per_query_and_representation_to_the_gallery(
+    fn occurrences_sum_to_k_per_query(
         (s, k) in (1usize..9, 1usize..9).prop_flat_map(|(n, m)| (grid(n, m), 1..=n.min(m)))
     ) {
         for direction in BOTH {
@@ -287,10 +289,6 @@ proptest! {
             let hubs = hubness(s.view(), direction, k).unwrap();
             prop_assert_eq!(hubs.occurrences.iter().sum::<u32>() as usize, k * queries);
             prop_assert_eq!(hubs.occurrences.len(), gallery);
-            let rho = representation(s.view(), direction).unwrap();
-            prop_assert!((rho.by_item.iter().sum::<f64>() - gallery as f64).abs() < 1e-9);
-            prop_assert!(rho.error >= 0.0 && rho.error <= 2.0 * (gallery as f64 - 1.0) / gallery as f64 + 1e-12);
-            prop_assert!(rho.sorted.windows(2).all(|w| w[0] >= w[1]));
         }
     }
 }

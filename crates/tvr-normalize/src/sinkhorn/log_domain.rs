@@ -4,20 +4,22 @@
 use super::{Fit, Marginals, Sinkhorn, Start};
 use crate::error::NormalizeError;
 use crate::kernel;
-use crate::passes::{ColumnLse, check_finite, column_lse, each_chunk};
+use crate::passes::{ColumnLse, ColumnSums, check_finite, each_chunk};
 use crate::source::ScoreSource;
 
 pub(super) fn solve(
     settings: &Sinkhorn,
     source: &dyn ScoreSource,
     marginals: &Marginals,
+    warm: Option<&[f64]>, // gallery potentials to begin with
 ) -> Result<Fit, NormalizeError> {
     let [_, gallery] = source.shape();
     let scale = settings.scale();
     let (log_r, log_c) = marginals.logs();
-    let mut g = match settings.start {
-        Start::Row => vec![0.0; gallery],
-        Start::Column => gallery_step(&log_c, column_lse(source, scale)?),
+    let mut g = match (warm, settings.start) {
+        (Some(warm), _) => warm.to_vec(),
+        (None, Start::Row) => vec![0.0; gallery],
+        (None, Start::Column) => gallery_step(&log_c, ColumnSums::of(source, scale, None)?.lse()),
     };
     let mut f: Vec<f64> = Vec::new();
     for iteration in 0..settings.iterations {
@@ -62,7 +64,7 @@ fn sweep(
     let gallery = g.len();
     let start = || (Vec::new(), ColumnLse::new(gallery));
     let chunks = each_chunk(source, start, |(f, columns), rows, block| {
-        check_finite(rows.start, gallery, block)?;
+        check_finite(source.name(), rows.start, gallery, block)?;
         let first = f.len();
         for (row, scores) in rows.zip(block.chunks_exact(gallery)) {
             f.push(log_r[row] - row_lse(scores, scale, g));

@@ -15,8 +15,8 @@ use super::log_domain::gallery_step;
 use super::{Fit, Marginals, Sinkhorn, Start};
 use crate::error::NormalizeError;
 use crate::kernel;
-use crate::passes::{GROUP, chunk_rows, column_lse};
-use crate::source::{MatrixSource, ScoreSource};
+use crate::passes::{ColumnSums, GROUP, check_finite, chunk_rows};
+use crate::source::ScoreSource;
 use rayon::prelude::*;
 
 /// `ln` of the share of a column sum that may be lost to underflow.
@@ -43,13 +43,18 @@ struct Anchor {
 
 pub(super) fn solve(
     settings: &Sinkhorn,
-    source: &MatrixSource,
+    source: &dyn ScoreSource,
+    scores: &[f32], // those of `source`, row by row
     marginals: &Marginals,
 ) -> Result<Fit, NormalizeError> {
-    let problem = Problem::new(settings, source, marginals);
+    let problem = Problem::new(settings, scores, source.shape(), marginals);
+    let rows = problem.chunk * problem.gallery;
+    scores.par_chunks(rows).enumerate().try_for_each(|(index, chunk)| {
+        check_finite(source.name(), index * problem.chunk, problem.gallery, chunk)
+    })?;
     let start = match settings.start {
         Start::Row => vec![0.0; problem.gallery],
-        Start::Column => gallery_step(&problem.log_c, column_lse(source, problem.scale)?),
+        Start::Column => gallery_step(&problem.log_c, ColumnSums::of(source, problem.scale, None)?.lse()),
     };
     let mut anchor = Anchor {
         kernel: vec![0.0; problem.queries * problem.gallery],
@@ -98,11 +103,11 @@ fn drift_bound(log_r: &[f64]) -> f64 {
 }
 
 impl<'a> Problem<'a> {
-    fn new(settings: &Sinkhorn, source: &'a MatrixSource, marginals: &Marginals) -> Self {
-        let [queries, gallery] = source.shape();
+    fn new(settings: &Sinkhorn, scores: &'a [f32], shape: [usize; 2], marginals: &Marginals) -> Self {
+        let [queries, gallery] = shape;
         let (log_r, log_c) = marginals.logs();
         Self {
-            scores: source.values(),
+            scores,
             queries,
             gallery,
             scale: settings.scale(),

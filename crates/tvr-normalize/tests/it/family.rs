@@ -1,9 +1,10 @@
 //! Specs, the table, and every message.
 
-use crate::oracles::noise;
+use crate::oracles::{noise, noisy_world};
 use ndarray::{Array1, Array2};
 use tvr_normalize::{
-    Chain, EmbeddingSource, Family, Marginals, MatrixSource, Normalizer, Regime, Scores, Sinkhorn, Start,
+    Chain, EmbeddingSource, Family, Grid, Marginals, MatrixSource, Normalizer, Regime, Scores, Sinkhorn,
+    Sources, Start, choose,
 };
 
 #[track_caller]
@@ -13,8 +14,8 @@ fn refused(spec: &str, message: &str) {
 
 #[test]
 fn every_row_of_the_table_parses_and_tells_the_truth() {
-    let (s, bank) = (noise(12, 12, 1.0, 1), noise(130, 12, 1.0, 2));
-    let (alone, banked) = (Scores::new(s.view()), Scores::new(s.view()).with_query_bank(bank.view()));
+    let world = noisy_world([12, 12, 130, 20], 1.0);
+    let (alone, banked) = (Scores::new(world.test.view()), world.scores());
     for entry in Family::ALL {
         let method: Family = entry.name.parse().unwrap();
         assert_eq!(method.entry(), Some(entry));
@@ -43,6 +44,13 @@ fn specs_read_back() {
         "sinkhorn:tau=1,iterations=50",
         "sinkhorn:tau=0.05,iterations=4,start=column,tol=0.0001",
         "qb-norm:temperature=0.05,k=1,threshold=3",
+        "dual-softmax:temperature=1,prior=shared",
+        "dual-softmax:temperature=1,prior=videos",
+        "single-query:tau=1,iterations=20",
+        "single-query:tau=0.05,iterations=2,start=bank",
+        "dbsn:tau=0.01,iterations=10",
+        "dual-bank:temperature=0.05,gallery_temperature=0.5",
+        "dual-bank:temperature=0.05,gallery_temperature=0.5,rows=active,k=2",
         "csls:k=10+dual-softmax:temperature=1",
     ] {
         let chain: Chain = spec.parse().unwrap();
@@ -65,7 +73,8 @@ fn bad_specs_are_answered_with_the_mend() {
     refused("sinkhron:tau=1", "unknown normaliser \"sinkhron\"; did you mean \"sinkhorn\"?");
     refused(
         "zzz",
-        "unknown normaliser \"zzz\"; there are raw, dual-softmax, mutual, inverted-softmax, sinkhorn, csls, nnn, qb-norm",
+        "unknown normaliser \"zzz\"; there are raw, dual-softmax, mutual, inverted-softmax, sinkhorn, single-query, \
+         dbsn, csls, nnn, qb-norm, dual-bank",
     );
     refused(
         "dual-softmax:tempreture=1",
@@ -89,6 +98,16 @@ fn bad_specs_are_answered_with_the_mend() {
         "sinkhorn: iterations = 2.5, but it must be a whole number of at least 1",
     );
     refused("sinkhorn:start=middle", "sinkhorn: start = middle, but it must be row or column");
+    refused("dual-softmax:prior=mine", "dual-softmax: prior = mine, but it must be own, shared or videos");
+    refused("single-query:start=row", "single-query: start = row, but it must be cold or bank");
+    refused("dual-bank:rows=some", "dual-bank: rows = some, but it must be all or active");
+    refused("dual-bank:k=2", "dual-bank: k = 2, but it must be 1 unless rows=active, which asks for it");
+    refused(
+        "dual-bank:gallery_temperature=0",
+        "dual-bank: gallery_temperature = 0, but it must be a number above 0",
+    );
+    refused("dual-bank:rows=active,k=0", "dual-bank: k = 0, but it must be a whole number of at least 1");
+    refused("dbsn:iterations=0", "dbsn: iterations = 0, but it must be a whole number of at least 1");
     refused("sinkhorn:tol=-1", "sinkhorn: tol = -1, but it must be a number above 0");
     refused("nnn:alpha=-1", "nnn: alpha = -1, but it must be a number of at least 0");
 }
@@ -113,6 +132,18 @@ fn bad_scores_are_answered_with_the_mend() {
     assert_eq!(
         message("qb-norm", Scores::new(s.view())),
         "qb-norm: there is no query bank, and it needs one; give training queries scored against the same gallery"
+    );
+    assert_eq!(
+        message("dual-bank", Scores::new(s.view()).with_query_bank(s.view())),
+        "dual-bank: there is no gallery bank, and it needs one; give training gallery items scored against the same gallery"
+    );
+    assert_eq!(
+        message("dbsn", Scores::new(s.view()).with_query_bank(s.view())),
+        "dbsn: there is no bank's gallery, and it needs one; give the bank queries scored against training gallery items"
+    );
+    assert_eq!(
+        message("dbsn", Scores::new(s.view()).with_query_bank(s.view()).with_bank_gallery(bank.view())),
+        "dbsn: the bank's gallery has 5 rows, the query bank has 4; both must hold the same bank queries"
     );
     assert_eq!(
         message("csls", Scores::new(s.view())),
@@ -141,4 +172,54 @@ fn bad_marginals_and_embeddings_are_answered_with_the_mend() {
     let error =
         sinkhorn.fit_source(&MatrixSource::new(broken.view()), &Marginals::uniform(4, 3)).unwrap_err();
     assert_eq!(error.to_string(), "scores[3, 1] is inf; every score must be finite");
+}
+
+#[test]
+fn a_prepared_method_refuses_another_gallery() {
+    let world = noisy_world([4, 6, 9, 3], 1.0);
+    let bank = MatrixSource::new(world.bank.view());
+    let sources = Sources { query_bank: Some(&bank), ..Sources::default() };
+    let prepared = "inverted-softmax".parse::<Family>().unwrap().prepare(&sources).unwrap();
+    let error = prepared.apply(noise(2, 5, 1.0, 1).view()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the method was prepared on a gallery of 6 items, these scores have 5; prepare it again"
+    );
+    let nothing = "inverted-softmax".parse::<Family>().unwrap().prepare(&Sources::default()).unwrap_err();
+    assert_eq!(
+        nothing.to_string(),
+        "inverted-softmax: there is no query bank, and it needs one; give training queries scored against the same gallery"
+    );
+}
+
+#[test]
+fn a_setting_is_chosen_on_val() {
+    let grid: Grid = "dual-softmax:temperature=0.5|1|2+csls:k=2|3".parse().unwrap();
+    let specs: Vec<String> = grid.candidates().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        specs[..2],
+        ["dual-softmax:temperature=0.5+csls:k=2", "dual-softmax:temperature=0.5+csls:k=3"]
+    );
+    assert_eq!((specs.len(), specs[5].as_str()), (6, "dual-softmax:temperature=2+csls:k=3"));
+    assert_eq!("raw".parse::<Grid>().unwrap().candidates().len(), 1);
+    let error = "sinkhorn:tau=1|0".parse::<Grid>().unwrap_err();
+    assert_eq!(error.to_string(), "sinkhorn: tau = 0, but it must be a number above 0");
+
+    let val = noise(8, 8, 1.0, 1);
+    let scores = Scores::new(val.view());
+    let grid: Grid = "inverted-softmax:temperature=0.1|1|10".parse().unwrap();
+    // The figure prefers the second; of equal ones the first wins.
+    let mut figures = [1.0, 3.0, 3.0].into_iter();
+    let choice = choose(grid.candidates(), &scores, |_| figures.next().unwrap()).unwrap();
+    assert_eq!((choice.best.to_string().as_str(), choice.figure), ("inverted-softmax:temperature=1", 3.0));
+    assert_eq!(choice.tried.len(), 3);
+    let error = choose(grid.candidates(), &scores, |_| f64::NAN).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "inverted-softmax:temperature=0.1 has the figure NaN on val; it must be a number"
+    );
+    assert_eq!(
+        choose(&[], &scores, |_| 0.0).unwrap_err().to_string(),
+        "there is no setting to choose; give at least one"
+    );
 }

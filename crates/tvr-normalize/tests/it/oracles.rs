@@ -1,7 +1,8 @@
 //! Slow f64 formulas of the module docs, and the drawing and comparing that tests share.
 
-use ndarray::{Array1, Array2, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 use proptest::prelude::*;
+use tvr_normalize::Scores;
 
 pub fn lse(values: impl Iterator<Item = f64> + Clone) -> f64 {
     let max = values.clone().fold(f64::NEG_INFINITY, f64::max);
@@ -100,6 +101,57 @@ pub fn of_shape(n: usize, m: usize, size: f32) -> impl Strategy<Value = Array2<f
 pub fn with_bank(size: f32) -> impl Strategy<Value = (Array2<f32>, Array2<f32>)> {
     (2..9usize, 2..9usize, 2..12usize)
         .prop_flat_map(move |(n, m, k)| (of_shape(n, m, size), of_shape(k, m, size)))
+}
+
+/// Everything a method may ask for, over one gallery.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub test: Array2<f32>,
+    pub bank: Array2<f32>,
+    pub items: Array2<f32>, // the gallery bank
+    pub own: Array2<f32>,   // the bank queries against a gallery of their own
+}
+
+impl World {
+    /// With all banks.
+    pub fn scores(&self) -> Scores<'_> {
+        self.of(self.test.view())
+    }
+
+    /// The banks with other test scores.
+    pub fn of<'a>(&'a self, test: ArrayView2<'a, f32>) -> Scores<'a> {
+        Scores::new(test)
+            .with_query_bank(self.bank.view())
+            .with_gallery_bank(self.items.view())
+            .with_bank_gallery(self.own.view())
+    }
+
+    /// Queries, bank rows, bank items and gallery in another order.
+    pub fn select(&self, rows: &[usize], columns: &[usize], bank: &[usize], items: &[usize]) -> Self {
+        Self {
+            test: self.test.select(Axis(0), rows).select(Axis(1), columns),
+            bank: self.bank.select(Axis(0), bank).select(Axis(1), columns),
+            items: self.items.select(Axis(0), items).select(Axis(1), columns),
+            own: self.own.select(Axis(0), bank),
+        }
+    }
+}
+
+pub fn world(size: f32) -> impl Strategy<Value = World> {
+    (2..9usize, 2..9usize, 2..12usize, 2..7usize).prop_flat_map(move |(n, m, k, l)| {
+        (of_shape(n, m, size), of_shape(k, m, size), of_shape(l, m, size), of_shape(k, l, size))
+            .prop_map(|(test, bank, items, own)| World { test, bank, items, own })
+    })
+}
+
+/// One world, the same every time: `[n, m]` test scores, `k` bank queries, `l` bank items.
+pub fn noisy_world([n, m, k, l]: [usize; 4], size: f32) -> World {
+    World {
+        test: noise(n, m, size, 1),
+        bank: noise(k, m, size, 2),
+        items: noise(l, m, size, 3),
+        own: noise(k, l, size, 4),
+    }
 }
 
 /// Numbers that look random, the same every time.

@@ -1,5 +1,6 @@
-//! What must hold for any input.
+//! What must hold for any input, by the numbers of the methods' list of properties.
 
+mod banks;
 mod dual_softmax;
 mod family;
 mod ncl;

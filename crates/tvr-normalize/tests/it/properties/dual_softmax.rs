@@ -1,7 +1,9 @@
-use crate::oracles::{assert_close, column_lse, dual_softmax, matrix, noise, over, share, with_bank};
+use crate::oracles::{
+    assert_close, column_lse, dual_softmax, matrix, noise, of_shape, over, share, with_bank,
+};
 use ndarray::{Array2, Axis, array, concatenate};
 use proptest::prelude::*;
-use tvr_normalize::{DualSoftmax, InvertedSoftmax, Normalizer, Scores, Warning};
+use tvr_normalize::{DualSoftmax, InvertedSoftmax, Normalizer, Prior, Regime, Scores, Side, Warning};
 
 fn apply(s: &Array2<f32>, temperature: f32) -> Array2<f32> {
     DualSoftmax::new(temperature).unwrap().apply(&Scores::new(s.view())).unwrap()
@@ -28,10 +30,16 @@ proptest! {
     }
 
     #[test]
-    fn p_ds_3_permuting_queries_permutes_the_result(s in matrix(2..40usize, 2..9usize, 10.0)) {
-        let order: Vec<usize> = (0..s.nrows()).rev().collect();
-        let turned = apply(&s.select(Axis(0), &order), 1.0);
-        assert_close(turned.view(), &apply(&s, 1.0).select(Axis(0), &order).mapv(f64::from), 1e-6);
+    fn p_ds_3_permuting_queries_and_items_permutes_the_result(
+        (s, rows, columns) in (2..40usize, 2..9usize).prop_flat_map(|(n, m)| (
+            of_shape(n, m, 10.0),
+            Just((0..n).collect::<Vec<_>>()).prop_shuffle(),
+            Just((0..m).collect::<Vec<_>>()).prop_shuffle(),
+        ))
+    ) {
+        let turned = apply(&s.select(Axis(0), &rows).select(Axis(1), &columns), 1.0);
+        let expected = apply(&s, 1.0).select(Axis(0), &rows).select(Axis(1), &columns);
+        assert_close(turned.view(), &expected.mapv(f64::from), 1e-6);
     }
 
     #[test]
@@ -42,12 +50,21 @@ proptest! {
     }
 
     #[test]
-    fn p_ds_5_a_factor_moves_no_order(s in matrix(2..9usize, 2..9usize, 10.0)) {
-        let revised = apply(&s, 1.0);
-        let scaled = revised.mapv(|value| value * s.nrows() as f32);
-        for (a, b) in revised.rows().into_iter().zip(scaled.rows()) {
-            for j in 1..a.len() {
-                prop_assert!(a[0].total_cmp(&a[j]) == b[0].total_cmp(&b[j]) || (b[0] - b[j]).abs() < 1e-6);
+    fn p_ds_5_the_factor_n_moves_no_order(s in matrix(2..30usize, 2..9usize, 10.0), temperature in 0.2f32..20.0) {
+        // Published code multiplies by the number of queries; this is that formula, in f64 and apart from ours.
+        let n = s.nrows() as f64;
+        let published = dual_softmax(&s, None, temperature) * n;
+        let revised = apply(&s, temperature);
+        for (ours, theirs) in revised.rows().into_iter().zip(published.rows()) {
+            for j in 0..ours.len() {
+                for k in 0..j {
+                    let gap = theirs[j] - theirs[k];
+                    let size = theirs[j].abs().max(theirs[k].abs());
+                    // Nearer than f32 can tell, the order of two scores means nothing.
+                    if gap.abs() > 1e-5 * size && size > 1e-30 {
+                        prop_assert_eq!(ours[j] > ours[k], gap > 0.0, "{} {} {}", ours[j], ours[k], gap);
+                    }
+                }
             }
         }
     }
@@ -101,12 +118,60 @@ fn p_ds_1_the_share_is_finite_at_the_edge() {
 
 #[test]
 fn p_ds_6_a_shared_prior_read_the_other_way_is_raw() {
-    // TS2-Net and CLIP-ViP read V2T off this matrix: the winner of every column is the raw one.
+    // TS2-Net and CLIP-ViP read V2T off the matrix that was revised for T2V.
     let s = noise(12, 7, 5.0, 3).mapv(|value| value + 5.5);
-    let winner =
-        |s: &Array2<f32>, j: usize| (0..s.nrows()).max_by(|&a, &b| s[[a, j]].total_cmp(&s[[b, j]])).unwrap();
-    let revised = apply(&s, 1.0);
-    assert!((0..7).all(|j| winner(&s, j) == winner(&revised, j)));
+    let shared = DualSoftmax::new(1.0).unwrap().with_prior(Prior::Shared);
+    let text_to_video = Scores::new(s.view());
+    let video_to_text = Scores::new(s.t()).with_queries(Side::Videos);
+    let once = shared.apply(&text_to_video).unwrap();
+    assert_eq!(once, apply(&s, 1.0));
+    // One matrix for both directions, up to a rounding: sums run along rows here and along columns there.
+    let other = shared.apply(&video_to_text).unwrap();
+    assert_close(other.t(), &once.mapv(f64::from), 1e-6);
+    let order = |row: ndarray::ArrayView1<f32>| {
+        let mut items: Vec<usize> = (0..row.len()).collect();
+        items.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
+        items
+    };
+    for (raw, revised) in s.columns().into_iter().zip(other.rows()) {
+        assert_eq!(order(raw), order(revised), "every video keeps its raw order");
+    }
+    assert_eq!(shared.regime(&text_to_video), Regime::Transductive);
+    assert_eq!(shared.regime(&video_to_text), Regime::Raw);
+    // A prior of its own does re-rank.
+    let own = DualSoftmax::new(1.0).unwrap().apply(&video_to_text).unwrap();
+    assert!(s.columns().into_iter().zip(own.rows()).any(|(raw, revised)| order(raw) != order(revised)));
+}
+
+#[test]
+fn captions_of_one_video_count_once_together() {
+    // Texts 0 to 2 are captions of video 0, each as every other; text 3 belongs to video 1.
+    let s = array![[4.0f32, 1.0], [4.0, 1.0], [4.0, 1.0], [3.0, 5.0]];
+    let weights = [1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0, 1.0];
+    let scores = Scores::new(s.view()).with_query_weights(&weights);
+    let videos = DualSoftmax::new(1.0).unwrap().with_prior(Prior::Videos);
+    let found = videos.apply(&scores).unwrap();
+    // One caption a video: the same shares.
+    let single = apply(&s.select(Axis(0), &[0, 3]), 1.0).mapv(f64::from);
+    assert_close(found.select(Axis(0), &[0, 3]).view(), &single, 1e-6);
+    assert_eq!(
+        DualSoftmax::new(1.0).unwrap().apply(&scores).unwrap(),
+        apply(&s, 1.0),
+        "own asks for no weights"
+    );
+    assert_eq!(
+        videos.apply(&Scores::new(s.view())).unwrap(),
+        apply(&s, 1.0),
+        "without weights each counts 1"
+    );
+    let wrong = |weights: &[f32]| {
+        videos.apply(&Scores::new(s.view()).with_query_weights(weights)).unwrap_err().to_string()
+    };
+    assert_eq!(wrong(&[1.0]), "dual-softmax: 1 weights for 4 queries; give one for each");
+    assert_eq!(
+        wrong(&[1.0, 0.0, 1.0, 1.0]),
+        "dual-softmax: the weight of query 1 is 0, but it must be a number above 0"
+    );
 }
 
 #[test]
@@ -126,15 +191,22 @@ fn p_ds_10_negative_scores_flip_and_the_warning_fires() {
     let kept = InvertedSoftmax::new(1.0).unwrap().apply(&scores).unwrap();
     assert!(revised[[0, 0]] > revised[[0, 1]], "the flaw: a tiny share of −3 beats −1");
     assert!(kept[[0, 0]] < kept[[0, 1]]);
-    assert_eq!(scores.negative_share(), 0.75);
     let warnings = dual.warnings(&scores);
-    assert_eq!(warnings, [Warning::NegativeScores { method: "dual-softmax", share: 0.75 }]);
+    assert_eq!(warnings, [Warning::NegativeScores { method: "dual-softmax", negative: 3, scores: 4 }]);
     assert_eq!(
         warnings[0].to_string(),
         "dual-softmax: 75.0 % of the scores are negative, and a small share of a negative score is large; \
          inverted-softmax and sinkhorn do not have this flaw"
     );
     assert!(dual.warnings(&Scores::new(array![[1.0f32]].view())).is_empty());
+    // A share that one decimal would print as 0.0 % is told as a count.
+    let mut rare = Array2::<f32>::ones((100, 100));
+    rare[[3, 4]] = -0.5;
+    assert!(
+        dual.warnings(&Scores::new(rare.view()))[0]
+            .to_string()
+            .starts_with("dual-softmax: 1 of 10000 scores are negative, and a small share")
+    );
 }
 
 #[test]
