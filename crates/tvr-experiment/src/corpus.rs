@@ -1,13 +1,22 @@
 //! One split of a data set, in memory, as training and evaluation want it.
 
+mod features;
+pub mod streams;
+mod world;
+
 use burn::prelude::*;
-use rayon::prelude::*;
-use tvr_data::{FeatureFile, Split, World};
+use tvr_data::{Split, World};
+use tvr_heads::{Expert, Needs, VideoFeatures};
+use tvr_objectives::CaptionTokens;
 
 use crate::error::ExperimentError;
 use crate::plan::Plan;
-use crate::recipe::{DataRecipe, EncoderRecipe, Frames};
+use crate::recipe::DataRecipe;
 use crate::towers::Towers;
+
+pub(crate) use features::vocabulary;
+pub use streams::StreamTexts;
+pub use world::WORLD_CAPTIONS;
 
 /// One split: videos, captions, and which caption belongs to which video.
 #[derive(Clone, Debug)]
@@ -28,8 +37,14 @@ pub struct Corpus {
     pub width: usize,
     /// Which frames are real, `[videos, frames]`.
     pub mask: Vec<bool>,
-    /// The captions.
+    /// The captions, as the encoder takes them.
     pub texts: Texts,
+    /// The captions as sentences; empty where the encoder takes vectors.
+    pub sentences: Vec<String>,
+    /// Parts of the captions, where the recipe's head asks for them.
+    pub streams: Vec<StreamTexts>,
+    /// What other networks saw of the videos; empty for most data.
+    pub experts: Vec<ExpertRows>,
 }
 
 /// Captions, as vectors or as tokens.
@@ -46,6 +61,21 @@ pub enum Texts {
     Tokens(Vec<Vec<u32>>),
 }
 
+/// One expert's features of a split.
+#[derive(Clone, Debug)]
+pub struct ExpertRows {
+    /// Its name in the feature file.
+    pub name: String,
+    /// `[videos, steps, width]`.
+    pub values: Vec<f32>,
+    /// Which steps are real, `[videos, steps]`.
+    pub mask: Vec<bool>,
+    /// Steps of a video, padding included.
+    pub steps: usize,
+    /// Values of a step.
+    pub width: usize,
+}
+
 impl Corpus {
     /// Opens the training or the validation split.
     ///
@@ -53,13 +83,13 @@ impl Corpus {
     /// What is missing or broken in the data, by name.
     pub fn open(plan: &Plan, split: Split, towers: Option<&Towers>) -> Result<Self, ExperimentError> {
         match (&plan.recipe.data, towers) {
-            (DataRecipe::Features { path }, _) => features(path, split),
+            (DataRecipe::Features { path }, _) => features::open(plan, path, split),
             (DataRecipe::World { gallery, .. }, Some(towers)) => {
                 let videos = match split {
                     Split::Test => *gallery,
                     other => World::size(other),
                 };
-                world(split, videos, towers, &plan.recipe.encoder)
+                world::open(split, videos, towers, &plan.recipe.encoder, &plan.needs)
             }
             (DataRecipe::World { .. }, None) => {
                 Err(ExperimentError::work("the world's features need its towers, which were not made"))
@@ -76,18 +106,18 @@ impl Corpus {
         captions
     }
 
-    /// Frame features and masks of some videos: `[videos, frames, width]`, `[videos, frames]`.
+    /// Features of some videos as they lie in memory, with the experts that a head needs.
     ///
     /// `order` gives, per video, the frame that each place shows; without it frames keep their order.
-    pub fn video_tensors(
+    pub fn video_features(
         &self,
         videos: &[usize],
         order: Option<&dyn Fn(usize) -> Vec<usize>>,
+        needs: &Needs,
         device: &Device,
-    ) -> (Tensor<3>, Tensor<2, Bool>) {
+    ) -> VideoFeatures {
         let row = self.frames_per_video * self.width;
         let mut values = Vec::with_capacity(videos.len() * row);
-        let mut mask = Vec::with_capacity(videos.len() * self.frames_per_video);
         for &video in videos {
             let frames = &self.frames[video * row..(video + 1) * row];
             match order {
@@ -98,15 +128,32 @@ impl Corpus {
                     }
                 }
             }
-            mask.extend_from_slice(
-                &self.mask[video * self.frames_per_video..(video + 1) * self.frames_per_video],
-            );
         }
-        let shape = [videos.len(), self.frames_per_video];
-        (
-            Tensor::from_data(TensorData::new(values, [shape[0], shape[1], self.width]), device),
-            Tensor::from_data(TensorData::new(mask, shape), device),
-        )
+        let shape = [videos.len(), self.frames_per_video, self.width];
+        let frames = Tensor::from_data(TensorData::new(values, shape), device);
+        let experts = self.experts.iter().filter(|expert| needs.experts.contains(&expert.name));
+        VideoFeatures {
+            frames,
+            mask: mask_rows(&self.mask, self.frames_per_video, videos, device),
+            experts: experts.map(|expert| expert.rows(videos, device)).collect(),
+        }
+    }
+
+    /// Token ids of the captions; `None` where they are vectors.
+    pub fn tokens(&self) -> Option<&[Vec<u32>]> {
+        match &self.texts {
+            Texts::Tokens(tokens) => Some(tokens),
+            Texts::Features { .. } => None,
+        }
+    }
+
+    /// Tokens of some captions as objectives take them, the end mark last and no start mark; `None` where captions
+    /// are vectors.
+    pub fn caption_tokens(&self, texts: &[usize], device: &Device) -> Option<CaptionTokens> {
+        let tokens = self.tokens()?;
+        let rows: Vec<&[u32]> = texts.iter().map(|&text| tokens[text].get(1..).unwrap_or_default()).collect();
+        let (ids, mask) = crate::model::padded(&rows, device);
+        Some(CaptionTokens { ids, mask })
     }
 
     /// Real frames of a video: they come first.
@@ -114,64 +161,53 @@ impl Corpus {
         let start = video * self.frames_per_video;
         self.mask[start..start + self.frames_per_video].iter().filter(|&&real| real).count()
     }
+
+    /// Whether every video has something of what a head of experts alone takes.
+    ///
+    /// # Errors
+    /// The first video of which none of the experts says anything.
+    pub fn check_experts(&self, needs: &Needs) -> Result<(), ExperimentError> {
+        if needs.frames || needs.experts.is_empty() {
+            return Ok(());
+        }
+        let asked: Vec<&ExpertRows> =
+            self.experts.iter().filter(|expert| needs.experts.contains(&expert.name)).collect();
+        let silent = |video: usize| {
+            let says = |expert: &&ExpertRows| {
+                expert.mask[video * expert.steps..(video + 1) * expert.steps].contains(&true)
+            };
+            !asked.iter().any(says)
+        };
+        match (0..self.video_ids.len()).find(|&video| silent(video)) {
+            Some(video) => Err(ExperimentError::work(format!(
+                "video {:?} has no expert at all: {} are silent about it; leave it out",
+                self.video_ids[video],
+                needs.experts.join(", ")
+            ))),
+            None => Ok(()),
+        }
+    }
 }
 
-fn features(folder: &std::path::Path, split: Split) -> Result<Corpus, ExperimentError> {
-    let wrong = |error: tvr_data::DataError| ExperimentError::work(error.to_string());
-    let set = FeatureFile::open(folder).map_err(wrong)?;
-    let part = set.part(split).map_err(wrong)?;
-    let mut frames = Vec::new();
-    let mut mask = Vec::new();
-    for &video in &part.videos {
-        frames.extend(set.frames(video).map_err(wrong)?);
-        mask.extend(set.mask(video));
+impl ExpertRows {
+    fn rows(&self, videos: &[usize], device: &Device) -> Expert {
+        let row = self.steps * self.width;
+        let values: Vec<f32> =
+            videos.iter().flat_map(|&video| &self.values[video * row..(video + 1) * row]).copied().collect();
+        Expert {
+            name: self.name.clone(),
+            features: Tensor::from_data(
+                TensorData::new(values, [videos.len(), self.steps, self.width]),
+                device,
+            ),
+            mask: mask_rows(&self.mask, self.steps, videos, device),
+        }
     }
-    let mut values = Vec::new();
-    for &text in &part.texts {
-        values.extend(set.text(text).map_err(wrong)?);
-    }
-    Ok(Corpus {
-        video_ids: part.videos.iter().map(|&video| set.video_ids()[video].clone()).collect(),
-        text_ids: part.texts.iter().map(|&text| set.text_ids()[text].clone()).collect(),
-        text_video: part.text_video.clone(),
-        queries: part.queries.clone(),
-        frames,
-        frames_per_video: set.frames_per_video(),
-        width: set.width(),
-        mask,
-        texts: Texts::Features { values, width: set.text_width() },
-    })
 }
 
-/// Captions of each of the world's videos.
-pub const WORLD_CAPTIONS: usize = 5;
-
-fn world(
-    split: Split,
-    videos: usize,
-    towers: &Towers,
-    encoder: &EncoderRecipe,
-) -> Result<Corpus, ExperimentError> {
-    let world = World::default();
-    let captions: Vec<String> = (0..videos * WORLD_CAPTIONS)
-        .into_par_iter()
-        .map(|index| world.caption(split, index / WORLD_CAPTIONS, index % WORLD_CAPTIONS).text())
-        .collect();
-    let features = match encoder {
-        EncoderRecipe::World { frames: Frames::Trained, .. } => towers.frame_pixels(split, videos),
-        _ => towers.frame_features(split, videos)?,
-    };
-    Ok(Corpus {
-        video_ids: (0..videos).map(|video| format!("{}{video}", split.name())).collect(),
-        text_ids: (0..videos * WORLD_CAPTIONS)
-            .map(|text| format!("{}{}-{}", split.name(), text / WORLD_CAPTIONS, text % WORLD_CAPTIONS))
-            .collect(),
-        text_video: (0..videos * WORLD_CAPTIONS).map(|text| text / WORLD_CAPTIONS).collect(),
-        queries: (0..videos).map(|video| video * WORLD_CAPTIONS).collect(),
-        frames_per_video: features.frames_per_video,
-        width: features.width,
-        frames: features.values,
-        mask: features.mask,
-        texts: Texts::Tokens(towers.tokens(&captions)?),
-    })
+/// Some rows of a mask, `[items, steps]`.
+fn mask_rows(mask: &[bool], steps: usize, items: &[usize], device: &Device) -> Tensor<2, Bool> {
+    let rows: Vec<bool> =
+        items.iter().flat_map(|&item| &mask[item * steps..(item + 1) * steps]).copied().collect();
+    Tensor::from_data(TensorData::new(rows, [items.len(), steps]), device)
 }

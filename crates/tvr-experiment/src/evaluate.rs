@@ -2,6 +2,8 @@
 //!
 //! This is the only place that opens the test split.
 
+mod scorer;
+
 use burn::module::Module;
 use burn::prelude::*;
 use ndarray::Array2;
@@ -10,6 +12,7 @@ use tvr_heads::{Head, TextCodes, Tile, VideoCodes, score_all};
 use tvr_metrics::{Judgement, Policy, Truth, judge};
 use tvr_objectives::Objective;
 
+use crate::banks::{self, TrainingBank};
 use crate::corpus::Corpus;
 use crate::error::ExperimentError;
 use crate::model::Model;
@@ -17,6 +20,7 @@ use crate::plan::Plan;
 use crate::recipe::DataRecipe;
 use crate::score::{Row, judge_rows};
 use crate::towers::Towers;
+use scorer::Scorer;
 
 /// Items encoded at a time.
 const CHUNK: usize = 256;
@@ -30,6 +34,17 @@ pub struct Judged {
     pub rows: Vec<Row>,
     /// Hash of the gallery's ids and captions.
     pub gallery: String,
+    /// Which items a similarity depends on beside its own pair; `None` where on none.
+    pub mixing: Option<String>,
+}
+
+/// The data that an evaluation looks at.
+#[derive(Clone, Copy)]
+pub struct Splits<'a> {
+    /// What is judged.
+    pub judged: &'a Corpus,
+    /// Where banks for normalisers are drawn from.
+    pub train: &'a Corpus,
 }
 
 /// Opens test and judges a model on it with the recipe's normalisers.
@@ -39,10 +54,11 @@ pub struct Judged {
 pub fn test<H: Head, O: Objective>(
     model: &Model<H, O>,
     plan: &Plan,
+    train: &Corpus,
     towers: Option<&Towers>,
 ) -> Result<Judged, ExperimentError> {
     let corpus = Corpus::open(plan, Split::Test, towers)?;
-    judged(model, &corpus, plan)
+    judged(model, Splits { judged: &corpus, train }, plan)
 }
 
 /// Judges a model on an opened split with the recipe's normalisers.
@@ -51,13 +67,30 @@ pub fn test<H: Head, O: Objective>(
 /// As [`test`].
 pub fn judged<H: Head, O: Objective>(
     model: &Model<H, O>,
-    corpus: &Corpus,
+    splits: Splits<'_>,
     plan: &Plan,
 ) -> Result<Judged, ExperimentError> {
-    let logits = logits(model, corpus, plan)?;
-    let rows = judge_rows(&logits, &Truth::diagonal(corpus.queries.len()), &plan.recipe.eval.normalize)?;
+    let (corpus, recipe) = (splits.judged, &plan.recipe.eval);
+    let model = &model.valid();
+    let codes = codes(model, corpus, plan)?;
+    let bank = recipe.bank.as_ref().map(|bank| banks::codes(bank, model, splits.train, &plan.device));
+    let bank = bank.transpose()?;
+    let [_, width] = codes.0.pooled.dims();
+    let scorer = Scorer::new(model, recipe.emcl.as_ref(), width, bank.as_ref(), &plan.device)?;
+    let logits = scorer.logits(&codes.0, &codes.1)?;
+    let bank = bank
+        .map(|bank| banks::score(model, &bank, &codes, |texts, videos| scorer.logits(texts, videos)))
+        .transpose()?;
+    let rows = judge_rows(
+        &logits,
+        &Truth::diagonal(corpus.queries.len()),
+        &recipe.normalize,
+        bank.as_ref().map(TrainingBank::of_directions).unwrap_or_default(),
+        scorer.regime(),
+    )?;
     let captions: Vec<String> = corpus.queries.iter().map(|&text| corpus.text_ids[text].clone()).collect();
-    Ok(Judged { logits, rows, gallery: tvr_data::gallery_hash(&corpus.video_ids, &captions) })
+    let gallery = tvr_data::gallery_hash(&corpus.video_ids, &captions);
+    Ok(Judged { logits, rows, gallery, mixing: scorer.mixing() })
 }
 
 /// Raw metrics of a model on an opened split: what selection looks at.
@@ -69,70 +102,82 @@ pub fn judge_raw<H: Head, O: Objective>(
     corpus: &Corpus,
     plan: &Plan,
 ) -> Result<Judgement, ExperimentError> {
-    let logits = logits(model, corpus, plan)?;
+    let model = &model.valid();
+    let (texts, videos) = codes(model, corpus, plan)?;
+    let logits = matrix(model, &texts, &videos)?;
     judge(logits.view(), &Truth::diagonal(corpus.queries.len()), &Policy::default())
         .map_err(|error| ExperimentError::work(error.to_string()))
 }
 
-/// Logits `[texts, videos]` of the standard protocol: one caption of each video against all videos.
-///
-/// # Errors
-/// A head that refuses its input.
-pub fn logits<H: Head, O: Objective>(
+/// Codes of the standard protocol: one caption of each video, and all videos.
+fn codes<H: Head, O: Objective>(
     model: &Model<H, O>,
     corpus: &Corpus,
     plan: &Plan,
-) -> Result<Array2<f32>, ExperimentError> {
-    let model = model.valid();
+) -> Result<(TextCodes, VideoCodes), ExperimentError> {
     let videos: Vec<usize> = (0..corpus.video_ids.len()).collect();
     let order = matches!(plan.recipe.data, DataRecipe::World { shuffle_frames: true, .. })
         .then_some(crate::step::FrameOrder { corpus, seed: TEST_ORDER });
-    let wrong = |error: tvr_heads::HeadError| ExperimentError::work(error.to_string());
-    let video_codes = VideoCodes::cat(
-        videos.chunks(CHUNK).map(|chunk| code_videos(&model, corpus, chunk, order, &plan.device)).collect(),
-    )
-    .map_err(wrong)?;
-    let text_codes = TextCodes::cat(
-        corpus
-            .queries
-            .chunks(CHUNK)
-            .map(|chunk| model.head.code_texts(model.text.encode(corpus, chunk, &plan.device)))
-            .collect(),
-    )
-    .map_err(wrong)?;
-    matrix(&model, &text_codes, &video_codes)
+    Ok((
+        code_texts(model, corpus, &corpus.queries, &plan.device)?,
+        code_videos(model, corpus, &videos, order, &plan.device)?,
+    ))
 }
 
 /// The seed of the order in which a control's clips are shown at test: one fixed order per clip.
 const TEST_ORDER: u64 = 1;
 
-fn code_videos<H: Head, O: Objective>(
+/// Codes of some videos of a split, a chunk at a time.
+pub(crate) fn code_videos<H: Head, O: Objective>(
     model: &Model<H, O>,
     corpus: &Corpus,
     videos: &[usize],
     order: Option<crate::step::FrameOrder<'_>>,
     device: &Device,
-) -> VideoCodes {
-    let (frames, mask) = match order {
-        Some(order) => corpus.video_tensors(videos, Some(&|video| order.of(video)), device),
-        None => corpus.video_tensors(videos, None, device),
+) -> Result<VideoCodes, ExperimentError> {
+    let needs = model.head.needs();
+    let order = order.map(|order| move |video| order.of(video));
+    let order = order.as_ref().map(|order| order as &dyn Fn(usize) -> Vec<usize>);
+    let code = |chunk: &[usize]| {
+        let features = corpus.video_features(chunk, order, &needs, device);
+        model.head.code_videos(model.video.encode(features))
     };
-    model.head.code_videos(model.video.encode(frames, mask))
+    VideoCodes::cat(videos.chunks(CHUNK).map(code).collect()).map_err(refused)
 }
 
-fn matrix<H: Head, O: Objective>(
+/// Codes of some captions of a split, a chunk at a time.
+pub(crate) fn code_texts<H: Head, O: Objective>(
+    model: &Model<H, O>,
+    corpus: &Corpus,
+    texts: &[usize],
+    device: &Device,
+) -> Result<TextCodes, ExperimentError> {
+    let needs = model.head.needs();
+    let code = |chunk: &[usize]| model.head.code_texts(model.text.encode(corpus, chunk, &needs, device));
+    TextCodes::cat(texts.chunks(CHUNK).map(code).collect()).map_err(refused)
+}
+
+/// Logits `[texts, videos]`, by tiles.
+pub(crate) fn matrix<H: Head, O: Objective>(
     model: &Model<H, O>,
     texts: &TextCodes,
     videos: &VideoCodes,
 ) -> Result<Array2<f32>, ExperimentError> {
-    let similarity = score_all(&model.head, texts, videos, Tile::of(&model.head))
-        .map_err(|error| ExperimentError::work(error.to_string()))?;
-    let scale = model.to_logits().into_scalar::<f32>();
-    let shape = similarity.dims();
-    let values: Vec<f32> =
-        similarity.into_data().convert::<f32>().iter::<f32>().map(|value| value * scale).collect();
-    Array2::from_shape_vec((shape[0], shape[1]), values)
+    let similarity = score_all(&model.head, texts, videos, Tile::of(&model.head)).map_err(refused)?;
+    to_matrix(similarity, model.to_logits())
+}
+
+/// Similarities times `scale`, `[1]`, in memory.
+pub(crate) fn to_matrix(similarity: Tensor<2>, scale: Tensor<1>) -> Result<Array2<f32>, ExperimentError> {
+    let scale = scale.into_scalar::<f32>();
+    let [rows, columns] = similarity.dims();
+    let values = similarity.into_data().convert::<f32>().iter::<f32>().map(|value| value * scale).collect();
+    Array2::from_shape_vec((rows, columns), values)
         .map_err(|error| ExperimentError::work(format!("similarities: {error}")))
+}
+
+pub(crate) fn refused(error: tvr_heads::HeadError) -> ExperimentError {
+    ExperimentError::work(error.to_string())
 }
 
 /// Share of captions with an order-bearing verb that score their clip above the same clip reversed in time, in
@@ -153,7 +198,7 @@ pub fn order_accuracy<H: Head, O: Objective>(
     let mut right = 0.0;
     for chunk in bearing.chunks(CHUNK) {
         let texts: Vec<usize> = chunk.iter().map(|&video| corpus.queries[video]).collect();
-        let texts = model.head.code_texts(model.text.encode(&corpus, &texts, &plan.device));
+        let texts = code_texts(&model, &corpus, &texts, &plan.device)?;
         let mut scores = Vec::new();
         for reversed in [false, true] {
             let order = |video: usize| {
@@ -162,8 +207,8 @@ pub fn order_accuracy<H: Head, O: Objective>(
                     .map(|frame| if reversed && frame < length { length - 1 - frame } else { frame })
                     .collect()
             };
-            let (frames, mask) = corpus.video_tensors(chunk, Some(&order), &plan.device);
-            let videos = model.head.code_videos(model.video.encode(frames, mask));
+            let features = corpus.video_features(chunk, Some(&order), &model.head.needs(), &plan.device);
+            let videos = model.head.code_videos(model.video.encode(features));
             scores.push(matrix(&model, &texts, &videos)?);
         }
         for index in 0..chunk.len() {

@@ -5,12 +5,13 @@ use std::sync::atomic::AtomicBool;
 
 use burn::module::Param;
 use burn::nn;
+use burn::prelude::*;
 use tvr_heads::Head;
 use tvr_objectives::Objective;
 
-use crate::corpus::Corpus;
+use crate::corpus::{Corpus, Texts};
 use crate::error::ExperimentError;
-use crate::evaluate::{self, Judged};
+use crate::evaluate::{self, Judged, Splits};
 use crate::model::{Model, TextEncoder, VideoEncoder};
 use crate::plan::Plan;
 use crate::progress::Events;
@@ -27,6 +28,12 @@ pub struct Opened {
     pub val: Corpus,
     /// The world's towers, where the recipe uses them.
     pub towers: Option<Towers>,
+}
+
+impl Opened {
+    fn val_splits(&self) -> Splits<'_> {
+        Splits { judged: &self.val, train: &self.train }
+    }
 }
 
 /// A judged run.
@@ -47,7 +54,7 @@ pub fn open(plan: &Plan, stop: &AtomicBool, events: Events<'_>) -> Result<Opened
         EncoderRecipe::World { .. } => {
             Some(Towers::open(&plan.recipe.encoder, &plan.surroundings.cache, &plan.device, stop, events)?)
         }
-        EncoderRecipe::Projection { .. } => None,
+        EncoderRecipe::Projection { .. } | EncoderRecipe::Words { .. } => None,
     };
     let (train, val) = train::open_data(plan, towers.as_ref())?;
     Ok(Opened { train, val, towers })
@@ -67,9 +74,8 @@ pub fn run(
 ) -> Result<Outcome, ExperimentError> {
     seed_parameters(plan, seed);
     let device = plan.device.clone().autodiff();
-    let width = joint_width(plan, opened);
-    let head = plan.recipe.head.init(width, &device)?;
-    let objective = plan.recipe.objective.init(width, &device)?;
+    let head = plan.recipe.head.init(&plan.offer, &device)?;
+    let objective = plan.recipe.objective.init(&plan.offer, &device)?;
     run_with(plan, opened, head, objective, seed, resume, stop, events)
 }
 
@@ -88,10 +94,11 @@ pub fn run_with<H: Head, O: Objective>(
     stop: &AtomicBool,
     events: Events<'_>,
 ) -> Result<Outcome, ExperimentError> {
+    let plan = &plan.with(&head, &objective)?;
     let model = build(plan, opened, head, objective, seed)?;
     let (model, run) = train::train(plan, seed, model, &opened.train, &opened.val, resume, stop, events)?;
-    let test = evaluate::test(&model, plan, opened.towers.as_ref())?;
-    let val = evaluate::judged(&model, &opened.val, plan)?;
+    let test = evaluate::test(&model, plan, &opened.train, opened.towers.as_ref())?;
+    let val = evaluate::judged(&model, opened.val_splits(), plan)?;
     let mut beside = BTreeMap::new();
     if let (Some(towers), DataRecipe::World { shuffle_frames: false, .. }) =
         (&opened.towers, &plan.recipe.data)
@@ -110,24 +117,15 @@ pub fn run_with<H: Head, O: Objective>(
 pub fn judge_again(plan: &Plan, opened: &Opened, seed: u64, on_val: bool) -> Result<Judged, ExperimentError> {
     seed_parameters(plan, seed);
     let device = plan.device.clone().autodiff();
-    let width = joint_width(plan, opened);
-    let head = plan.recipe.head.init(width, &device)?;
-    let model = build(plan, opened, head, plan.recipe.objective.init(width, &device)?, seed)?;
+    let head = plan.recipe.head.init(&plan.offer, &device)?;
+    let model = build(plan, opened, head, plan.recipe.objective.init(&plan.offer, &device)?, seed)?;
     let folder = plan.run_folder(seed);
     let record = record::read(&folder)?;
     let model = crate::checkpoint::Checkpoints::open(&folder)?.load_best(model, record.selected)?;
     if on_val {
-        evaluate::judged(&model, &opened.val, plan)
+        evaluate::judged(&model, opened.val_splits(), plan)
     } else {
-        evaluate::test(&model, plan, opened.towers.as_ref())
-    }
-}
-
-/// The joint width that heads see.
-pub fn joint_width(plan: &Plan, opened: &Opened) -> usize {
-    match &plan.recipe.encoder {
-        EncoderRecipe::Projection { width, .. } => *width,
-        EncoderRecipe::World { .. } => opened.towers.as_ref().map_or(opened.train.width, Towers::width),
+        evaluate::test(&model, plan, &opened.train, opened.towers.as_ref())
     }
 }
 
@@ -145,42 +143,57 @@ fn build<H: Head, O: Objective>(
 ) -> Result<Model<H, O>, ExperimentError> {
     seed_parameters(plan, seed);
     let device = plan.device.clone().autodiff();
-    let (text, video, scale) = match (&plan.recipe.encoder, &opened.towers, &opened.train.texts) {
-        (
-            EncoderRecipe::Projection { width, dropout },
-            _,
-            crate::corpus::Texts::Features { width: text, .. },
-        ) => {
-            let linear = |input: usize| nn::LinearConfig::new(input, *width).with_bias(false).init(&device);
-            let dropout = || nn::DropoutConfig::new(*dropout).init();
-            (
-                TextEncoder { tower: None, projection: Some(linear(*text)), dropout: dropout() },
-                VideoEncoder {
-                    tower: None,
-                    projection: Some(linear(opened.train.width)),
-                    dropout: dropout(),
-                },
-                (plan.recipe.train.initial_scale as f32).ln(),
-            )
-        }
-        (EncoderRecipe::World { frames, .. }, Some(towers), _) => {
-            let none = || nn::DropoutConfig::new(0.0).init();
-            (
-                TextEncoder { tower: Some(towers.clip.text.clone()), projection: None, dropout: none() },
-                VideoEncoder {
-                    tower: (*frames == Frames::Trained).then(|| towers.clip.image.clone()),
-                    projection: None,
-                    dropout: none(),
-                },
-                (plan.recipe.train.initial_scale as f32).ln(),
-            )
-        }
-        _ => return Err(ExperimentError::work("the encoder and the data do not fit")),
-    };
+    let (text, video) = encoders(plan, opened, &device)?;
+    let scale = (plan.recipe.train.initial_scale as f32).ln();
     let logit_scale = Param::from_data([scale], &device);
     let model = Model { text, video, head, objective, logit_scale };
     tvr_nn::touch(&model);
     Ok(model)
+}
+
+fn encoders(
+    plan: &Plan,
+    opened: &Opened,
+    device: &Device,
+) -> Result<(TextEncoder, VideoEncoder), ExperimentError> {
+    let linear =
+        |input: usize, width: usize| nn::LinearConfig::new(input, width).with_bias(false).init(device);
+    let dropout = |share: f64| nn::DropoutConfig::new(share).init();
+    let (text, frames) = match (&plan.recipe.encoder, &opened.towers, &opened.train.texts) {
+        (EncoderRecipe::Projection { width, dropout: share }, _, Texts::Features { width: input, .. }) => {
+            let text = TextEncoder {
+                tower: None,
+                words: None,
+                projection: Some(linear(*input, *width)),
+                dropout: dropout(*share),
+            };
+            (text, (*width, *share))
+        }
+        (EncoderRecipe::Words { width, embedding, dropout: share, .. }, _, Texts::Tokens(_)) => {
+            let vocabulary = plan.offer.vocabulary.unwrap_or_default();
+            let text = TextEncoder {
+                tower: None,
+                words: Some(nn::EmbeddingConfig::new(vocabulary, *embedding).init(device)),
+                projection: Some(linear(*embedding, *width)),
+                dropout: dropout(*share),
+            };
+            (text, (*width, *share))
+        }
+        (EncoderRecipe::World { frames, .. }, Some(towers), _) => {
+            let text = TextEncoder {
+                tower: Some(towers.clip.text.clone()),
+                words: None,
+                projection: None,
+                dropout: dropout(0.0),
+            };
+            let tower = (*frames == Frames::Trained).then(|| towers.clip.image.clone());
+            return Ok((text, VideoEncoder { tower, projection: None, dropout: dropout(0.0) }));
+        }
+        _ => return Err(ExperimentError::work("the encoder and the data do not fit")),
+    };
+    let (width, share) = frames;
+    let projection = Some(linear(opened.train.width, width));
+    Ok((text, VideoEncoder { tower: None, projection, dropout: dropout(share) }))
 }
 
 /// Seconds of a training step, measured on the plan's own model and data; nothing of it is kept.
@@ -199,9 +212,8 @@ pub fn measure_step(plan: &Plan, opened: &Opened, stop: &AtomicBool) -> Result<f
     let mut seconds = Vec::new();
     seed_parameters(plan, 0);
     let device = plan.device.clone().autodiff();
-    let width = joint_width(plan, opened);
-    let head = plan.recipe.head.init(width, &device)?;
-    let model = build(plan, opened, head, plan.recipe.objective.init(width, &device)?, 0)?;
+    let head = plan.recipe.head.init(&plan.offer, &device)?;
+    let model = build(plan, opened, head, plan.recipe.objective.init(&plan.offer, &device)?, 0)?;
     let outcome = train::train(&trial, 0, model, &opened.train, &opened.val, false, stop, &mut |event| {
         if let crate::progress::Event::Step { seconds: of_step, .. } = event {
             seconds.push(of_step);

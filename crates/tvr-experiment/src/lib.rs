@@ -18,17 +18,18 @@
 //!
 //! | module | is for |
 //! |---|---|
-//! | [`recipe`], [`mod@plan`] | what is asked for, and every check before data is read |
+//! | [`recipe`], [`mod@plan`], [`offer`] | what is asked for, and every check before data is read |
 //! | [`device`] | the only place that names backends |
-//! | [`towers`], [`corpus`], [`model`] | data and modules of one run |
+//! | [`towers`], [`words`], [`corpus`], [`model`] | data and modules of one run |
 //! | [`step`], [`collective`] | the gradient of a whole batch from its parts |
 //! | [`optimizer`], [`bert_adam`], [`schedule`], [`clip_norm`] | how weights move |
 //! | [`train`], [`checkpoint`], [`mod@select`] | the loop, its memory, its choice on val |
-//! | [`evaluate`], [`score`], [`record`], [`claims`] | what is true of a matrix, a run, a claim |
+//! | [`evaluate`], [`banks`], [`score`], [`record`], [`claims`] | what is true of a matrix, a run, a claim |
 //! | [`mod@verify`], [`weights`] | a CLIP checkpoint against the reference; where checkpoints lie |
 //! | [`mod@encode`] | a checkpoint over texts and pictures |
 //! | [`experiment`], [`mod@reproduce`] | one seed of one recipe; everything |
 
+pub mod banks;
 pub mod bert_adam;
 pub mod checkpoint;
 pub mod claims;
@@ -42,6 +43,7 @@ pub mod evaluate;
 pub mod experiment;
 pub mod files;
 pub mod model;
+pub mod offer;
 pub mod optimizer;
 pub mod plan;
 mod pool;
@@ -57,8 +59,10 @@ pub mod towers;
 pub mod train;
 pub mod verify;
 pub mod weights;
+pub mod words;
 
 pub use error::ExperimentError;
+pub use offer::Offer;
 pub use plan::{Plan, Surroundings, plan};
 pub use pool::in_pool;
 pub use progress::Event;

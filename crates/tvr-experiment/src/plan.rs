@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
-use serde::Serialize;
-use tvr_data::{FeatureFile, Split, World};
-use tvr_heads::Head;
+use tvr_data::{Split, World};
+use tvr_heads::{Head, Needs};
 use tvr_objectives::Objective;
 
-use crate::device;
 use crate::error::ExperimentError;
-use crate::recipe::{Captions, DataRecipe, EncoderRecipe, OptimizerRecipe, Recipe};
+use crate::offer::Offer;
+use crate::recipe::{DataRecipe, EncoderRecipe, OptimizerRecipe, Recipe};
+use crate::{banks, device};
 
 /// What surrounds a run: folders and the device.
 #[derive(Clone, Debug)]
@@ -42,21 +42,10 @@ pub struct Plan {
     pub device: Device,
     /// Steps of a run.
     pub steps: usize,
-    /// Counts of the data.
-    pub counts: Counts,
-}
-
-/// Counts that a plan knows.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Counts {
-    /// Videos of the training split.
-    pub train_videos: usize,
-    /// Captions of the training split.
-    pub train_texts: usize,
-    /// Videos of the validation split.
-    pub val_videos: usize,
-    /// Frames of a video, padding included.
-    pub frames: usize,
+    /// What data and encoder offer.
+    pub offer: Offer,
+    /// What the head takes: data are opened with as much, and no more.
+    pub needs: Needs,
 }
 
 /// Checks a recipe against its surroundings.
@@ -72,15 +61,13 @@ pub fn plan(recipe: &Recipe, source: &Path, surroundings: &Surroundings) -> Resu
     };
     check(recipe).map_err(named)?;
     let device = device::open(&surroundings.device)?;
-    // Building head and objective once checks their settings against the width; no weights are ever drawn.
-    let head = recipe.head.init(width(recipe), &device).map_err(named)?;
-    let objective = recipe.objective.init(width(recipe), &device).map_err(named)?;
-    let counts = count(recipe)?;
-    offers(&head, &objective.needs(), counts.frames).map_err(named)?;
-    let items = match recipe.train.captions {
-        Captions::OnePerVideo => counts.train_videos,
-        Captions::All => counts.train_texts,
-    };
+    let offer = Offer::of(recipe).map_err(named)?;
+    // Building head and objective once checks their settings; no weights are ever drawn.
+    let head = recipe.head.init(&offer, &device).map_err(named)?;
+    let objective = recipe.objective.init(&offer, &device).map_err(named)?;
+    offer.check(recipe, &head, &objective).map_err(named)?;
+    banks::check(&recipe.eval, &offer, !head.needs().judges_pairs).map_err(named)?;
+    let items = offer.items(recipe.train.captions);
     for (what, count) in [("train.batch", recipe.train.batch), recipe.objective.remembers()] {
         if count > items {
             return Err(named(ExperimentError::request(format!(
@@ -101,11 +88,22 @@ pub fn plan(recipe: &Recipe, source: &Path, surroundings: &Surroundings) -> Resu
         surroundings: surroundings.clone(),
         device,
         steps,
-        counts,
+        offer,
+        needs: head.needs(),
     })
 }
 
 impl Plan {
+    /// The same plan for a head and an objective from outside.
+    ///
+    /// # Errors
+    /// What data and encoder of the recipe do not offer.
+    pub fn with<H: Head, O: Objective>(&self, head: &H, objective: &O) -> Result<Self, ExperimentError> {
+        self.offer.check(&self.recipe, head, objective)?;
+        banks::check(&self.recipe.eval, &self.offer, !head.needs().judges_pairs)?;
+        Ok(Self { needs: head.needs(), ..self.clone() })
+    }
+
     /// The run folder of a seed.
     pub fn run_folder(&self, seed: u64) -> PathBuf {
         self.surroundings.runs.join(format!("{}-{seed}", self.recipe.name))
@@ -175,79 +173,23 @@ fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
                 ));
             }
         }
-        (DataRecipe::World { .. }, EncoderRecipe::Projection { .. }) => {
+        (DataRecipe::Features { .. }, EncoderRecipe::Words { width, embedding, least, dropout, .. }) => {
+            if *width == 0 || *embedding == 0 || *least == 0 || !(0.0..1.0).contains(dropout) {
+                return request(format!(
+                    "encoder.width = {width}, encoder.embedding = {embedding}, encoder.least = {least} and \
+                     encoder.dropout = {dropout}, but the first three must be above 0 and the last in 0..1"
+                ));
+            }
+        }
+        (DataRecipe::World { .. }, EncoderRecipe::Projection { .. } | EncoderRecipe::Words { .. }) => {
             return request("data.kind = \"world\" needs encoder.kind = \"world\"".into());
         }
         (DataRecipe::Features { .. }, EncoderRecipe::World { .. }) => {
-            return request("data.kind = \"features\" needs encoder.kind = \"projection\"".into());
+            return request(
+                "data.kind = \"features\" needs encoder.kind = \"projection\" or encoder.kind = \"words\""
+                    .into(),
+            );
         }
-    }
-    for spec in &recipe.eval.normalize {
-        spec.parse::<tvr_normalize::Chain>()
-            .map_err(|error| ExperimentError::request(format!("eval.normalize: {error}")))?;
     }
     Ok(())
-}
-
-/// The joint width that heads see.
-fn width(recipe: &Recipe) -> usize {
-    match &recipe.encoder {
-        EncoderRecipe::Projection { width, .. } => *width,
-        EncoderRecipe::World { .. } => tvr_clip::ClipConfig::world(1, 1).joint,
-    }
-}
-
-/// Whether encoders and data offer what head and objective need.
-fn offers(head: &impl Head, objective: &tvr_objectives::Needs, frames: usize) -> Result<(), ExperimentError> {
-    // An objective that holds vectors of earlier items compares them by cosine, and so must the head.
-    if objective.codes && head.needs().judges_pairs {
-        return Err(ExperimentError::request(
-            "objective.queue holds one vector per item, but this [head] judges every pair by itself, and its \
-             similarity is no product of two vectors; set objective.queue = 0 and askers = \"batch\", or choose \
-             another head",
-        ));
-    }
-    let head = head.needs();
-    let missing =
-        |what: &str| Err(ExperimentError::request(format!("{what}, which no built-in encoder offers yet")));
-    if head.tokens {
-        return missing("[head] needs a vector per token");
-    }
-    if !head.streams.is_empty() || !objective.streams.is_empty() {
-        return missing("[head] or [objective] needs text streams");
-    }
-    if !head.experts.is_empty() {
-        return missing("[head] needs experts");
-    }
-    if objective.captions {
-        return missing("[objective] needs caption tokens");
-    }
-    match head.max_frames {
-        Some(most) if most < frames => Err(ExperimentError::request(format!(
-            "head.max_frames = {most}, but the data has videos of {frames} frames; raise it"
-        ))),
-        _ => Ok(()),
-    }
-}
-
-fn count(recipe: &Recipe) -> Result<Counts, ExperimentError> {
-    Ok(match &recipe.data {
-        DataRecipe::World { .. } => Counts {
-            train_videos: World::size(Split::Train),
-            train_texts: World::size(Split::Train) * crate::corpus::WORLD_CAPTIONS,
-            val_videos: World::size(Split::Val),
-            frames: 8,
-        },
-        DataRecipe::Features { path } => {
-            let set = FeatureFile::open(path).map_err(|error| ExperimentError::work(error.to_string()))?;
-            let train = set.part(Split::Train).map_err(|error| ExperimentError::work(error.to_string()))?;
-            let val = set.part(Split::Val).map_err(|error| ExperimentError::work(error.to_string()))?;
-            Counts {
-                train_videos: train.videos.len(),
-                train_texts: train.texts.len(),
-                val_videos: val.videos.len(),
-                frames: set.frames_per_video(),
-            }
-        }
-    })
 }

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tvr_heads::EmclConfig;
 
 use crate::error::ExperimentError;
 use crate::files;
@@ -17,7 +18,7 @@ mod objective;
 mod optimizer;
 mod unknown_key;
 
-pub use encoder::{EncoderRecipe, Frames};
+pub use encoder::{EncoderRecipe, Frames, StreamMode};
 pub use head::{BuiltHead, HeadKind, HeadRecipe, PlainHead};
 pub use objective::{BuiltObjective, ObjectiveRecipe, TermRecipe};
 pub use optimizer::{Groups, OptimizerRecipe};
@@ -122,11 +123,56 @@ pub struct EvalRecipe {
     /// Bands that a reader should see, by `row.direction.metric`.
     #[serde(default)]
     pub expect: std::collections::BTreeMap<String, [f64; 2]>,
+    /// Training items that normalisers may look at; without it they see the test queries or nothing.
+    #[serde(default)]
+    pub bank: Option<BankRecipe>,
+    /// EMCL on the vectors of a trained head, without training.
+    #[serde(default)]
+    pub emcl: Option<EmclRecipe>,
+}
+
+/// Training items that normalisers may look at: regime *bank*.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BankRecipe {
+    /// Training captions, drawn by the seed: queries of T2V.
+    pub texts: usize,
+    /// Training videos, drawn by the seed: queries of V2T.
+    pub videos: usize,
+    /// Seed of both samples.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+/// EMCL on the vectors of a trained head, without training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmclRecipe {
+    /// Whose second moments the bases are found from.
+    pub scope: EmclScope,
+    /// Seed of the start, which no training has moved.
+    #[serde(default)]
+    pub seed: u64,
+    /// The layer; its tile is that of `scope = "tiles"`.
+    #[serde(default = "EmclConfig::inference")]
+    pub layer: EmclConfig,
+}
+
+/// Whose second moments EMCL's bases are found from at inference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EmclScope {
+    /// Of the test texts and videos of each tile, as the published module has it.
+    Tiles,
+    /// Of all test texts and videos.
+    Everything,
+    /// Of the training items of `eval.bank`: a query is judged alone.
+    Bank,
 }
 
 impl Default for EvalRecipe {
     fn default() -> Self {
-        Self { normalize: normalizers(), expect: std::collections::BTreeMap::new() }
+        Self { normalize: normalizers(), expect: std::collections::BTreeMap::new(), bank: None, emcl: None }
     }
 }
 

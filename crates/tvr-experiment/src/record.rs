@@ -11,8 +11,8 @@ use crate::error::ExperimentError;
 use crate::evaluate::Judged;
 use crate::files;
 use crate::plan::Plan;
-use crate::recipe::DataRecipe;
-use crate::score::Row;
+use crate::recipe::{BankRecipe, DataRecipe};
+use crate::score::{Changes, NormalisationError, Row};
 use crate::train::Run;
 
 /// `record.json`.
@@ -38,6 +38,12 @@ pub struct Record {
     pub gallery: String,
     /// Videos and captions of the test gallery.
     pub gallery_size: [usize; 2],
+    /// Which items a similarity depends on beside its own pair, in words; `None` where on none.
+    #[serde(default)]
+    pub mixing: Option<String>,
+    /// Training captions and videos that normalisers could look at, with the seed that drew them.
+    #[serde(default)]
+    pub bank: Option<BankRecipe>,
     /// Hash of the towers' weights, where towers were used.
     pub weights: Option<String>,
     /// Steps in all, and the one chosen on val.
@@ -67,6 +73,9 @@ pub struct RowRecord {
     pub text_to_video: BTreeMap<String, f64>,
     /// V2T metrics by name.
     pub video_to_text: BTreeMap<String, f64>,
+    /// How unevenly videos (T2V) and texts (V2T) are represented; the row "raw" says how it was before.
+    #[serde(default)]
+    pub normalisation_error: Option<[NormalisationError; 2]>,
 }
 
 impl Record {
@@ -91,6 +100,10 @@ impl RowRecord {
             regime: row.regime.to_string(),
             text_to_video: named(&row.judgement.text_to_video),
             video_to_text: named(&row.judgement.video_to_text),
+            normalisation_error: row
+                .representation
+                .as_ref()
+                .map(|[text, video]| [NormalisationError::from(text), NormalisationError::from(video)]),
         }
     }
 }
@@ -130,6 +143,8 @@ pub fn write(
         seed: run.seed,
         gallery: test.gallery.clone(),
         gallery_size: [test.logits.nrows(), test.logits.ncols()],
+        mixing: test.mixing.clone(),
+        bank: plan.recipe.eval.bank,
         weights,
         steps: run.steps,
         selected: run.selected,
@@ -140,9 +155,27 @@ pub fn write(
         beside,
     };
     save_similarities(&run.folder.join("similarity.safetensors"), &test.logits, &val.logits)?;
+    let changes = changes(test)?;
+    if !changes.is_empty() {
+        files::write_json(&run.folder.join("represented.json"), &changes)?;
+    }
     files::write_whole(&run.folder.join("card.md"), card(plan, &record).as_bytes())?;
     files::write_json(&run.folder.join("record.json"), &record)?;
     Ok(record)
+}
+
+/// ρ of every test item before (raw) and after each normaliser: the curves to plot.
+fn changes(test: &Judged) -> Result<Vec<Changes>, ExperimentError> {
+    let wrong = |error: tvr_metrics::MetricError| ExperimentError::work(error.to_string());
+    let raw = test.rows.iter().find(|row| row.normalize == "raw").and_then(|row| row.representation.as_ref());
+    let Some([text, video]) = raw else { return Ok(Vec::new()) };
+    let mut changes = Vec::new();
+    for row in test.rows.iter().filter(|row| row.normalize != "raw") {
+        let Some([text_after, video_after]) = &row.representation else { continue };
+        let both = [text.change(text_after).map_err(wrong)?, video.change(video_after).map_err(wrong)?];
+        changes.push(Changes::new(&row.normalize, 1.0, both));
+    }
+    Ok(changes)
 }
 
 /// Reads a run's record.
@@ -197,6 +230,15 @@ fn card(plan: &Plan, record: &Record) -> String {
         ),
         DataRecipe::Features { path } => format!("feature file {}", path.display()),
     };
+    let mut beside = String::new();
+    if let Some(mixing) = &record.mixing {
+        beside.push_str(&format!("| items that influence one another | {mixing} |\n"));
+    }
+    if let Some(BankRecipe { texts, videos, seed }) = record.bank {
+        beside.push_str(&format!(
+            "| bank | {texts} training captions and {videos} training videos, drawn with seed {seed} |\n"
+        ));
+    }
     let mut card = format!(
         "# {} · seed {}\n\n\
          | | |\n|---|---|\n\
@@ -204,9 +246,9 @@ fn card(plan: &Plan, record: &Record) -> String {
          | gallery | {} captions, {} videos, one caption per video; hash {} |\n\
          | training | {} steps of {} pairs; step {} chosen on val by the sum of R@1, R@5, R@10 of both directions |\n\
          | ties | average: the expectation under random tie-breaking |\n\
-         | device | {}, {} threads, tvr {} |\n\n\
-         | row | regime | T2V R@1 | R@5 | R@10 | MdR | MnR | V2T R@1 | R@5 | R@10 | MdR | MnR |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|\n",
+         | device | {}, {} threads, tvr {} |\n{}\n\
+         | row | regime | T2V R@1 | R@5 | R@10 | MdR | MnR | NE | V2T R@1 | R@5 | R@10 | MdR | MnR | NE |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
         record.recipe,
         record.seed,
         record.gallery_size[0],
@@ -218,19 +260,26 @@ fn card(plan: &Plan, record: &Record) -> String {
         record.device,
         record.threads,
         record.version,
+        beside,
     );
     for row in &record.test {
         let figures: Vec<String> = [&row.text_to_video, &row.video_to_text]
             .iter()
-            .flat_map(|metrics| {
+            .enumerate()
+            .flat_map(|(side, metrics)| {
+                let error = row.normalisation_error.as_ref();
+                let error = error.map_or("-".into(), |errors| format!("{:.3}", errors[side].error));
                 ["R@1", "R@5", "R@10", "MdR", "MnR"]
                     .map(|name| metrics.get(name).map_or("-".into(), |value| format!("{value:.1}")))
+                    .into_iter()
+                    .chain([error])
             })
             .collect();
         card.push_str(&format!("| {} | {} | {} |\n", row.normalize, row.regime, figures.join(" | ")));
     }
     card.push_str(
-        "\nTransductive rows see the other test queries; compare them with transductive rows only.\n",
+        "\nTransductive rows see the other test queries; compare them with transductive rows only. NE: normalisation \
+         error, how unevenly the gallery is represented (NCL); 0 is fair.\n",
     );
     for (name, value) in &record.beside {
         card.push_str(&format!("\n{name}: {value:.1}\n"));

@@ -20,12 +20,14 @@ use tvr_metrics::{
 };
 use tvr_normalize::{Chain, Family, NormalizeError, Normalizer, Scores, Side};
 
+pub use banks::Banks;
 pub use figures::{Figures, NamedInterval, NormalisationError, RowFigures};
 pub use tvr_metrics::{NonFinite, Policy, Resampling, Ties};
 pub use tvr_normalize::Regime;
 
-use banks::{BankFiles, Banks};
-use save::{Changes, Saved, save};
+use banks::BankFiles;
+pub(crate) use save::Changes;
+use save::{Saved, save};
 
 use crate::error::ExperimentError;
 
@@ -172,7 +174,10 @@ pub fn score(request: &Request) -> Result<Report, ExperimentError> {
     })
 }
 
-/// Judges one matrix of logits `[texts, videos]` under several normalisers without banks, with the default policy.
+/// Judges one matrix of logits `[texts, videos]` under several normalisers, with the default policy.
+///
+/// - `banks`: of T2V and of V2T
+/// - `least`: what the matrix itself has seen; no row has seen less
 ///
 /// # Errors
 /// A spec that does not parse, or scores that a normaliser or the metrics refuse.
@@ -180,14 +185,19 @@ pub fn judge_rows(
     scores: &Array2<f32>,
     truth: &Truth,
     specs: &[String],
+    banks: [Banks<'_>; 2],
+    least: Regime,
 ) -> Result<Vec<Row>, ExperimentError> {
     let chains = parse(specs).map_err(|error| ExperimentError::request(error.to_string()))?;
     let input = Both::new(scores, truth, 1.0);
     let mut rows = Vec::new();
     for (spec, chain) in specs.iter().zip(&chains) {
-        let row = Normalised::new(chain, &input, [Banks::default(); 2], false)
+        let mut row = Normalised::new(chain, &input, banks, false)
             .and_then(|normalised| Ok(normalised.judge(spec, &input, &Policy::default())?))
             .map_err(|error| error.of("similarities"))?;
+        for regime in [&mut row.regime, &mut row.text_to_video_regime, &mut row.video_to_text_regime] {
+            *regime = least.max(*regime);
+        }
         rows.push(row);
     }
     Ok(rows)

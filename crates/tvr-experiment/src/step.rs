@@ -13,7 +13,7 @@
 
 use burn::optim::GradientsParams;
 use burn::prelude::*;
-use tvr_heads::{Head, Similarity, TextCodes, VideoCodes};
+use tvr_heads::{Head, Needs, Similarity, TextCodes, VideoCodes};
 use tvr_objectives::{Loss, Objective, Pairs, Stream};
 
 use crate::collective::{Collective, Single};
@@ -79,6 +79,7 @@ struct Step<'a, H: Head, O: Objective> {
     model: &'a Model<H, O>,
     corpus: &'a Corpus,
     batch: &'a Batch,
+    needs: Needs,
     device: Device,
     random: u64,
 }
@@ -98,7 +99,8 @@ pub fn gradients<H: Head, O: Objective>(
     device: &Device,
     random: u64,
 ) -> Result<(GradientsParams, Judged, Seen), ExperimentError> {
-    let step = Step { model, corpus, batch, device: device.clone().autodiff(), random };
+    let needs = model.head.needs();
+    let step = Step { model, corpus, batch, needs, device: device.clone().autodiff(), random };
     let texts = parts(&batch.texts, chunk);
     let videos = parts(&batch.videos, chunk);
     if texts.len() == 1 && videos.len() == 1 {
@@ -161,19 +163,17 @@ pub fn after_step<H: Head, O: Objective>(model: &mut Model<H, O>, seen: &Seen) {
 impl<H: Head, O: Objective> Step<'_, H, O> {
     fn code_texts(&self, part: usize, texts: &[usize]) -> TextCodes {
         self.device.seed(tvr_data::stream(self.random, "texts", part as u64).next());
-        self.model.head.code_texts(self.model.text.encode(self.corpus, texts, &self.device))
+        let features = self.model.text.encode(self.corpus, texts, &self.needs, &self.device);
+        self.model.head.code_texts(features)
     }
 
     fn code_videos(&self, part: usize, videos: &[usize]) -> VideoCodes {
         self.device.seed(tvr_data::stream(self.random, "videos", part as u64).next());
-        let (frames, mask) = match self.batch.shuffle {
-            Some(seed) => {
-                let order = FrameOrder { corpus: self.corpus, seed };
-                self.corpus.video_tensors(videos, Some(&|video| order.of(video)), &self.device)
-            }
-            None => self.corpus.video_tensors(videos, None, &self.device),
-        };
-        self.model.head.code_videos(self.model.video.encode(frames, mask))
+        let order = self.batch.shuffle.map(|seed| FrameOrder { corpus: self.corpus, seed });
+        let order = order.map(|order| move |video| order.of(video));
+        let order = order.as_ref().map(|order| order as &dyn Fn(usize) -> Vec<usize>);
+        let videos = self.corpus.video_features(videos, order, &self.needs, &self.device);
+        self.model.head.code_videos(self.model.video.encode(videos))
     }
 
     fn same(&self) -> Tensor<1, Int> {
@@ -195,15 +195,19 @@ impl<H: Head, O: Objective> Step<'_, H, O> {
         let similarity = self.model.head.similarity(texts, videos);
         let (same, video_ids) = (self.same(), self.video_ids());
         let streams = streams(&similarity);
+        let wants = self.model.objective.needs();
+        let captions =
+            if wants.captions { self.corpus.caption_tokens(&self.batch.texts, &self.device) } else { None };
         let pairs = Pairs {
             streams: &streams,
             texts: Some(&texts.pooled),
             videos: Some(&videos.pooled),
             video_ids: Some(&video_ids),
+            captions: captions.as_ref(),
             ..Pairs::new(&similarity.fused, self.model.to_logits(), &same)
         };
         pairs
-            .check(&self.model.objective.needs())
+            .check(&wants)
             .map_err(|error| ExperimentError::work(format!("the objective refuses the batch: {error}")))?;
         let loss = self.model.objective.loss(&pairs);
         Ok((loss, similarity.without_autodiff()))

@@ -3,7 +3,9 @@
 //! Two stages, as the world asks for: first sentences that speak of places alone, then whole ones. Without the
 //! first the tower never learns where things are, and no head could see motion.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -18,7 +20,7 @@ use tvr_objectives::{Objective, Pairs, SymmetricConfig};
 
 use crate::error::ExperimentError;
 use crate::files;
-use crate::model::encode_tokens;
+use crate::model::encode_pooled;
 use crate::optimizer;
 use crate::progress::{Event, Events};
 use crate::recipe::{EncoderRecipe, Groups, OptimizerRecipe};
@@ -81,11 +83,24 @@ impl Towers {
         stop: &AtomicBool,
         events: Events<'_>,
     ) -> Result<Self, ExperimentError> {
-        let key = serde_json::to_string(encoder)
-            .map_err(|cause| ExperimentError::work(format!("the encoder cannot be JSON: {cause}")))?;
-        let key = files::sha256(
-            format!("{} {} {key}", tvr_data::WORLD_VERSION, env!("CARGO_PKG_VERSION")).as_bytes(),
+        let EncoderRecipe::World {
+            pretrain_steps,
+            place_steps,
+            pretrain_batch,
+            pretrain_learning_rate,
+            tower_seed,
+            ..
+        } = encoder
+        else {
+            return Err(not_the_world());
+        };
+        // What the towers do not depend on (where frames come from, how streams are made) is no part of the key.
+        let key = format!(
+            "{} {} {pretrain_steps} {place_steps} {pretrain_batch} {pretrain_learning_rate} {tower_seed}",
+            tvr_data::WORLD_VERSION,
+            env!("CARGO_PKG_VERSION")
         );
+        let key = files::sha256(key.as_bytes());
         let folder = cache.join(format!("world-{}", &key[..16]));
         let tokenizer = tokenizer()?;
         let fresh = init(encoder, &tokenizer, device)?;
@@ -150,6 +165,16 @@ impl Towers {
         captions.iter().map(|caption| encode(&self.tokenizer, caption)).collect()
     }
 
+    /// Tokens of a caption as [`tokens`](Self::tokens), with the bytes of it that each stands for.
+    ///
+    /// # Errors
+    /// A caption that the tokenizer cannot take.
+    pub fn token_spans(&self, caption: &str) -> Result<(Vec<u32>, Vec<Range<usize>>), ExperimentError> {
+        self.tokenizer
+            .encode_spans(caption, CONTEXT)
+            .map_err(|error| ExperimentError::work(error.to_string()))
+    }
+
     /// Unit features of every frame of a split's first `videos` videos, from the cache where they lie there.
     ///
     /// # Errors
@@ -203,7 +228,20 @@ fn lengths(split: Split, videos: usize) -> Vec<usize> {
     (0..videos).into_par_iter().map(|video| world.length(split, video)).collect()
 }
 
-fn tokenizer() -> Result<Tokenizer, ExperimentError> {
+/// The tokenizer of the world's captions: learned once in a process, always the same.
+///
+/// # Errors
+/// The tokenizer library's refusal.
+pub(crate) fn tokenizer() -> Result<Tokenizer, ExperimentError> {
+    static LEARNED: OnceLock<Tokenizer> = OnceLock::new();
+    if let Some(learned) = LEARNED.get() {
+        return Ok(learned.clone());
+    }
+    let learned = learn_tokenizer()?;
+    Ok(LEARNED.get_or_init(|| learned).clone())
+}
+
+fn learn_tokenizer() -> Result<Tokenizer, ExperimentError> {
     let world = World::default();
     let captions: Vec<String> = (0..TOKENIZER_VIDEOS * 5)
         .into_par_iter()
@@ -224,12 +262,16 @@ fn encode(tokenizer: &Tokenizer, caption: &str) -> Result<Vec<u32>, ExperimentEr
 
 fn init(encoder: &EncoderRecipe, tokenizer: &Tokenizer, device: &Device) -> Result<Clip, ExperimentError> {
     let EncoderRecipe::World { tower_seed, .. } = encoder else {
-        return Err(ExperimentError::request("encoder: the world's data needs encoder.kind = \"world\""));
+        return Err(not_the_world());
     };
     let training = device.clone().autodiff();
     training.seed(tvr_data::stream(*tower_seed, "towers", 0).next());
     let config = ClipConfig::world(tokenizer.vocabulary(), CONTEXT);
     config.init(&training).map_err(|error| ExperimentError::request(error.to_string()))
+}
+
+fn not_the_world() -> ExperimentError {
+    ExperimentError::request("encoder: the world's data needs encoder.kind = \"world\"")
 }
 
 /// `[images, 3, 32, 32]` from u8 `[images, 32, 32, 3]`.
@@ -249,7 +291,7 @@ fn pretrain(
     let EncoderRecipe::World { pretrain_steps, place_steps, pretrain_batch, pretrain_learning_rate, .. } =
         encoder
     else {
-        return Err(ExperimentError::request("encoder: the world's data needs encoder.kind = \"world\""));
+        return Err(not_the_world());
     };
     let (steps, place_steps, batch) = (*pretrain_steps, *place_steps, *pretrain_batch);
     let settings = OptimizerRecipe::Adamw {
@@ -267,7 +309,6 @@ fn pretrain(
     events(Event::Begin { label: "towers on stills".into(), total: steps, done: 0 });
     let symmetric =
         SymmetricConfig::ours().init().map_err(|error| ExperimentError::work(error.to_string()))?;
-    let everyone: Vec<usize> = (0..batch).collect();
     let same: Vec<i32> = (0..batch as i32).collect();
     let same = Tensor::<1, Int>::from_data(TensorData::new(same, [batch]), &training);
     // Drawn ahead on a thread of its own, so that a step never waits for pictures.
@@ -282,7 +323,8 @@ fn pretrain(
         }
         let stills = stills?;
         let images = clip.encode_images(pixels(&stills.pixels, batch, &training));
-        let texts = encode_tokens(&clip.text, &stills.tokens, &everyone, &training);
+        let rows: Vec<&[u32]> = stills.tokens.iter().map(Vec::as_slice).collect();
+        let texts = encode_pooled(&clip.text, &rows, &training);
         let cosines = tvr_nn::unit_rows(texts).matmul(tvr_nn::unit_rows(images).transpose());
         let loss = symmetric.loss(&Pairs::new(&cosines, clip.logit_scale(), &same)).total;
         let value = loss.clone().into_scalar::<f32>();

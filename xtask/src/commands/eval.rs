@@ -15,6 +15,7 @@ use crate::exit;
 /// Examples:
 ///   cargo xtask eval runs/world-mean-pooling-0
 ///   cargo xtask eval runs/world-mean-pooling-0 --normalize raw --normalize inverted-softmax:temperature=1
+///   cargo xtask eval runs/world-mean-pooling-0 --set eval.bank='{ texts = 2000, videos = 2000 }' --normalize nnn
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -23,6 +24,9 @@ pub struct Args {
     /// A row each, as for `score`; by default those of the run's recipe.
     #[arg(long, value_name = "SPEC")]
     normalize: Vec<String>,
+    /// Sets one key of the recipe's [eval] by its dotted path.
+    #[arg(long, value_name = "eval.KEY=VALUE")]
+    set: Vec<String>,
     /// Which split: test or val.
     #[arg(long, default_value = "test")]
     split: String,
@@ -51,6 +55,16 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     let mut recipe = Recipe::read(&args.run.join("recipe.toml"))?;
     if !args.normalize.is_empty() {
         recipe.eval.normalize.clone_from(&args.normalize);
+    }
+    for set in &args.set {
+        match set.split_once('=') {
+            Some((key, value)) if key.starts_with("eval.") => recipe.set(key, value)?,
+            _ => {
+                return Err(ExperimentError::request(format!(
+                    "--set {set}: it must be eval.KEY=VALUE; what a run was trained with cannot be changed afterwards"
+                )));
+            }
+        }
     }
     let surroundings = Surroundings {
         runs: args.run.parent().map(PathBuf::from).unwrap_or_default(),

@@ -37,9 +37,9 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
             "{}\n# {} training videos, {} captions; {} val videos\n# {} steps of {} pairs, {runs} seeds\n\
              # {:.1} ms a step measured on {}; {total:.0} s in all\n# {:.0} MB of memory at most\n",
             plan.recipe.to_toml()?,
-            plan.counts.train_videos,
-            plan.counts.train_texts,
-            plan.counts.val_videos,
+            plan.offer.train_videos,
+            plan.offer.train_texts,
+            plan.offer.val_videos,
             plan.steps,
             plan.recipe.train.batch,
             seconds * 1000.0,
@@ -48,7 +48,7 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
         ))?;
     }
     let summary = serde_json::json!({
-        "schema": "tvr-plan/1", "recipe": plan.recipe, "counts": plan.counts, "steps": plan.steps,
+        "schema": "tvr-plan/1", "recipe": plan.recipe, "offer": plan.offer, "steps": plan.steps,
         "step_seconds": seconds, "total_seconds": total,
         "peak_memory_bytes": memory,
     });

@@ -13,15 +13,7 @@ const NO_METHODS: [(&str, &str); 3] = [
 ];
 
 /// Methods that no recipe can name, and why.
-const NO_RECIPE: &[(&str, &str)] = &[
-    ("token-wise", "needs a vector per token, which no encoder of a recipe offers yet"),
-    ("dbsn", "refuses to work without a bank, which no recipe has; `score --bank-similarity` runs it"),
-    ("dual-bank", "refuses to work without a bank, which no recipe has; `score --gallery-bank` runs it"),
-    ("single-query", "refuses to work without a bank, which no recipe has; `score --text-bank` runs it"),
-    ("nnn", "refuses to work without a bank, which no recipe has; `score --text-bank` runs it"),
-    ("support-set", "needs caption tokens, which no built-in encoder offers yet"),
-    ("qb-norm", "refuses to work without a bank, which no recipe has; `score --text-bank` runs it"),
-];
+const NO_RECIPE: &[(&str, &str)] = &[];
 
 /// A trait, the crate whose files implement it, and what its methods are called.
 const KINDS: [(&str, &str, &str); 3] = [

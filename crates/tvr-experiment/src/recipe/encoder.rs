@@ -28,6 +28,9 @@ pub enum EncoderRecipe {
         /// Whether frame features come from a cache or the image tower is trained too.
         #[serde(default)]
         frames: Frames,
+        /// How a stream of a caption becomes a vector, for heads that ask for streams.
+        #[serde(default)]
+        streams: StreamMode,
     },
     /// A linear map for each side of a feature file, with dropout before it.
     Projection {
@@ -37,6 +40,35 @@ pub enum EncoderRecipe {
         #[serde(default)]
         dropout: f64,
     },
+    /// Captions as words, each with a trained vector, then a linear map; a linear map for the frames of a feature
+    /// file. For methods that need tokens, streams or captions on real features.
+    Words {
+        /// Joint width.
+        width: usize,
+        /// Width of a word's vector.
+        #[serde(default = "embedding")]
+        embedding: usize,
+        /// A word is known if the training captions hold it this many times.
+        #[serde(default = "least")]
+        least: usize,
+        /// Share of input values of both linear maps dropped in training, 0..1.
+        #[serde(default)]
+        dropout: f64,
+        /// How a stream of a caption becomes a vector, for heads that ask for streams.
+        #[serde(default)]
+        streams: StreamMode,
+    },
+}
+
+impl EncoderRecipe {
+    /// The name in recipes.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::World { .. } => "world",
+            Self::Projection { .. } => "projection",
+            Self::Words { .. } => "words",
+        }
+    }
 }
 
 /// Where the world's frame features come from.
@@ -50,6 +82,19 @@ pub enum Frames {
     Trained,
 }
 
+/// How a stream of a caption (its nouns, its verbs, ...) becomes a vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StreamMode {
+    /// The mean over the states of its words in the whole caption, which is encoded once.
+    #[default]
+    Mask,
+    /// Its words, joined by blanks, through the same encoder.
+    ReEncode,
+    /// `a video of {words}` through the same encoder.
+    Prompt,
+}
+
 fn pretrain_steps() -> usize {
     1400
 }
@@ -61,4 +106,10 @@ fn pretrain_batch() -> usize {
 }
 fn pretrain_learning_rate() -> f64 {
     2.5e-3
+}
+fn embedding() -> usize {
+    256
+}
+fn least() -> usize {
+    3
 }

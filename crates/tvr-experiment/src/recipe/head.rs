@@ -11,6 +11,7 @@ use tvr_heads::{
 };
 
 use crate::error::ExperimentError;
+use crate::offer::Offer;
 
 /// Features to similarities.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,11 +79,12 @@ impl HeadRecipe {
         Self { kind, emcl: None }
     }
 
-    /// Makes the head for features of one width.
+    /// Makes the head for what data and encoder offer.
     ///
     /// # Errors
     /// The first setting outside its domain.
-    pub fn init(&self, width: usize, device: &Device) -> Result<BuiltHead, ExperimentError> {
+    pub fn init(&self, offer: &Offer, device: &Device) -> Result<BuiltHead, ExperimentError> {
+        let width = offer.width;
         let wrong = |error: HeadError| ExperimentError::request(format!("[head] {error}"));
         let head = self.kind.init(width, device).map_err(wrong)?;
         match &self.emcl {

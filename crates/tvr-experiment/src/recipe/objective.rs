@@ -5,10 +5,11 @@ use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 use tvr_objectives::{
     DualSoftmax, DualSoftmaxConfig, Hinge, HingeConfig, Loss, Ncl, NclConfig, Needs, Objective, Pairs,
-    Symmetric, SymmetricConfig, Term, Weighted,
+    SupportSet, SupportSetConfig, Symmetric, SymmetricConfig, Term, Weighted,
 };
 
 use crate::error::ExperimentError;
+use crate::offer::Offer;
 
 /// Similarities to a loss.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub enum ObjectiveRecipe {
     Ncl(NclConfig),
     /// Hinge loss.
     Hinge(HingeConfig),
+    /// Cross-captioning over a support of other videos.
+    SupportSet(SupportSetConfig),
     /// A weighted sum.
     Weighted {
         /// Its terms.
@@ -54,25 +57,33 @@ pub enum BuiltObjective {
     Ncl(Ncl),
     /// Hinge loss.
     Hinge(Hinge),
+    /// Cross-captioning over a support of other videos.
+    SupportSet(SupportSet),
     /// A weighted sum.
     Weighted(Weighted<BuiltObjective>),
 }
 
 impl ObjectiveRecipe {
-    /// Makes the objective for heads whose vectors have one width.
+    /// Makes the objective for what data and encoder offer.
     ///
     /// # Errors
     /// The first setting outside its domain.
-    pub fn init(&self, width: usize, device: &Device) -> Result<BuiltObjective, ExperimentError> {
+    pub fn init(&self, offer: &Offer, device: &Device) -> Result<BuiltObjective, ExperimentError> {
+        let width = offer.width;
         let objective = match self {
             Self::Symmetric(config) => config.init().map(BuiltObjective::Symmetric),
             Self::DualSoftmax(config) => config.init().map(BuiltObjective::DualSoftmax),
             Self::Ncl(config) => config.init(width, device).map(BuiltObjective::Ncl),
             Self::Hinge(config) => config.init().map(BuiltObjective::Hinge),
+            Self::SupportSet(config) => {
+                // Where captions are vectors the objective is refused; until then a vocabulary of one word serves.
+                let vocabulary = offer.vocabulary.unwrap_or(1);
+                config.init(width, vocabulary, device).map(BuiltObjective::SupportSet)
+            }
             Self::Weighted { terms } => {
                 let terms = terms.iter().map(|term| {
                     let name = term.name.clone().unwrap_or_else(|| term.objective.kind().to_string());
-                    let objective = term.objective.init(width, device)?;
+                    let objective = term.objective.init(offer, device)?;
                     Ok(Term { name, weight: term.weight, objective })
                 });
                 Weighted::new(terms.collect::<Result<_, ExperimentError>>()?).map(BuiltObjective::Weighted)
@@ -88,6 +99,7 @@ impl ObjectiveRecipe {
             Self::DualSoftmax(_) => "dual-softmax",
             Self::Ncl(_) => "ncl",
             Self::Hinge(_) => "hinge",
+            Self::SupportSet(_) => "support-set",
             Self::Weighted { .. } => "weighted",
         }
     }
@@ -97,6 +109,7 @@ impl ObjectiveRecipe {
     pub fn remembers(&self) -> (&'static str, usize) {
         match self {
             Self::Ncl(config) => ("objective.queue", config.queue),
+            Self::SupportSet(config) => ("objective.bank", config.bank),
             Self::Symmetric(_) | Self::DualSoftmax(_) | Self::Hinge(_) => ("objective", 0),
             Self::Weighted { terms } => {
                 let all = terms.iter().map(|term| term.objective.remembers());
@@ -113,6 +126,7 @@ impl Objective for BuiltObjective {
             Self::DualSoftmax(objective) => objective.needs(),
             Self::Ncl(objective) => objective.needs(),
             Self::Hinge(objective) => objective.needs(),
+            Self::SupportSet(objective) => objective.needs(),
             Self::Weighted(objective) => objective.needs(),
         }
     }
@@ -123,6 +137,7 @@ impl Objective for BuiltObjective {
             Self::DualSoftmax(objective) => objective.loss(pairs),
             Self::Ncl(objective) => objective.loss(pairs),
             Self::Hinge(objective) => objective.loss(pairs),
+            Self::SupportSet(objective) => objective.loss(pairs),
             Self::Weighted(objective) => objective.loss(pairs),
         }
     }
@@ -133,6 +148,7 @@ impl Objective for BuiltObjective {
             Self::DualSoftmax(objective) => objective.after_step(pairs),
             Self::Ncl(objective) => objective.after_step(pairs),
             Self::Hinge(objective) => objective.after_step(pairs),
+            Self::SupportSet(objective) => objective.after_step(pairs),
             Self::Weighted(objective) => objective.after_step(pairs),
         }
     }

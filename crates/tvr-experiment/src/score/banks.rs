@@ -7,13 +7,13 @@ use crate::error::ExperimentError;
 
 /// The blocks of one direction, rows first as its normalisers want them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Banks<'a> {
+pub struct Banks<'a> {
     /// `[bank queries, gallery]`
-    pub(super) queries: Option<ArrayView2<'a, f32>>,
+    pub queries: Option<ArrayView2<'a, f32>>,
     /// `[bank items, gallery]`
-    pub(super) items: Option<ArrayView2<'a, f32>>,
+    pub items: Option<ArrayView2<'a, f32>>,
     /// `[bank queries, bank items]`
-    pub(super) own: Option<ArrayView2<'a, f32>>,
+    pub own: Option<ArrayView2<'a, f32>>,
 }
 
 /// What was read.

@@ -44,7 +44,7 @@ pub struct Figures {
 }
 
 /// The normalisation error and what stands behind it.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct NormalisationError {
     /// Mean |ρ − 1| over the gallery, ρ the sum of an item's retrieval probabilities.
     pub error: f64,

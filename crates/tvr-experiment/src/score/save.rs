@@ -22,7 +22,7 @@ pub(super) struct Saved {
 
 /// `NUMBER-SPEC.represented.json`.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Changes {
+pub(crate) struct Changes {
     schema: &'static str,
     normalize: String,
     logit_scale: f32,
@@ -31,7 +31,7 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    pub(super) fn new(normalize: &str, logit_scale: f32, [text, video]: [RepresentationChange; 2]) -> Self {
+    pub(crate) fn new(normalize: &str, logit_scale: f32, [text, video]: [RepresentationChange; 2]) -> Self {
         let normalize = normalize.trim().to_owned();
         Self {
             schema: "tvr-represented/1",

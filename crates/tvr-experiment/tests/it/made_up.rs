@@ -15,7 +15,18 @@ fn noise(index: usize, key: u64) -> f32 {
     ((bits ^ (bits >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
 }
 
-/// Writes `features.safetensors`, `captions.jsonl` and `splits.json` of `train + val + test` videos, two captions each.
+/// What a caption of a video says in words: each hidden value's sign.
+fn sentence(video: usize, number: usize) -> String {
+    let said = |axis: &usize| (axis + number) % HIDDEN != 0;
+    let words = (0..HIDDEN).filter(said).map(|axis| {
+        let sign = if noise(video * HIDDEN + axis, 1) > 0.0 { "rises" } else { "falls" };
+        format!("x{axis}{sign}")
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Writes `features.safetensors`, `captions.jsonl` and `splits.json` of `train + val + test` videos, two captions
+/// each, with two experts: "motion" has seen every video, "sound" is silent about every third.
 pub fn write(folder: &Path, train: usize, val: usize, test: usize) {
     std::fs::create_dir_all(folder).unwrap();
     let videos = train + val + test;
@@ -48,11 +59,26 @@ pub fn write(folder: &Path, train: usize, val: usize, test: usize) {
         ("text", TensorView::new(Dtype::F32, vec![videos * 2, HIDDEN], &texts).unwrap()),
         ("text_video", TensorView::new(Dtype::I64, vec![videos * 2], &text_video).unwrap()),
     ];
+    let expert = |steps: usize, key: u64| -> Vec<u8> {
+        let values = (0..videos * steps * HIDDEN)
+            .map(|index| hidden(index / (steps * HIDDEN), index % HIDDEN) + 0.1 * noise(index, key));
+        values.flat_map(f32::to_le_bytes).collect()
+    };
+    let (motion, sound) = (expert(1, 4), expert(2, 5));
+    let seen = vec![1u8; videos];
+    let heard: Vec<u8> = (0..videos * 2).map(|step| u8::from((step / 2) % 3 != 0)).collect();
+    let tensors = tensors.into_iter().chain([
+        ("experts.motion", TensorView::new(Dtype::F32, vec![videos, 1, HIDDEN], &motion).unwrap()),
+        ("experts.motion.mask", TensorView::new(Dtype::U8, vec![videos, 1], &seen).unwrap()),
+        ("experts.sound", TensorView::new(Dtype::F32, vec![videos, 2, HIDDEN], &sound).unwrap()),
+        ("experts.sound.mask", TensorView::new(Dtype::U8, vec![videos, 2], &heard).unwrap()),
+    ]);
     let bytes = safetensors::serialize(tensors, Some(metadata.into_iter().collect())).unwrap();
     std::fs::write(folder.join("features.safetensors"), bytes).unwrap();
     let captions: String = (0..videos * 2)
         .map(|text| {
-            format!("{{\"id\": \"t{text}\", \"video\": \"v{}\", \"text\": \"caption {text}\"}}\n", text / 2)
+            let (video, said) = (text / 2, sentence(text / 2, text % 2));
+            format!("{{\"id\": \"t{text}\", \"video\": \"v{video}\", \"text\": \"{said}\"}}\n")
         })
         .collect();
     std::fs::write(folder.join("captions.jsonl"), captions).unwrap();

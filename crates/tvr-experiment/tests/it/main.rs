@@ -9,10 +9,15 @@
     reason = "a test may fail loudly and say why it skips"
 )]
 
+mod banks;
 mod bert_adam;
+mod examples;
 mod made_up;
 mod mixing;
 mod optimizer;
 mod recipe;
 mod run;
+mod offer;
 mod step;
+mod streams;
+mod words;

@@ -1,19 +1,135 @@
-//! Every built-in head learns under every built-in objective.
+//! Every legal encoder, head and objective take steps together; every illegal meeting is refused, with its reason.
 
+use burn::module::Param;
+use burn::nn;
 use burn::optim::AdamWConfig;
 use burn::prelude::*;
+use tvr_clip::ClipConfig;
+use tvr_experiment::corpus::streams::{self, Parts};
+use tvr_experiment::corpus::{Corpus, ExpertRows, StreamTexts, Texts};
+use tvr_experiment::model::{Model, TextEncoder, VideoEncoder};
 use tvr_experiment::recipe::{HeadKind, HeadRecipe, ObjectiveRecipe, TermRecipe};
 use tvr_experiment::step::{Batch, after_step, gradients};
+use tvr_experiment::{Offer, Recipe};
 use tvr_heads::emcl::Detach;
 use tvr_heads::{
-    ConditionedConfig, EmclConfig, FrameAdapterConfig, Head, MeanPoolingConfig, SeqLstmConfig,
-    SeqTransfConfig, TightTransfConfig, XPoolConfig,
+    ConditionedConfig, EmclConfig, FrameAdapterConfig, MeanPoolingConfig, SeqLstmConfig, SeqTransfConfig,
+    TightTransfConfig, TokenWiseConfig, XPoolConfig,
 };
-use tvr_objectives::{DualSoftmaxConfig, HingeConfig, NclConfig, Objective, SymmetricConfig};
+use tvr_objectives::{
+    DecoderConfig, DualSoftmaxConfig, HingeConfig, NclConfig, SupportSetConfig, SymmetricConfig,
+};
 
-use crate::step::{WIDTH, corpus, flat, model};
+use crate::step::flat;
 
-/// Every head whose needs the features of this test meet.
+const WIDTH: usize = 8;
+const VIDEOS: usize = 8;
+const WORDS: usize = 20;
+
+/// The encoders: what they offer, and data in their form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encoder {
+    /// Vectors of captions and frames, and two experts.
+    Projection,
+    /// Words, frames and two experts.
+    Words,
+    /// Tokens of a tower; frames, and no expert.
+    World,
+}
+
+const ENCODERS: [Encoder; 3] = [Encoder::Projection, Encoder::Words, Encoder::World];
+
+impl Encoder {
+    fn corpus(self) -> Corpus {
+        let wave = |index: usize, turn: f32| ((index as f32 + 1.0) * turn).sin();
+        let bare = crate::step::corpus(VIDEOS);
+        let expert = |name: &str, steps: usize| ExpertRows {
+            name: name.into(),
+            values: (0..VIDEOS * steps * 4).map(|index| wave(index, 0.9)).collect(),
+            // The first expert has seen every video, the second is silent about every third.
+            mask: (0..VIDEOS * steps).map(|step| steps == 1 || (step / steps) % 3 != 1).collect(),
+            steps,
+            width: 4,
+        };
+        let experts = vec![expert("motion", 1), expert("sound", 2)];
+        if self == Self::Projection {
+            return Corpus { experts, ..bare };
+        }
+        let tokens: Vec<Vec<u32>> = (0..2 * VIDEOS as u32)
+            .map(|text| {
+                let words = (0..4 + text % 3).map(|place| 3 + (text * 5 + place * 7) % (WORDS as u32 - 4));
+                std::iter::once(0).chain(words).chain([WORDS as u32 - 1]).collect()
+            })
+            .collect();
+        let stream = |(number, name): (usize, &'static str)| StreamTexts {
+            name,
+            parts: match number {
+                0 => Parts::Places((0..tokens.len()).map(|text| vec![1 + (text % 3) as u32]).collect()),
+                1 => Parts::Tokens(
+                    (0..tokens.len())
+                        .map(|t| if t % 4 == 0 { vec![] } else { vec![0, 3 + t as u32, 1] })
+                        .collect(),
+                ),
+                _ => Parts::Whole,
+            },
+        };
+        let streams = streams::names().into_iter().enumerate().map(stream).collect();
+        let bare = Corpus { texts: Texts::Tokens(tokens), streams, ..bare };
+        match self {
+            Self::Words => Corpus { experts, ..bare },
+            _ => Corpus {
+                frames: (0..VIDEOS * 3 * WIDTH).map(|index| wave(index, 0.7)).collect(),
+                width: WIDTH,
+                ..bare
+            },
+        }
+    }
+
+    fn offer(self) -> Offer {
+        let experts = vec![("motion".to_string(), 4), ("sound".to_string(), 4)];
+        let counts = Offer { width: WIDTH, frames: 3, train_videos: VIDEOS, ..Offer::default() };
+        let words =
+            Offer { tokens: true, streams: streams::names(), vocabulary: Some(WORDS), ..counts.clone() };
+        match self {
+            Self::Projection => Offer { experts, ..counts },
+            Self::Words => Offer { experts, ..words },
+            Self::World => words,
+        }
+    }
+
+    fn encoders(self, device: &Device) -> (TextEncoder, VideoEncoder) {
+        let linear = |input| nn::LinearConfig::new(input, WIDTH).with_bias(false).init(device);
+        let dropout = || nn::DropoutConfig::new(0.0).init();
+        let text = |projection| TextEncoder { tower: None, words: None, projection, dropout: dropout() };
+        let video = |projection| VideoEncoder { tower: None, projection, dropout: dropout() };
+        match self {
+            Self::Projection => (text(Some(linear(6))), video(Some(linear(5)))),
+            Self::Words => {
+                let words = Some(nn::EmbeddingConfig::new(WORDS, 6).init(device));
+                (TextEncoder { words, ..text(Some(linear(6))) }, video(Some(linear(5))))
+            }
+            Self::World => {
+                let mut config = ClipConfig::world(WORDS, 10);
+                (config.joint, config.text.width, config.text.layers) = (WIDTH, 8, 1);
+                let tower = Some(config.init(device).unwrap().text);
+                (TextEncoder { tower, ..text(None) }, video(None))
+            }
+        }
+    }
+
+    fn recipe(self) -> Recipe {
+        let (data, encoder) = match self {
+            Self::Projection => ("kind = \"features\"\npath = \"x\"", "kind = \"projection\"\nwidth = 8"),
+            Self::Words => ("kind = \"features\"\npath = \"x\"", "kind = \"words\"\nwidth = 8"),
+            Self::World => ("kind = \"world\"", "kind = \"world\""),
+        };
+        let rest = "[head]\nkind = \"mean-pooling\"\n[objective]\nkind = \"symmetric\"\n[train]\nbatch = 4\n\
+                    [train.optimizer]\nkind = \"adamw\"\nlearning_rate = 1e-3";
+        Recipe::parse(&format!("name = \"x\"\n[data]\n{data}\n[encoder]\n{encoder}\n{rest}")).unwrap()
+    }
+}
+
+/// Every kind of head.
 fn kinds() -> Vec<HeadKind> {
     let adapter = Some(FrameAdapterConfig { hidden_factor: 2 });
     let kinds = vec![
@@ -30,6 +146,7 @@ fn kinds() -> Vec<HeadKind> {
         }),
         HeadKind::Conditioned(ConditionedConfig::ours()),
         HeadKind::XPool(XPoolConfig::reference()),
+        HeadKind::TokenWise(TokenWiseConfig::ours(2)),
     ];
     for kind in &kinds {
         // A new head does not compile here until it stands in the list above.
@@ -40,14 +157,13 @@ fn kinds() -> Vec<HeadKind> {
             | HeadKind::TightTransf(_)
             | HeadKind::Conditioned(_)
             | HeadKind::XPool(_)
-            // Needs a vector per token.
             | HeadKind::TokenWise(_) => {}
         }
     }
     kinds
 }
 
-/// Each by itself, and those made of cosines with EMCL around them.
+/// Each by itself, and with EMCL of each kind around it.
 fn heads() -> Vec<HeadRecipe> {
     let emcl = [
         EmclConfig { bases: 3, ..EmclConfig::reference() },
@@ -55,13 +171,15 @@ fn heads() -> Vec<HeadRecipe> {
         EmclConfig { bases: 3, ..EmclConfig::global() },
     ];
     let mut heads: Vec<HeadRecipe> = kinds().into_iter().map(HeadRecipe::plain).collect();
-    for kind in kinds().into_iter().filter(|kind| !matches!(kind, HeadKind::TightTransf(_))) {
+    for kind in kinds() {
         heads.extend(emcl.iter().map(|emcl| HeadRecipe { kind: kind.clone(), emcl: Some(emcl.clone()) }));
     }
     heads
 }
 
 fn objectives() -> Vec<ObjectiveRecipe> {
+    let term = |weight, objective| TermRecipe { weight, name: None, objective };
+    let decoder = DecoderConfig { layers: 1, width: 8, heads: 2, ..DecoderConfig::ours() };
     let objectives = vec![
         ObjectiveRecipe::Symmetric(SymmetricConfig::ours()),
         ObjectiveRecipe::Symmetric(SymmetricConfig::reference()),
@@ -71,18 +189,11 @@ fn objectives() -> Vec<ObjectiveRecipe> {
         ObjectiveRecipe::Ncl(NclConfig::with_queue(6)),
         ObjectiveRecipe::Hinge(HingeConfig::paper()),
         ObjectiveRecipe::Hinge(HingeConfig::reference()),
+        ObjectiveRecipe::SupportSet(SupportSetConfig { decoder, bank: 3, ..SupportSetConfig::paper() }),
         ObjectiveRecipe::Weighted {
             terms: vec![
-                TermRecipe {
-                    weight: 1.0,
-                    name: None,
-                    objective: ObjectiveRecipe::Symmetric(SymmetricConfig::ours()),
-                },
-                TermRecipe {
-                    weight: 0.5,
-                    name: None,
-                    objective: ObjectiveRecipe::Hinge(HingeConfig::paper()),
-                },
+                term(1.0, ObjectiveRecipe::Symmetric(SymmetricConfig::ours())),
+                term(0.5, ObjectiveRecipe::Hinge(HingeConfig::paper())),
             ],
         },
     ];
@@ -92,18 +203,46 @@ fn objectives() -> Vec<ObjectiveRecipe> {
             | ObjectiveRecipe::DualSoftmax(_)
             | ObjectiveRecipe::Ncl(_)
             | ObjectiveRecipe::Hinge(_)
+            | ObjectiveRecipe::SupportSet(_)
             | ObjectiveRecipe::Weighted { .. } => {}
         }
     }
     objectives
 }
 
+/// Why three do not go together, written down by name; `None` where they do.
+fn reason(encoder: Encoder, head: &HeadRecipe, objective: &ObjectiveRecipe) -> Option<&'static str> {
+    let tight = matches!(head.kind, HeadKind::TightTransf(_));
+    let token_wise = matches!(head.kind, HeadKind::TokenWise(_));
+    if head.emcl.is_some() && (tight || token_wise) {
+        return Some("judges pairs by no cosine of two vectors");
+    }
+    let by_vectors = head.emcl.is_none()
+        && matches!(head.kind, HeadKind::MeanPooling(_) | HeadKind::SeqLstm(_) | HeadKind::SeqTransf(_));
+    let keeps_vectors = match objective {
+        ObjectiveRecipe::Ncl(config) => config.queue > 0,
+        ObjectiveRecipe::SupportSet(_) => true,
+        _ => false,
+    };
+    if keeps_vectors && !by_vectors {
+        return Some("compares single vectors");
+    }
+    if token_wise && encoder == Encoder::Projection {
+        return Some("needs a vector per token");
+    }
+    let tells_captions = matches!(objective, ObjectiveRecipe::SupportSet(_));
+    if tells_captions && encoder == Encoder::Projection {
+        return Some("needs the words of captions");
+    }
+    None
+}
+
 #[test]
-fn every_head_takes_a_step_under_every_objective() {
+fn every_legal_meeting_takes_steps_and_every_illegal_one_is_refused_with_its_reason() {
     let _alone = crate::run::generator();
     let device = Device::flex();
     let training = device.clone().autodiff();
-    let corpus = corpus(8);
+    // As many texts as videos, pair by pair, so that an objective of the diagonal takes part.
     // Two batches of different videos: a queue leaves the batch's own out.
     let batches = [0, 4].map(|first| Batch {
         texts: [0, 3, 4, 7].map(|text| 2 * first + text).to_vec(),
@@ -111,32 +250,48 @@ fn every_head_takes_a_step_under_every_objective() {
         text_video: vec![0, 1, 2, 3],
         shuffle: None,
     });
-    let (mut pairs, mut refused) = (0, 0);
-    for head_recipe in heads() {
-        for objective_recipe in objectives() {
-            let name = format!("{head_recipe:?} with {objective_recipe:?}");
-            training.seed(3);
-            let head = head_recipe.init(WIDTH, &training).unwrap();
-            let objective = objective_recipe.init(WIDTH, &training).unwrap();
-            if head.needs().judges_pairs && objective.needs().codes {
-                refused += 1; // so does the plan
-                continue;
-            }
-            pairs += 1;
-            let mut model = model(head, objective, 0.0, &training);
-            let mut adam = AdamWConfig::new().init();
-            // The second step is the first that a queue takes part in.
-            for (step, batch) in (0..).zip(&batches) {
-                let (found, judged, seen) = gradients(&model, &corpus, batch, 3, &device, step).unwrap();
-                assert!(judged.loss.is_finite(), "{name}");
-                let values = flat(&model, &found);
-                assert!(values.iter().all(|value| value.is_finite()), "{name}");
-                assert!(values.iter().any(|value| value.abs() > 1e-6), "{name}: no gradient");
-                model = adam.step(1e-3, model, found).clamp_logit_scale();
-                after_step(&mut model, &seen);
+    let (mut legal, mut refused) = (0, 0);
+    for encoder in ENCODERS {
+        let (corpus, offer, recipe) = (encoder.corpus(), encoder.offer(), encoder.recipe());
+        for head_recipe in heads() {
+            for objective_recipe in objectives() {
+                let name = format!("{encoder:?}, {head_recipe:?}, {objective_recipe:?}");
+                training.seed(3);
+                let found = head_recipe.init(&offer, &training).and_then(|head| {
+                    let objective = objective_recipe.init(&offer, &training)?;
+                    offer.check(&recipe, &head, &objective)?;
+                    Ok((head, objective))
+                });
+                let (head, objective) = match (reason(encoder, &head_recipe, &objective_recipe), found) {
+                    (None, Ok(parts)) => parts,
+                    (Some(reason), Err(error)) => {
+                        assert!(error.to_string().contains(reason), "{name}: {error}");
+                        assert_eq!(error.exit_code(), 2);
+                        refused += 1;
+                        continue;
+                    }
+                    (None, Err(error)) => panic!("{name}: {error}"),
+                    (Some(reason), Ok(_)) => panic!("{name} should be refused: {reason}"),
+                };
+                legal += 1;
+                let (text, video) = encoder.encoders(&training);
+                let logit_scale = Param::from_data([2.0f32], &training);
+                let mut model = Model { text, video, head, objective, logit_scale };
+                tvr_nn::touch(&model);
+                let mut adam = AdamWConfig::new().init();
+                // The second step is the first that a queue takes part in. Pieces of 3 and 1.
+                for (step, batch) in (0..).zip(&batches) {
+                    let (found, judged, seen) = gradients(&model, &corpus, batch, 3, &device, step).unwrap();
+                    assert!(judged.loss.is_finite(), "{name}");
+                    let values = flat(&model, &found);
+                    assert!(values.iter().all(|value| value.is_finite()), "{name}");
+                    assert!(values.iter().any(|value| value.abs() > 1e-6), "{name}: no gradient");
+                    model = adam.step(1e-3, model, found).clamp_logit_scale();
+                    after_step(&mut model, &seen);
+                }
             }
         }
     }
-    // A queue of vectors goes with four of them: mean pooling twice, the LSTM, the temporal transformer.
-    assert_eq!((refused, pairs + refused), (heads().len() - 4, heads().len() * objectives().len()));
+    assert_eq!(legal + refused, ENCODERS.len() * heads().len() * objectives().len());
+    assert!(refused > 0);
 }

@@ -12,7 +12,7 @@ pub fn generator() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const RECIPE: &str = r#"
+pub const RECIPE: &str = r#"
 name = "small"
 [data]
 kind = "features"

@@ -30,6 +30,9 @@ pub fn corpus(videos: usize) -> Corpus {
             values: (0..2 * videos * 6).map(|index| wave(index, 1.3)).collect(),
             width: 6,
         },
+        sentences: Vec::new(),
+        streams: Vec::new(),
+        experts: Vec::new(),
     }
 }
 
@@ -38,7 +41,7 @@ pub fn model<H: Head, O: Objective>(head: H, objective: O, dropout: f64, device:
     let linear = |input| nn::LinearConfig::new(input, WIDTH).with_bias(false).init(device);
     let dropout = || nn::DropoutConfig::new(dropout).init();
     let model = Model {
-        text: TextEncoder { tower: None, projection: Some(linear(6)), dropout: dropout() },
+        text: TextEncoder { tower: None, words: None, projection: Some(linear(6)), dropout: dropout() },
         video: VideoEncoder { tower: None, projection: Some(linear(5)), dropout: dropout() },
         head,
         objective,

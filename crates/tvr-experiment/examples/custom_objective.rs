@@ -1,0 +1,61 @@
+//! An objective from outside: every pair of a batch is a yes-or-no question (Zhai et al. 2023, SigLIP, arXiv
+//! 2303.15343). It trains and is judged like a built-in one, and no crate of tvr is touched.
+//!
+//! ```sh
+//! cargo run -p tvr-experiment --example custom_objective -- recipes/msrvtt476-mean-pooling.toml
+//! ```
+#![allow(clippy::print_stdout, reason = "an example shows its figures")]
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use burn::module::{Module, Param};
+use burn::prelude::*;
+use burn::tensor::activation::log_sigmoid;
+use tvr_experiment::experiment::{self, Outcome};
+use tvr_experiment::{ExperimentError, Recipe, Surroundings, plan};
+use tvr_objectives::{Loss, Objective, Pairs, Positives};
+
+/// `−1/texts · Σ ln σ(±(logit + bias))`: plus for the pairs that belong together, minus for all others.
+#[derive(Module, Debug)]
+pub struct Sigmoid {
+    /// Starts low, because most pairs do not belong together. `[1]`
+    pub bias: Param<Tensor<1>>,
+}
+
+impl Objective for Sigmoid {
+    fn loss(&self, pairs: &Pairs) -> Loss {
+        let [texts, _] = pairs.similarity.dims();
+        // A text has one video, so its row of targets is 0 and a single 1.
+        let targets = Positives::Same.targets(pairs).text_to_video;
+        let logits = pairs.logits() + self.bias.val().unsqueeze::<2>();
+        let each = -log_sigmoid(logits * (targets.clone() * 2.0 - 1.0)) / texts as f32;
+        let positives = tvr_nn::sum(each.clone() * targets);
+        let total = tvr_nn::sum(each);
+        Loss { parts: vec![("positives".into(), positives)], total }
+    }
+}
+
+/// Trains a recipe's encoder and head with the objective.
+///
+/// # Errors
+/// What the recipe, the data or the objective's needs say.
+pub fn run(recipe: &Recipe, surroundings: &Surroundings) -> Result<Outcome, ExperimentError> {
+    let mut recipe = recipe.clone();
+    recipe.name = "custom-objective".into();
+    let plan = plan(&recipe, Path::new("custom-objective"), surroundings)?;
+    let device = plan.device.clone().autodiff();
+    let head = recipe.head.init(&plan.offer, &device)?;
+    let objective = Sigmoid { bias: Param::from_data([-10.0f32], &device) };
+    let plan = plan.with(&head, &objective)?;
+    let (stop, seed) = (AtomicBool::new(false), 0);
+    let opened = experiment::open(&plan, &stop, &mut |_| ())?;
+    experiment::run_with(&plan, &opened, head, objective, seed, false, &stop, &mut |_| ())
+}
+
+fn main() -> Result<(), ExperimentError> {
+    let path = std::env::args().nth(1).unwrap_or_else(|| "recipes/msrvtt476-mean-pooling.toml".into());
+    let outcome = run(&Recipe::read(Path::new(&path))?, &Surroundings::default())?;
+    println!("T2V R@1: {:?}", outcome.record.metric("raw.text_to_video.R@1"));
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! A split of a feature folder.
+
+use std::path::Path;
+
+use tvr_data::{FeatureFile, Split};
+
+use super::{Corpus, ExpertRows, Texts, streams};
+use crate::error::ExperimentError;
+use crate::plan::Plan;
+use crate::recipe::EncoderRecipe;
+use crate::words::Vocabulary;
+
+/// Opens a split: captions as vectors, or as words where the encoder takes words.
+pub(super) fn open(plan: &Plan, folder: &Path, split: Split) -> Result<Corpus, ExperimentError> {
+    let wrong = |error: tvr_data::DataError| ExperimentError::work(error.to_string());
+    let set = FeatureFile::open(folder).map_err(wrong)?;
+    let part = set.part(split).map_err(wrong)?;
+    let mut frames = Vec::new();
+    let mut mask = Vec::new();
+    for &video in &part.videos {
+        frames.extend(set.frames(video).map_err(wrong)?);
+        mask.extend(set.mask(video));
+    }
+    let mut experts = Vec::new();
+    for expert in set.experts() {
+        let (mut values, mut mask) = (Vec::new(), Vec::new());
+        for &video in &part.videos {
+            values.extend(set.expert(expert, video).map_err(wrong)?);
+            mask.extend(set.expert_mask(expert, video));
+        }
+        let (name, steps, width) = (expert.name.clone(), expert.steps, expert.width);
+        experts.push(ExpertRows { name, values, mask, steps, width });
+    }
+    let mut corpus = Corpus {
+        video_ids: part.videos.iter().map(|&video| set.video_ids()[video].clone()).collect(),
+        text_ids: part.texts.iter().map(|&text| set.text_ids()[text].clone()).collect(),
+        text_video: part.text_video.clone(),
+        queries: part.queries.clone(),
+        frames,
+        frames_per_video: set.frames_per_video(),
+        width: set.width(),
+        mask,
+        texts: Texts::Tokens(Vec::new()),
+        sentences: Vec::new(),
+        streams: Vec::new(),
+        experts,
+    };
+    match &plan.recipe.encoder {
+        EncoderRecipe::Words { least, streams: mode, .. } => {
+            let captions = set.captions().map_err(wrong)?;
+            let words = vocabulary(&set, &captions, *least)?;
+            corpus.sentences = part.texts.iter().map(|&text| captions[text].clone()).collect();
+            let encode = |text: &str| Ok(words.encode(text));
+            corpus.streams = streams::of(&corpus.sentences, &plan.needs.streams, *mode, encode)?;
+            let ids = corpus.sentences.iter().map(|caption| words.encode(caption).0);
+            corpus.texts = Texts::Tokens(ids.collect());
+        }
+        _ => {
+            let mut values = Vec::new();
+            for &text in &part.texts {
+                values.extend(set.text(text).map_err(wrong)?);
+            }
+            corpus.texts = Texts::Features { values, width: set.text_width() };
+        }
+    }
+    corpus.check_experts(&plan.needs)?;
+    Ok(corpus)
+}
+
+/// The words of the training captions of a feature folder.
+///
+/// # Errors
+/// A training split that cannot be read.
+pub(crate) fn vocabulary(
+    set: &FeatureFile,
+    captions: &[String],
+    least: usize,
+) -> Result<Vocabulary, ExperimentError> {
+    let train = set.part(Split::Train).map_err(|error| ExperimentError::work(error.to_string()))?;
+    Ok(Vocabulary::learn(train.texts.iter().map(|&text| captions[text].as_str()), least))
+}

@@ -1,0 +1,55 @@
+//! A split of the built-in world.
+
+use rayon::prelude::*;
+use tvr_data::{Split, World};
+use tvr_heads::Needs;
+
+use super::{Corpus, Texts, streams};
+use crate::error::ExperimentError;
+use crate::recipe::{EncoderRecipe, Frames};
+use crate::towers::Towers;
+
+/// Captions of each of the world's videos.
+pub const WORLD_CAPTIONS: usize = 5;
+
+/// Opens the first `videos` videos of a split.
+pub(super) fn open(
+    split: Split,
+    videos: usize,
+    towers: &Towers,
+    encoder: &EncoderRecipe,
+    needs: &Needs,
+) -> Result<Corpus, ExperimentError> {
+    let world = World::default();
+    let sentences: Vec<String> = (0..videos * WORLD_CAPTIONS)
+        .into_par_iter()
+        .map(|index| world.caption(split, index / WORLD_CAPTIONS, index % WORLD_CAPTIONS).text())
+        .collect();
+    let (features, streams) = match encoder {
+        EncoderRecipe::World { frames, streams: mode, .. } => {
+            let features = match frames {
+                Frames::Trained => towers.frame_pixels(split, videos),
+                Frames::Cached => towers.frame_features(split, videos)?,
+            };
+            let encode = |text: &str| towers.token_spans(text);
+            (features, streams::of(&sentences, &needs.streams, *mode, encode)?)
+        }
+        _ => (towers.frame_features(split, videos)?, Vec::new()),
+    };
+    Ok(Corpus {
+        video_ids: (0..videos).map(|video| format!("{}{video}", split.name())).collect(),
+        text_ids: (0..videos * WORLD_CAPTIONS)
+            .map(|text| format!("{}{}-{}", split.name(), text / WORLD_CAPTIONS, text % WORLD_CAPTIONS))
+            .collect(),
+        text_video: (0..videos * WORLD_CAPTIONS).map(|text| text / WORLD_CAPTIONS).collect(),
+        queries: (0..videos).map(|video| video * WORLD_CAPTIONS).collect(),
+        frames_per_video: features.frames_per_video,
+        width: features.width,
+        frames: features.values,
+        mask: features.mask,
+        texts: Texts::Tokens(towers.tokens(&sentences)?),
+        sentences,
+        streams,
+        experts: Vec::new(),
+    })
+}

@@ -1,0 +1,177 @@
+//! What data and encoder offer, what head and objective need, and why they do not fit where they do not.
+
+use serde::Serialize;
+use tvr_data::{FeatureFile, Split, World};
+use tvr_heads::Head;
+use tvr_objectives::Objective;
+
+use crate::corpus;
+use crate::error::ExperimentError;
+use crate::recipe::{Captions, DataRecipe, EncoderRecipe, Recipe};
+use crate::towers;
+
+/// What data and encoder offer to heads and objectives.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Offer {
+    /// Width of frame, text and token features.
+    pub width: usize,
+    /// Frames of a video, padding included.
+    pub frames: usize,
+    /// Whether there is a vector per token.
+    pub tokens: bool,
+    /// Streams of captions.
+    pub streams: Vec<&'static str>,
+    /// Experts by name, with their widths.
+    pub experts: Vec<(String, usize)>,
+    /// Tokens of the captions' vocabulary; `None` where captions are vectors.
+    pub vocabulary: Option<usize>,
+    /// Videos of the training split.
+    pub train_videos: usize,
+    /// Captions of the training split.
+    pub train_texts: usize,
+    /// Videos of the validation split.
+    pub val_videos: usize,
+}
+
+impl Offer {
+    /// What a recipe's data and encoder offer.
+    ///
+    /// # Errors
+    /// A feature folder that cannot be read.
+    pub fn of(recipe: &Recipe) -> Result<Self, ExperimentError> {
+        let wrong = |error: tvr_data::DataError| ExperimentError::work(error.to_string());
+        let from_data = match &recipe.data {
+            DataRecipe::World { .. } => Self {
+                frames: tvr_data::world::FRAMES,
+                train_videos: World::size(Split::Train),
+                train_texts: World::size(Split::Train) * corpus::WORLD_CAPTIONS,
+                val_videos: World::size(Split::Val),
+                ..Self::default()
+            },
+            DataRecipe::Features { path } => {
+                let set = FeatureFile::open(path).map_err(wrong)?;
+                let train = set.part(Split::Train).map_err(wrong)?;
+                let vocabulary = match &recipe.encoder {
+                    EncoderRecipe::Words { least, .. } => {
+                        let captions = set.captions().map_err(wrong)?;
+                        Some(corpus::vocabulary(&set, &captions, *least)?.size())
+                    }
+                    _ => None,
+                };
+                let experts = set.experts().iter().map(|expert| (expert.name.clone(), expert.width));
+                Self {
+                    frames: set.frames_per_video(),
+                    experts: experts.collect(),
+                    vocabulary,
+                    train_videos: train.videos.len(),
+                    train_texts: train.texts.len(),
+                    val_videos: set.part(Split::Val).map_err(wrong)?.videos.len(),
+                    ..Self::default()
+                }
+            }
+        };
+        Ok(match &recipe.encoder {
+            EncoderRecipe::Projection { width, .. } => Self { width: *width, ..from_data },
+            EncoderRecipe::Words { width, .. } => {
+                Self { width: *width, tokens: true, streams: corpus::streams::names(), ..from_data }
+            }
+            EncoderRecipe::World { .. } => Self {
+                width: tvr_clip::ClipConfig::world(1, 1).joint,
+                tokens: true,
+                streams: corpus::streams::names(),
+                vocabulary: Some(towers::tokenizer()?.vocabulary()),
+                ..from_data
+            },
+        })
+    }
+
+    /// Items of an epoch.
+    pub fn items(&self, captions: Captions) -> usize {
+        match captions {
+            Captions::OnePerVideo => self.train_videos,
+            Captions::All => self.train_texts,
+        }
+    }
+
+    /// Whether head and objective can work with it and with one another.
+    ///
+    /// # Errors
+    /// The first thing that is missing, why, and what to choose instead.
+    pub fn check<H: Head, O: Objective>(
+        &self,
+        recipe: &Recipe,
+        head: &H,
+        objective: &O,
+    ) -> Result<(), ExperimentError> {
+        let refuse = |reason: String| Err(ExperimentError::request(reason));
+        let wants = objective.needs();
+        let needs = head.needs();
+        // An objective that holds vectors of earlier items compares them by cosine, and so must the head.
+        if wants.codes && needs.judges_pairs {
+            return refuse(
+                "[objective] compares single vectors of texts and videos, but this [head] judges every pair by \
+                 itself, and its similarity is no product of two vectors; choose another head, or for \"ncl\" set \
+                 objective.queue = 0 and askers = \"batch\""
+                    .into(),
+            );
+        }
+        if wants.square && recipe.train.captions == Captions::All {
+            return refuse(
+                "objective.positives = \"diagonal\" needs as many texts as videos in a batch, but train.captions = \
+                 \"all\" puts several captions of one video into it; use positives = \"same\""
+                    .into(),
+            );
+        }
+        if let Some(stream) = wants.streams.iter().find(|stream| !head.streams().contains(stream)) {
+            return refuse(format!(
+                "[objective] needs the stream \"{stream}\", but this [head] has {}",
+                if head.streams().is_empty() { "no streams".into() } else { head.streams().join(", ") }
+            ));
+        }
+        if wants.least_videos > recipe.train.batch {
+            return refuse(format!(
+                "train.batch = {}, but [objective] needs at least {} videos in a batch",
+                recipe.train.batch, wants.least_videos
+            ));
+        }
+        let encoder = recipe.encoder.kind();
+        if needs.tokens && !self.tokens {
+            return refuse(format!(
+                "[head] needs a vector per token, but encoder.kind = \"{encoder}\" has one vector per caption; use \
+                 encoder.kind = \"words\""
+            ));
+        }
+        if let Some(stream) = needs.streams.iter().find(|stream| !self.streams.contains(stream)) {
+            return refuse(format!(
+                "[head] needs the text stream \"{stream}\", but encoder.kind = \"{encoder}\" has {}; use \
+                 encoder.kind = \"words\"",
+                if self.streams.is_empty() {
+                    "one vector per caption".into()
+                } else {
+                    self.streams.join(", ")
+                }
+            ));
+        }
+        if let Some(expert) = needs.experts.iter().find(|name| !self.experts.iter().any(|(n, _)| n == *name))
+        {
+            let names: Vec<&str> = self.experts.iter().map(|(name, _)| name.as_str()).collect();
+            return refuse(format!(
+                "[head] needs the expert \"{expert}\", but the data has {}",
+                if names.is_empty() { "none".into() } else { names.join(", ") }
+            ));
+        }
+        if wants.captions && self.vocabulary.is_none() {
+            return refuse(format!(
+                "[objective] needs the words of captions, but encoder.kind = \"{encoder}\" takes them as vectors; \
+                 use encoder.kind = \"words\""
+            ));
+        }
+        if let Some(most) = needs.max_frames.filter(|&most| most < self.frames) {
+            return refuse(format!(
+                "head.max_frames = {most}, but the data has videos of {} frames; raise it",
+                self.frames
+            ));
+        }
+        Ok(())
+    }
+}
