@@ -1,0 +1,103 @@
+//! Which models are trained, for how many steps, with which seeds: decided from measured times, before anything runs.
+//!
+//! Models come in a stated order ([`super::models`]). Each takes its share of the budget in turn: `seeds · (steps ·
+//! seconds of a step + seconds beside)`. A model that no longer fits is dropped, and named. What is left in the end
+//! lengthens the runs that compare heads, up to their most.
+
+use serde::{Deserialize, Serialize};
+
+use super::models::{Length, Trained};
+
+/// Steps, seeds and seconds that an extent allows.
+#[derive(Clone, Debug)]
+pub struct Allowance {
+    /// Seconds in all.
+    pub seconds: f64,
+    /// Seeds of every model but the controls.
+    pub seeds: Vec<u64>,
+    /// Steps of a model that is compared by its loss or normaliser.
+    pub steps: usize,
+    /// Least and most steps of a model that is compared by its head.
+    pub head_steps: [usize; 2],
+    /// Whether models may be dropped; `--full` takes the time it needs.
+    pub may_drop: bool,
+}
+
+/// One model of the plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Planned {
+    /// The recipe.
+    pub model: String,
+    /// Steps of a run.
+    pub steps: usize,
+    /// Its seeds.
+    pub seeds: Vec<u64>,
+    /// Measured milliseconds of a step.
+    pub step_milliseconds: f64,
+    /// Seconds that all its runs should take.
+    pub seconds: f64,
+}
+
+/// The outcome of planning: models that run, and those that were dropped, by name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fitted {
+    /// In the stated order.
+    pub planned: Vec<Planned>,
+    /// Models that did not fit.
+    pub dropped: Vec<String>,
+}
+
+/// Seconds of a run beside its steps: looks at val, checkpoints, the judging.
+pub const BESIDE: f64 = 5.0;
+
+/// Fits models into what is left of a budget.
+///
+/// - `spent`: seconds that are gone already
+/// - `models`: each with the measured seconds of a step, in the stated order
+pub fn fit(allowance: &Allowance, spent: f64, models: &[(Trained, f64)]) -> Fitted {
+    let mut left = if allowance.may_drop { allowance.seconds - spent } else { f64::INFINITY };
+    let mut fitted = Fitted { planned: Vec::new(), dropped: Vec::new() };
+    for (index, (model, step_seconds)) in models.iter().enumerate() {
+        let seeds = match model.length {
+            Length::Control => allowance.seeds[..1].to_vec(),
+            Length::Loss | Length::Head => allowance.seeds.clone(),
+        };
+        let steps = match model.length {
+            Length::Loss => allowance.steps,
+            Length::Head | Length::Control => allowance.head_steps[0],
+        };
+        let seconds = seeds.len() as f64 * (steps as f64 * step_seconds + BESIDE);
+        // Without its first model, the baseline, there is nothing to compare with.
+        if index > 0 && seconds > left {
+            fitted.dropped.push(model.name.to_string());
+            continue;
+        }
+        left -= seconds;
+        let step_milliseconds = step_seconds * 1000.0;
+        fitted.planned.push(Planned { model: model.name.into(), steps, seeds, step_milliseconds, seconds });
+    }
+    lengthen(allowance, left, models, &mut fitted);
+    fitted
+}
+
+/// Gives what is left to the models that compare heads, all of them by the same number of steps.
+fn lengthen(allowance: &Allowance, left: f64, models: &[(Trained, f64)], fitted: &mut Fitted) {
+    let [least, most] = allowance.head_steps;
+    let is_head = |planned: &Planned| {
+        models.iter().any(|(model, _)| model.name == planned.model && model.length != Length::Loss)
+    };
+    let of_one_step: f64 = fitted
+        .planned
+        .iter()
+        .filter(|planned| is_head(planned))
+        .map(|planned| planned.seeds.len() as f64 * planned.step_milliseconds / 1000.0)
+        .sum();
+    if of_one_step <= 0.0 {
+        return;
+    }
+    let more = (left / of_one_step).clamp(0.0, (most - least) as f64) as usize / 10 * 10;
+    for planned in fitted.planned.iter_mut().filter(|planned| is_head(planned)) {
+        planned.steps += more;
+        planned.seconds += planned.seeds.len() as f64 * more as f64 * planned.step_milliseconds / 1000.0;
+    }
+}

@@ -1,0 +1,103 @@
+//! The papers, and what a claim of one is.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ExperimentError;
+
+use super::{camoe, clip4clip, emcl, ncl, support_set};
+
+/// A paper whose claims are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Paper {
+    /// Luo et al. 2021, arXiv 2104.08860: the host.
+    Clip4clip,
+    /// Jin et al. 2022, arXiv 2211.11427.
+    Emcl,
+    /// Cheng et al. 2021, arXiv 2109.04290.
+    Camoe,
+    /// Park et al. 2022, arXiv 2212.11790.
+    Ncl,
+    /// Patrick et al. 2021, arXiv 2010.02824.
+    SupportSet,
+}
+
+/// One cell of the results: a model, judged under one row of its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// The model, by its recipe.
+    pub model: &'static str,
+    /// The row, as the run's table names it.
+    pub row: &'static str,
+}
+
+/// A claim before it is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Assertion {
+    /// The claim, as a sentence.
+    pub claim: &'static str,
+    /// What it is compared with.
+    pub baseline: Cell,
+    /// What is claimed to be better.
+    pub treatment: Cell,
+    /// What a reader must know beside it.
+    pub remark: &'static str,
+}
+
+impl Paper {
+    /// All papers, in the order of the tables.
+    pub const ALL: [Self; 5] = [Self::Clip4clip, Self::Emcl, Self::Camoe, Self::Ncl, Self::SupportSet];
+
+    /// As tables print it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Clip4clip => "CLIP4Clip",
+            Self::Emcl => "EMCL",
+            Self::Camoe => "CAMoE + DSL",
+            Self::Ncl => "NCL",
+            Self::SupportSet => "Support-set",
+        }
+    }
+
+    /// As the command line takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Clip4clip => "clip4clip",
+            Self::Emcl => "emcl",
+            Self::Camoe => "camoe",
+            Self::Ncl => "ncl",
+            Self::SupportSet => "support-set",
+        }
+    }
+
+    /// Its claims.
+    pub fn assertions(self) -> &'static [Assertion] {
+        match self {
+            Self::Clip4clip => clip4clip::ASSERTIONS,
+            Self::Emcl => emcl::ASSERTIONS,
+            Self::Camoe => camoe::ASSERTIONS,
+            Self::Ncl => ncl::ASSERTIONS,
+            Self::SupportSet => support_set::ASSERTIONS,
+        }
+    }
+}
+
+impl fmt::Display for Paper {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for Paper {
+    type Err = ExperimentError;
+
+    fn from_str(text: &str) -> Result<Self, ExperimentError> {
+        Self::ALL.into_iter().find(|paper| paper.name() == text).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|paper| paper.name()).collect();
+            ExperimentError::request(format!("unknown paper {text:?}; it is one of {}", names.join(", ")))
+        })
+    }
+}
