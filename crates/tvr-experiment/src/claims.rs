@@ -1,10 +1,10 @@
 //! Claims: paired comparisons with two intervals and a verdict.
 
 use serde::{Deserialize, Serialize};
-use tvr_metrics::{Resampling, Summary, Verdict, hierarchical_bootstrap, paired_student};
+use tvr_metrics::{Resampling, Verdict, hierarchical_bootstrap, paired_student};
 
 use crate::error::ExperimentError;
-use crate::score::Row;
+use crate::hits::RowHits;
 
 /// A claim and what was measured of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -19,16 +19,35 @@ pub struct Claim {
     pub treatment: String,
     /// The direction and metric.
     pub metric: String,
-    /// Mean over seeds of the paired difference, in points.
-    pub difference: f64,
+    /// Mean over seeds of the paired difference, in points; absent where the claim was not run.
+    pub difference: Option<f64>,
     /// Paired Student t over seeds, 95 %; absent with one seed.
     pub interval_over_seeds: Option<[f64; 2]>,
     /// Bootstrap over seeds and queries, 95 %.
-    pub interval_over_seeds_and_queries: [f64; 2],
-    /// `holds`, `does not hold` or `undecided`.
+    pub interval_over_seeds_and_queries: Option<[f64; 2]>,
+    /// `holds`, `does not hold`, `undecided` or `not run`.
     pub verdict: String,
     /// What a reader must know beside it.
     pub remark: String,
+}
+
+impl Claim {
+    /// A claim whose models were not trained.
+    pub fn not_run(paper: &str, claim: &str, names: [String; 2], side: Side, remark: String) -> Self {
+        let [baseline, treatment] = names;
+        Self {
+            paper: paper.into(),
+            claim: claim.into(),
+            baseline,
+            treatment,
+            metric: format!("{} R@1", side.short()),
+            difference: None,
+            interval_over_seeds: None,
+            interval_over_seeds_and_queries: None,
+            verdict: "not run".into(),
+            remark,
+        }
+    }
 }
 
 /// Which direction's R@1 is compared.
@@ -49,16 +68,11 @@ impl Side {
         }
     }
 
-    /// Hits at rank 1 of every query of a row, in points: 0, 100, or between where queries tie.
-    pub fn hits(self, row: &Row) -> Vec<f64> {
-        self.of(row).ranks.hits_percent(1)
-    }
-
-    /// This direction's figures of a row.
-    pub fn of(self, row: &Row) -> &Summary {
+    /// This direction's hits at rank 1, query by query, in points.
+    pub fn of(self, hits: &RowHits) -> &[f64] {
         match self {
-            Self::TextToVideo => &row.judgement.text_to_video,
-            Self::VideoToText => &row.judgement.video_to_text,
+            Self::TextToVideo => &hits.text_to_video,
+            Self::VideoToText => &hits.video_to_text,
         }
     }
 }
@@ -72,21 +86,21 @@ impl Side {
 pub fn compare(
     paper: &str,
     claim: &str,
-    names: [&str; 2],
+    names: [String; 2],
     side: Side,
-    baseline: &[&Row],
-    treatment: &[&Row],
+    baseline: &[RowHits],
+    treatment: &[RowHits],
     remark: &str,
 ) -> Result<Claim, ExperimentError> {
     let wrong = |error: tvr_metrics::MetricError| ExperimentError::work(format!("claim {claim:?}: {error}"));
-    let before: Vec<Vec<f64>> = baseline.iter().map(|row| side.hits(row)).collect();
-    let after: Vec<Vec<f64>> = treatment.iter().map(|row| side.hits(row)).collect();
+    let before: Vec<&[f64]> = baseline.iter().map(|hits| side.of(hits)).collect();
+    let after: Vec<&[f64]> = treatment.iter().map(|hits| side.of(hits)).collect();
     let differences: Vec<Vec<f64>> = before
         .iter()
         .zip(&after)
-        .map(|(before, after)| after.iter().zip(before).map(|(after, before)| after - before).collect())
+        .map(|(before, after)| after.iter().zip(*before).map(|(after, before)| after - before).collect())
         .collect();
-    let means = |hits: &[Vec<f64>]| -> Vec<f64> { hits.iter().map(|of_seed| mean(of_seed)).collect() };
+    let means = |hits: &[&[f64]]| -> Vec<f64> { hits.iter().map(|of_seed| mean(of_seed)).collect() };
     let resampling = Resampling::default();
     let over_both = hierarchical_bootstrap(&differences, &resampling).map_err(wrong)?;
     // One seed says nothing of other seeds.
@@ -95,15 +109,16 @@ pub fn compare(
         _ => Some(paired_student(&means(&before), &means(&after), resampling.level).map_err(wrong)?),
     };
     let verdict = over_seeds.map_or(Verdict::Undecided, |over_seeds| Verdict::of(&over_seeds, &over_both));
+    let [baseline, treatment] = names;
     Ok(Claim {
         paper: paper.into(),
         claim: claim.into(),
-        baseline: names[0].into(),
-        treatment: names[1].into(),
+        baseline,
+        treatment,
         metric: format!("{} R@1", side.short()),
-        difference: over_both.mean,
+        difference: Some(over_both.mean),
         interval_over_seeds: over_seeds.map(|interval| [interval.low, interval.high]),
-        interval_over_seeds_and_queries: [over_both.low, over_both.high],
+        interval_over_seeds_and_queries: Some([over_both.low, over_both.high]),
         verdict: verdict.name().to_string(),
         remark: remark.into(),
     })

@@ -42,6 +42,7 @@ mod error;
 pub mod evaluate;
 pub mod experiment;
 pub mod files;
+pub mod hits;
 pub mod model;
 pub mod offer;
 pub mod optimizer;

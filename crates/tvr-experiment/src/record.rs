@@ -10,6 +10,7 @@ use tvr_metrics::{Summary, paired_student};
 use crate::error::ExperimentError;
 use crate::evaluate::Judged;
 use crate::files;
+use crate::hits;
 use crate::plan::Plan;
 use crate::recipe::{BankRecipe, DataRecipe};
 use crate::score::{Changes, NormalisationError, Row};
@@ -159,6 +160,7 @@ pub fn write(
     if !changes.is_empty() {
         files::write_json(&run.folder.join("represented.json"), &changes)?;
     }
+    hits::write(&run.folder, &test.rows)?;
     files::write_whole(&run.folder.join("card.md"), card(plan, &record).as_bytes())?;
     files::write_json(&run.folder.join("record.json"), &record)?;
     Ok(record)

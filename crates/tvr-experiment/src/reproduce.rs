@@ -1,23 +1,41 @@
-//! `reproduce`: train, judge, and say which claims hold.
+//! `reproduce`: train, judge, and say which claims of the papers hold on the built-in world.
 //!
-//! The plan comes first: steps follow from a measured step time and the budget, and are written down, so that a
-//! second call goes on where the first one stood.
+//! The plan comes first: which models, how many steps and seeds follow from a measured step time and the budget
+//! ([`budget`]); it is written down, so that a second call goes on where the first one stood. The runs follow, side by
+//! side ([`jobs`]), then the tables ([`summary`]). One room for each paper holds its claims.
 
-use std::path::Path;
+pub mod budget;
+pub mod jobs;
+pub mod models;
+pub mod papers;
+pub mod rows;
+pub mod summary;
+pub mod camoe;
+pub mod clip4clip;
+pub mod emcl;
+pub mod ncl;
+pub mod support_set;
+
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::claims::{Claim, Side, compare};
+use budget::{Allowance, Fitted, fit};
+use jobs::{Job, Launcher, run_all, write_recipe};
+use models::{Length, MODELS, Trained};
+pub use papers::Paper;
+use summary::{Beside, Runs, TableRow};
+
+use crate::claims::Claim;
 use crate::error::ExperimentError;
-use crate::experiment::{self, Opened, Outcome};
+use crate::experiment;
 use crate::files;
 use crate::plan::{Plan, Surroundings, plan};
 use crate::progress::{Event, Events};
 use crate::recipe::{DataRecipe, EncoderRecipe, Frames, Recipe};
-use crate::record::{Record, half_width, named, peak_memory_bytes};
-use crate::score::Row;
+use crate::record::{self, Record, peak_memory_bytes};
 
 /// How much to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,10 +43,19 @@ use crate::score::Row;
 pub enum Extent {
     /// Two minutes: too small to conclude.
     Quick,
-    /// Ten minutes.
+    /// Fifteen minutes.
     Standard,
-    /// Five seeds and both towers trained end to end.
+    /// Every model, five seeds, and both towers trained end to end.
     Full,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// How much.
+    pub extent: Extent,
+    /// One paper alone.
+    pub paper: Option<Paper>,
 }
 
 /// What was reproduced, as `reproduce.json` holds it.
@@ -40,17 +67,17 @@ pub struct Reproduction {
     pub plan: RunPlan,
     /// Threads and backend.
     pub machine: Machine,
-    /// Mean and interval over seeds of every head and normaliser.
+    /// Mean and interval over seeds of every model and normaliser.
     pub rows: Vec<TableRow>,
+    /// What was measured beside retrieval.
+    pub beside: Vec<Beside>,
     /// The claims.
     pub claims: Vec<Claim>,
     /// Each run's record.
     pub runs: Vec<Record>,
-    /// Order accuracy in per cent of each head, mean over seeds.
-    pub order_accuracy: Vec<(String, f64)>,
     /// Seconds in all, of this call.
     pub seconds: f64,
-    /// Largest memory of the process, in bytes.
+    /// Largest memory of one process, in bytes.
     pub peak_memory_bytes: u64,
     /// Sentences that a reader must know.
     pub remarks: Vec<String>,
@@ -61,6 +88,8 @@ pub struct Reproduction {
 pub struct Machine {
     /// Threads of the compute pool.
     pub threads: usize,
+    /// Runs at a time.
+    pub workers: usize,
     /// The device.
     pub device: String,
     /// tvr's version.
@@ -72,90 +101,72 @@ pub struct Machine {
 pub struct RunPlan {
     /// How much.
     pub extent: Extent,
-    /// Steps of every head.
-    pub steps: usize,
-    /// Seeds of mean pooling and the transformer.
-    pub seeds: Vec<u64>,
-    /// Seeds of the shuffled-frames control.
-    pub control_seeds: Vec<u64>,
-    /// Measured milliseconds of a step: mean pooling, transformer.
-    pub step_milliseconds: [f64; 2],
-    /// The budget in seconds.
+    /// The papers whose claims are judged.
+    pub papers: Vec<Paper>,
+    /// Measured milliseconds of a step of the first model.
+    pub step_milliseconds: f64,
+    /// The budget in seconds; 0 for none.
     pub budget_seconds: f64,
+    /// The models, in order, and those that were dropped.
+    pub models: Fitted,
 }
-
-/// One line of the results table.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct TableRow {
-    /// The head, by its recipe.
-    pub model: String,
-    /// The normaliser.
-    pub normalize: String,
-    /// Its regime.
-    pub regime: String,
-    /// Seeds.
-    pub seeds: usize,
-    /// T2V: R@1, R@5, R@10, MdR, MnR, mean over seeds.
-    pub text_to_video: Vec<(String, f64)>,
-    /// V2T, likewise.
-    pub video_to_text: Vec<(String, f64)>,
-    /// Half-width of the 95 % interval of T2V R@1 over seeds (Student t); absent with one seed.
-    pub text_to_video_half_width: Option<f64>,
-    /// The same of V2T.
-    pub video_to_text_half_width: Option<f64>,
-}
-
-/// The recipes that `reproduce` runs, in the order in which time is given to them.
-const RECIPES: [(&str, &str); 3] = [
-    ("world-mean-pooling", include_str!("../../../recipes/world-mean-pooling.toml")),
-    ("world-seq-transf", include_str!("../../../recipes/world-seq-transf.toml")),
-    ("world-seq-transf-shuffled", include_str!("../../../recipes/world-seq-transf-shuffled.toml")),
-];
-
-/// Where `reproduce` keeps its plan, inside the folder of runs.
-const PLAN_FILE: &str = "plan.json";
 
 /// Runs everything, or goes on with what an earlier call left.
 ///
 /// # Errors
-/// As [`experiment::run`].
+/// As [`experiment::run`], and what [`run_all`] says of a run's process.
 pub fn reproduce(
-    extent: Extent,
+    request: &Request,
     surroundings: &Surroundings,
+    launcher: &Launcher<'_>,
     stop: &AtomicBool,
     events: Events<'_>,
 ) -> Result<Reproduction, ExperimentError> {
     let began = Instant::now();
-    let mut plans = Vec::new();
-    for (name, text) in RECIPES {
-        let mut recipe = Recipe::parse(text)?;
-        adapt(&mut recipe, extent);
-        plans.push(plan(&recipe, Path::new(&format!("recipes/{name}.toml")), surroundings)?);
-    }
+    let papers: Vec<Paper> = request.paper.map_or(Paper::ALL.to_vec(), |paper| vec![paper]);
+    let models: Vec<Trained> = MODELS
+        .iter()
+        .filter(|model| model.papers.iter().any(|paper| papers.contains(paper)))
+        .copied()
+        .collect();
+    let plans = models
+        .iter()
+        .map(|model| {
+            let mut recipe = Recipe::parse(model.recipe)?;
+            adapt(&mut recipe, request.extent);
+            plan(&recipe, Path::new(&format!("recipes/{}.toml", model.name)), surroundings)
+        })
+        .collect::<Result<Vec<Plan>, _>>()?;
     events(Event::Note("the built-in world: drawing it and training its towers, once".into()));
-    // One set of data and towers for all: the plans differ in head and in the order of frames alone.
-    let opened = experiment::open(&plans[0], stop, events)?;
-    let run_plan = decide(extent, &plans, &opened, began.elapsed().as_secs_f64(), stop)?;
-    events(Event::Note(format!(
-        "plan: {} steps a run ({:.0} and {:.0} ms a step measured); mean pooling and transformer with seeds {:?}, shuffled-frames control with seeds {:?}",
-        run_plan.steps,
-        run_plan.step_milliseconds[0],
-        run_plan.step_milliseconds[1],
-        run_plan.seeds,
-        run_plan.control_seeds
-    )));
-    let mut outcomes: Vec<Vec<Outcome>> = vec![Vec::new(); plans.len()];
-    for seed in &run_plan.seeds {
-        for (index, plan) in plans.iter_mut().enumerate() {
-            if index == 2 && !run_plan.control_seeds.contains(seed) {
-                continue;
-            }
-            plan.recipe.train.steps = Some(run_plan.steps);
-            plan.steps = run_plan.steps;
-            outcomes[index].push(experiment::run(plan, &opened, *seed, true, stop, events)?);
-        }
-    }
-    let reproduction = summarise(run_plan, &plans, &outcomes, surroundings, began.elapsed().as_secs_f64())?;
+    let run_plan = decide(request.extent, &papers, &models, &plans, launcher.workers, began, stop, events)?;
+    events(Event::Note(run_plan.to_string()));
+
+    let chosen = chosen(&run_plan.models, &models, &plans);
+    let jobs = jobs(&chosen, &surroundings.runs)?;
+    run_all(&jobs, launcher, stop, events)?;
+    let runs =
+        chosen.iter().map(|(planned, plan)| Runs::read(planned, plan)).collect::<Result<Vec<_>, _>>()?;
+    let records: Vec<Record> = runs.iter().flat_map(|runs| runs.records.clone()).collect();
+    let reproduction = Reproduction {
+        schema: "tvr-reproduce/1".into(),
+        machine: Machine {
+            threads: rayon::current_num_threads(),
+            workers: launcher.workers,
+            device: surroundings.device.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        },
+        rows: summary::table(&runs),
+        beside: summary::beside(&runs),
+        claims: summary::claims(&papers, &run_plan.models, &runs)?,
+        seconds: began.elapsed().as_secs_f64(),
+        peak_memory_bytes: records
+            .iter()
+            .map(|record| record.peak_memory_bytes)
+            .fold(peak_memory_bytes(), u64::max),
+        runs: records,
+        remarks: remarks(&run_plan),
+        plan: run_plan,
+    };
     files::write_json(&surroundings.runs.join("reproduce.json"), &reproduction)?;
     Ok(reproduction)
 }
@@ -165,7 +176,7 @@ fn adapt(recipe: &mut Recipe, extent: Extent) {
         Extent::Standard => {}
         Extent::Quick => {
             recipe.name = format!("quick-{}", recipe.name);
-            recipe.train.evaluations = 2;
+            recipe.train.evaluations = 1;
             if let DataRecipe::World { gallery, .. } = &mut recipe.data {
                 *gallery = 500;
             }
@@ -182,178 +193,151 @@ fn adapt(recipe: &mut Recipe, extent: Extent) {
     }
 }
 
+/// What an extent allows.
+fn allowance(extent: Extent) -> Allowance {
+    let (seconds, seeds, steps, head_steps) = match extent {
+        Extent::Quick => (105.0, vec![0], 60, [60, 200]),
+        Extent::Standard => (860.0, vec![0, 1, 2], 400, [800, 1200]),
+        Extent::Full => (0.0, (0..5).collect(), 400, [1200, 1200]),
+    };
+    Allowance { seconds, seeds, steps, head_steps, may_drop: extent != Extent::Full }
+}
+
 /// Decides steps and seeds from a measured step time, or takes the plan of an earlier call.
+#[allow(clippy::too_many_arguments, reason = "each is a different thing, and none has a default")]
 fn decide(
     extent: Extent,
+    papers: &[Paper],
+    models: &[Trained],
     plans: &[Plan],
-    opened: &Opened,
-    spent: f64,
+    workers: usize,
+    began: Instant,
     stop: &AtomicBool,
+    events: Events<'_>,
 ) -> Result<RunPlan, ExperimentError> {
-    let path = plans[0].surroundings.runs.join(format!("{}-{PLAN_FILE}", plans[0].recipe.name));
+    let first = plans.first().ok_or_else(|| ExperimentError::request("no model belongs to this paper"))?;
+    // One set of data and towers for all; the runs' processes find them in the cache.
+    let opened = experiment::open(first, stop, events)?;
+    let scope = papers.iter().map(|paper| paper.name()).collect::<Vec<_>>().join("+");
+    let scope = if papers.len() == Paper::ALL.len() { "all".to_string() } else { scope };
+    let path = first.surroundings.runs.join(format!("plan-{}-{scope}.json", name(extent)));
     if let Ok(bytes) = std::fs::read(&path)
         && let Ok(known) = serde_json::from_slice::<RunPlan>(&bytes)
         && known.extent == extent
+        && known.papers == papers
     {
         return Ok(known);
     }
-    let mut milliseconds = [0.0; 2];
-    for (index, milliseconds) in milliseconds.iter_mut().enumerate() {
-        *milliseconds = experiment::measure_step(&plans[index], opened, stop)? * 1000.0;
-    }
-    let pair = (milliseconds[0] + milliseconds[1]) / 1000.0;
-    let (seeds, budget, least, most): (Vec<u64>, f64, usize, usize) = match extent {
-        Extent::Quick => (vec![0], 110.0, 50, 200),
-        Extent::Standard => (vec![0, 1, 2], 570.0, 800, 1200),
-        Extent::Full => ((0..5).collect(), f64::INFINITY, 1200, 1200),
-    };
-    // Evaluations, checkpoints and the judging of a run, per run.
-    let beside = 4.0 * (2 * seeds.len() + 1) as f64;
-    let left = (budget - spent - beside).max(0.0);
-    let control = milliseconds[1] / 1000.0;
-    let affordable = |controls: usize| left / (seeds.len() as f64 * pair + controls as f64 * control);
-    let controls = (1..=seeds.len()).rev().find(|&controls| affordable(controls) >= most as f64).unwrap_or(1);
-    let steps = (affordable(controls) as usize).clamp(least, most) / 10 * 10;
+    let step_seconds = experiment::measure_step(first, &opened, stop)?;
+    let allowance = allowance(extent);
+    // Runs side by side slow one another down a little.
+    let share = 1.0 / (1.0 + SIDE_BY_SIDE * (workers.max(1) - 1) as f64);
+    let costs: Vec<(Trained, f64)> =
+        models.iter().map(|model| (*model, step_seconds * model.relative_cost * share)).collect();
+    let fitted = fit(&allowance, began.elapsed().as_secs_f64(), &costs);
     let run_plan = RunPlan {
         extent,
-        steps,
-        control_seeds: seeds[..controls].to_vec(),
-        seeds,
-        step_milliseconds: milliseconds,
-        budget_seconds: if budget.is_finite() { budget } else { 0.0 },
+        papers: papers.to_vec(),
+        step_milliseconds: step_seconds * 1000.0,
+        budget_seconds: if allowance.may_drop { allowance.seconds } else { 0.0 },
+        models: fitted,
     };
     files::write_json(&path, &run_plan)?;
     Ok(run_plan)
 }
 
-fn summarise(
-    run_plan: RunPlan,
-    plans: &[Plan],
-    outcomes: &[Vec<Outcome>],
-    surroundings: &Surroundings,
-    seconds: f64,
-) -> Result<Reproduction, ExperimentError> {
-    let mut rows = Vec::new();
-    let mut order_accuracy = Vec::new();
-    for (plan, outcomes) in plans.iter().zip(outcomes) {
-        let name = plan.recipe.name.trim_start_matches("quick-").trim_start_matches("full-").to_string();
-        for index in 0..plan.recipe.eval.normalize.len() {
-            let of_row: Vec<&Row> =
-                outcomes.iter().filter_map(|outcome| outcome.test.rows.get(index)).collect();
-            rows.extend(table_row(&name, &of_row));
-        }
-        let accuracies: Vec<f64> = outcomes
-            .iter()
-            .filter_map(|outcome| outcome.record.beside.get("order accuracy, %").copied())
-            .collect();
-        if !accuracies.is_empty() {
-            order_accuracy.push((name, accuracies.iter().sum::<f64>() / accuracies.len() as f64));
+/// How much of a worker the second and every further one adds.
+const SIDE_BY_SIDE: f64 = 0.8;
+
+fn name(extent: Extent) -> &'static str {
+    match extent {
+        Extent::Quick => "quick",
+        Extent::Standard => "standard",
+        Extent::Full => "full",
+    }
+}
+
+/// The planned models with their plans, steps set.
+fn chosen(fitted: &Fitted, models: &[Trained], plans: &[Plan]) -> Vec<(budget::Planned, Plan)> {
+    fitted
+        .planned
+        .iter()
+        .filter_map(|planned| {
+            let index = models.iter().position(|model| model.name == planned.model)?;
+            let mut plan = plans[index].clone();
+            plan.recipe.train.steps = Some(planned.steps);
+            plan.steps = planned.steps;
+            Some((planned.clone(), plan))
+        })
+        .collect()
+}
+
+/// A job for every run that is not finished, the longest runs first so that none is left alone at the end.
+fn jobs(chosen: &[(budget::Planned, Plan)], runs: &Path) -> Result<Vec<Job>, ExperimentError> {
+    let mut jobs = Vec::new();
+    for (planned, plan) in chosen {
+        for &seed in &planned.seeds {
+            let folder = plan.run_folder(seed);
+            let mut recipe = plan.recipe.clone();
+            recipe.seeds = vec![seed];
+            let finished = record::read(&folder).is_ok_and(|known| {
+                recipe.hash().is_ok_and(|hash| known.recipe_hash == hash && known.seed == seed)
+            });
+            if finished {
+                continue;
+            }
+            let file =
+                |kind: &str| -> PathBuf { runs.join("jobs").join(format!("{}-{seed}.{kind}", recipe.name)) };
+            write_recipe(&recipe, &file("toml"))?;
+            jobs.push((
+                planned.seconds / planned.seeds.len() as f64,
+                Job {
+                    label: format!("{} seed {seed}", recipe.name),
+                    recipe: file("toml"),
+                    folder,
+                    log: file("log"),
+                    steps: plan.steps,
+                },
+            ));
         }
     }
-    let claims = claims(outcomes, &order_accuracy)?;
+    jobs.sort_by(|(first, _), (second, _)| second.total_cmp(first));
+    Ok(jobs.into_iter().map(|(_, job)| job).collect())
+}
+
+impl std::fmt::Display for RunPlan {
+    /// The plan as a few lines: what runs, and what was dropped.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(formatter, "plan, from {:.0} ms a step of the first model:", self.step_milliseconds)?;
+        for planned in &self.models.planned {
+            writeln!(
+                formatter,
+                "  {:<32} {:>5} steps, seeds {:?}, {:>4.0} s",
+                planned.model, planned.steps, planned.seeds, planned.seconds
+            )?;
+        }
+        match self.models.dropped.is_empty() {
+            true => write!(formatter, "  nothing was dropped"),
+            false => write!(formatter, "  dropped, for want of time: {}", self.models.dropped.join(", ")),
+        }
+    }
+}
+
+fn remarks(plan: &RunPlan) -> Vec<String> {
     let mut remarks = vec![
         "Intervals are given these towers: they are trained once, with one seed.".to_string(),
         "Transductive rows see the other test queries; they are compared with raw rows only where the claim is about that.".to_string(),
     ];
-    if run_plan.extent == Extent::Quick {
+    if !plan.models.dropped.is_empty() {
+        remarks.push(format!("Dropped, for want of time: {}.", plan.models.dropped.join(", ")));
+    }
+    if plan.extent == Extent::Quick {
         remarks.push("This was --quick: one seed and few steps, too small to conclude anything.".into());
     }
-    Ok(Reproduction {
-        schema: "tvr-reproduce/1".into(),
-        machine: Machine {
-            threads: rayon::current_num_threads(),
-            device: surroundings.device.clone(),
-            version: env!("CARGO_PKG_VERSION").into(),
-        },
-        plan: run_plan,
-        rows,
-        claims,
-        runs: outcomes.iter().flatten().map(|outcome| outcome.record.clone()).collect(),
-        order_accuracy,
-        seconds,
-        peak_memory_bytes: peak_memory_bytes(),
-        remarks,
-    })
-}
-
-fn table_row(model: &str, rows: &[&Row]) -> Option<TableRow> {
-    let first = rows.first()?;
-    let mean = |of: &dyn Fn(&Row) -> f64| rows.iter().map(|row| of(row)).sum::<f64>() / rows.len() as f64;
-    let metrics = |side: Side| {
-        ["R@1", "R@5", "R@10", "MdR", "MnR"]
-            .map(|name| {
-                let of = |row: &Row| named(side.of(row)).get(name).copied().unwrap_or(f64::NAN);
-                (name.to_string(), mean(&of))
-            })
-            .to_vec()
-    };
-    let half_width = |side: Side| {
-        let values: Vec<f64> = rows.iter().filter_map(|row| side.of(row).recall_percent(1)).collect();
-        half_width(&values)
-    };
-    Some(TableRow {
-        model: model.into(),
-        normalize: first.normalize.clone(),
-        regime: first.regime.to_string(),
-        seeds: rows.len(),
-        text_to_video: metrics(Side::TextToVideo),
-        video_to_text: metrics(Side::VideoToText),
-        text_to_video_half_width: half_width(Side::TextToVideo),
-        video_to_text_half_width: half_width(Side::VideoToText),
-    })
-}
-
-fn claims(
-    outcomes: &[Vec<Outcome>],
-    order_accuracy: &[(String, f64)],
-) -> Result<Vec<Claim>, ExperimentError> {
-    let row = |model: usize, normalize: usize, seeds: usize| -> Vec<&Row> {
-        outcomes[model].iter().take(seeds).filter_map(|outcome| outcome.test.rows.get(normalize)).collect()
-    };
-    let all = outcomes[0].len();
-    let controls = outcomes[2].len();
-    let accuracy = order_accuracy
-        .iter()
-        .find(|(name, _)| name == "world-seq-transf")
-        .map_or(String::new(), |(_, accuracy)| format!("order accuracy {accuracy:.1} % (50 % is chance)"));
-    let mut claims = Vec::new();
-    for side in [Side::TextToVideo, Side::VideoToText] {
-        claims.push(compare(
-            "CLIP4Clip",
-            "a temporal transformer retrieves better than mean pooling",
-            ["mean pooling, raw", "seq-transf, raw"],
-            side,
-            &row(0, 0, all),
-            &row(1, 0, all),
-            &accuracy,
-        )?);
-        claims.push(compare(
-            "CLIP4Clip",
-            "the transformer's gain needs the order of the frames",
-            ["seq-transf on shuffled frames, raw", "seq-transf, raw"],
-            side,
-            &row(2, 0, controls),
-            &row(1, 0, controls),
-            "the control separates order from capacity",
-        )?);
-        claims.push(compare(
-            "CAMoE + DSL",
-            "dual softmax at inference helps",
-            ["mean pooling, raw", "mean pooling, dual softmax"],
-            side,
-            &row(0, 0, all),
-            &row(0, 1, all),
-            "transductive against raw: the treatment sees the other test queries",
-        )?);
-        claims.push(compare(
-            "NCL",
-            "Sinkhorn normalisation at inference helps",
-            ["mean pooling, raw", "mean pooling, Sinkhorn"],
-            side,
-            &row(0, 0, all),
-            &row(0, 2, all),
-            "transductive against raw: the oracle form, the bank is the test queries",
-        )?);
+    if plan.models.planned.iter().any(|planned| {
+        MODELS.iter().any(|model| model.name == planned.model && model.length == Length::Control)
+    }) {
+        remarks.push("The control on shuffled frames has one seed, so its claim stays undecided.".into());
     }
-    Ok(claims)
+    remarks
 }

@@ -1,28 +1,33 @@
 //! `reproduce`: trains, judges, and says which claims hold.
 
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::device::DEFAULT_DEVICE;
-use tvr_experiment::reproduce::{Extent, Reproduction, reproduce};
+use tvr_experiment::reproduce::jobs::{Job, Launcher};
+use tvr_experiment::reproduce::{Extent, Paper, Reproduction, Request, reproduce};
 use tvr_experiment::{ExperimentError, Surroundings};
 
 use crate::draw::draw;
 use crate::exit;
 use crate::table::Table;
 
-/// Train and judge on the built-in world, and say which published claims hold there.
+/// Train and judge on the built-in world, and say which claims of the papers hold there.
 ///
 /// Examples:
 ///   cargo xtask reproduce
+///   cargo xtask reproduce ncl
 ///   cargo xtask reproduce --quick
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
+    /// One paper alone: clip4clip, emcl, camoe, ncl or support-set.
+    paper: Option<Paper>,
     /// Two minutes: too small to conclude.
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// Five seeds, and the image tower trained along.
+    /// Every model with five seeds, and the image tower trained along: hours.
     #[arg(long)]
     full: bool,
     /// Where to write the run folders and reproduce.json.
@@ -51,7 +56,12 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     };
     let surroundings =
         Surroundings { runs: args.runs.clone(), cache: args.cache.clone(), device: args.device.clone() };
-    let reproduction = reproduce(extent, &surroundings, stop, &mut draw())?;
+    // A device that is no processor is not shared by several runs.
+    let workers = if args.device == DEFAULT_DEVICE { threads() } else { 1 };
+    let start = |job: &Job| start(job, args, workers);
+    let launcher = Launcher { workers, start: &start };
+    let request = Request { extent, paper: args.paper };
+    let reproduction = reproduce(&request, &surroundings, &launcher, stop, &mut draw())?;
     if args.json.as_deref() != Some(Path::new("-")) {
         exit::print(&shown(&reproduction))?;
         exit::print(&format!("written: {}\n", args.runs.join("reproduce.json").display()))?;
@@ -59,19 +69,42 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     exit::json(args.json.as_deref(), &reproduction)
 }
 
+/// Threads that this process may use: what `RAYON_NUM_THREADS` says, else what the machine has.
+fn threads() -> usize {
+    let asked = std::env::var("RAYON_NUM_THREADS").ok().and_then(|count| count.parse().ok());
+    asked
+        .filter(|&count| count > 0)
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// A `train` of its own for one run; with one thread where others run beside it.
+fn start(job: &Job, args: &Args, workers: usize) -> std::io::Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("train").arg(&job.recipe).arg("--resume");
+    command.arg("--runs").arg(&args.runs).arg("--cache").arg(&args.cache).arg("--device").arg(&args.device);
+    if workers > 1 {
+        command.env("RAYON_NUM_THREADS", "1");
+    }
+    let log = std::fs::File::create(&job.log)?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()
+}
+
 fn shown(reproduction: &Reproduction) -> String {
-    let plan = &reproduction.plan;
-    let mut text = format!(
-        "The built-in world: {} steps a run, seeds {:?}; one caption per video, both directions; mean over seeds ± half of the 95 % interval (Student t).\n\n",
-        plan.steps, plan.seeds
+    let mut text = String::from(
+        "The built-in world; one caption per video, both directions; mean over seeds ± half of the 95 % interval (Student t).\n\n",
     );
     let titles = || ["R@1", "R@5", "R@10", "MdR", "MnR"].map(String::from).to_vec();
-    let mut table = Table::new(&["model", "normalize", "regime", "seeds"])
+    let mut table = Table::new(&["model", "normalize", "regime", "steps", "seeds"])
         .figures("T2V", titles())
         .figures("V2T grouped", titles());
     for row in &reproduction.rows {
-        let mut cells =
-            vec![row.model.clone(), row.normalize.clone(), row.regime.clone(), row.seeds.to_string()];
+        let mut cells = vec![
+            row.model.clone(),
+            row.normalize.clone(),
+            row.regime.clone(),
+            row.steps.to_string(),
+            row.seeds.to_string(),
+        ];
         for (metrics, half) in [
             (&row.text_to_video, row.text_to_video_half_width),
             (&row.video_to_text, row.video_to_text_half_width),
@@ -86,10 +119,8 @@ fn shown(reproduction: &Reproduction) -> String {
         table.row(cells);
     }
     text.push_str(&format!("{table}\n"));
-    for (model, accuracy) in &reproduction.order_accuracy {
-        text.push_str(&format!(
-            "order accuracy of {model}: {accuracy:.1} % (a head blind to order has 50 %)\n"
-        ));
+    for beside in &reproduction.beside {
+        text.push_str(&format!("{}: {} {:.3}\n", beside.model, beside.name, beside.mean));
     }
     text.push('\n');
     let mut table = Table::new(&["paper", "claim", "baseline → treatment", "verdict"]).figures(
@@ -98,32 +129,33 @@ fn shown(reproduction: &Reproduction) -> String {
     );
     for claim in &reproduction.claims {
         let interval = |interval: [f64; 2]| format!("{:+.1} to {:+.1}", interval[0], interval[1]);
+        let one_seed = if claim.difference.is_some() { "one seed" } else { "" };
         table.row(vec![
             claim.paper.clone(),
             claim.claim.clone(),
             format!("{} → {}", claim.baseline, claim.treatment),
             claim.verdict.clone(),
             claim.metric.clone(),
-            format!("{:+.2}", claim.difference),
-            claim.interval_over_seeds.map_or("one seed".into(), interval),
-            interval(claim.interval_over_seeds_and_queries),
+            claim.difference.map_or(String::new(), |difference| format!("{difference:+.2}")),
+            claim.interval_over_seeds.map_or(one_seed.into(), interval),
+            claim.interval_over_seeds_and_queries.map_or(String::new(), interval),
         ]);
     }
     text.push_str(&format!("{table}\n"));
     let mut seen = std::collections::BTreeSet::new();
     for claim in &reproduction.claims {
-        if !claim.remark.is_empty() && seen.insert(claim.remark.clone()) {
-            text.push_str(&format!("{}: {}\n", claim.treatment, claim.remark));
+        if !claim.remark.is_empty() && seen.insert((claim.claim.clone(), claim.remark.clone())) {
+            text.push_str(&format!("{}: {}\n", claim.claim, claim.remark));
         }
     }
     for remark in &reproduction.remarks {
         text.push_str(&format!("{remark}\n"));
     }
     text.push_str(&format!(
-        "{:.0} s, {:.0} MB at most, {} threads on {}\n",
+        "{:.0} s, {:.0} MB at most in one process, {} runs at a time on {}\n",
         reproduction.seconds,
         reproduction.peak_memory_bytes as f64 / 1e6,
-        reproduction.machine.threads,
+        reproduction.machine.workers,
         reproduction.machine.device
     ));
     text

@@ -53,7 +53,7 @@ pub const BESIDE: f64 = 5.0;
 /// Fits models into what is left of a budget.
 ///
 /// - `spent`: seconds that are gone already
-/// - `models`: each with the measured seconds of a step, in the stated order
+/// - `models`: each with the seconds that a step adds to the whole, in the stated order
 pub fn fit(allowance: &Allowance, spent: f64, models: &[(Trained, f64)]) -> Fitted {
     let mut left = if allowance.may_drop { allowance.seconds - spent } else { f64::INFINITY };
     let mut fitted = Fitted { planned: Vec::new(), dropped: Vec::new() };

@@ -87,7 +87,11 @@ pub fn run_all(
                 ended => {
                     let failed = running.swap_remove(index).job;
                     stop_all(&mut running, Duration::ZERO);
-                    return Err(ExperimentError::work(format!("{}: {}", failed.label, last_words(failed, ended))));
+                    return Err(ExperimentError::work(format!(
+                        "{}: {}",
+                        failed.label,
+                        last_words(failed, ended)
+                    )));
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! The models that `reproduce` trains, in the order in which the budget is given to them.
 
 use super::Paper;
+use super::Paper::{Camoe, Clip4clip, Ncl};
 
 /// What a model is compared by, which decides how long it trains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,17 +23,31 @@ pub struct Trained {
     pub recipe: &'static str,
     /// What it is compared by.
     pub length: Length,
+    /// Seconds of a step, relative to the first model's, as `cargo xtask plan` measures them.
+    pub relative_cost: f64,
     /// The papers whose claims need it.
     pub papers: &'static [Paper],
 }
 
 macro_rules! trained {
-    ($name:literal, $length:ident, $papers:expr) => {
+    ($name:literal, $length:ident, $relative_cost:literal, $papers:expr) => {
         Trained {
             name: $name,
             recipe: include_str!(concat!("../../../../recipes/", $name, ".toml")),
             length: Length::$length,
+            relative_cost: $relative_cost,
             papers: $papers,
         }
     };
 }
+
+/// All models, in the order in which the budget is given to them: the baseline, then each paper's own model, then the
+/// heads, then what the papers leave out or vary.
+pub const MODELS: &[Trained] = &[
+    trained!("world-baseline", Loss, 1.0, &[Paper::Emcl, Camoe, Ncl, Paper::SupportSet]),
+    trained!("world-ncl", Loss, 1.2, &[Ncl]),
+    trained!("world-dual-softmax", Loss, 1.0, &[Camoe]),
+    trained!("world-mean-pooling", Head, 0.8, &[Clip4clip]),
+    trained!("world-seq-transf", Head, 1.7, &[Clip4clip]),
+    trained!("world-seq-transf-shuffled", Control, 1.7, &[Clip4clip]),
+];

@@ -1,0 +1,24 @@
+//! Support-set bottlenecks (Patrick et al. 2021, arXiv 2010.02824): captions rebuilt from other samples' videos.
+
+use super::papers::{Assertion, Cell};
+use super::rows::RAW;
+
+const BASELINE: Cell = Cell { model: "world-baseline", row: RAW };
+const CROSS: Cell = Cell { model: "world-support-set", row: RAW };
+
+const fn against(model: &'static str, claim: &'static str) -> Assertion {
+    Assertion { claim, baseline: Cell { model, row: RAW }, treatment: CROSS, remark: "" }
+}
+
+/// What is claimed.
+pub const ASSERTIONS: &[Assertion] = &[
+    Assertion {
+        claim: "rebuilding captions from other samples' videos helps retrieval",
+        baseline: BASELINE,
+        treatment: CROSS,
+        remark: "",
+    },
+    against("world-support-set-identity", "other samples' videos help more than the caption's own"),
+    against("world-support-set-full", "leaving the own video out helps more than keeping it"),
+    against("world-support-set-hybrid", "leaving the own video out helps more than mixing both"),
+];
