@@ -16,6 +16,7 @@ mod made_up;
 mod mixing;
 mod optimizer;
 mod recipe;
+mod reproduce;
 mod run;
 mod offer;
 mod step;

@@ -1,0 +1,90 @@
+//! The plan of `reproduce`: what fits, what is dropped, and whether every claim has its models.
+
+use proptest::prelude::*;
+use tvr_experiment::Recipe;
+use tvr_experiment::reproduce::budget::{Allowance, BESIDE, Fitted, fit};
+use tvr_experiment::reproduce::models::{Length, MODELS, Trained};
+use tvr_experiment::reproduce::papers::Paper;
+use tvr_experiment::reproduce::summary::complete;
+
+fn allowance(seconds: f64, may_drop: bool) -> Allowance {
+    Allowance { seconds, seeds: vec![0, 1, 2], steps: 400, head_steps: [800, 1200], may_drop }
+}
+
+fn models(costs: &[f64]) -> Vec<(Trained, f64)> {
+    MODELS.iter().copied().zip(costs.iter().copied()).collect()
+}
+
+fn seconds(fitted: &Fitted) -> f64 {
+    let of_run = |steps: usize, milliseconds: f64| steps as f64 * milliseconds / 1000.0 + BESIDE;
+    let planned = fitted.planned.iter();
+    planned.map(|model| model.seeds.len() as f64 * of_run(model.steps, model.step_milliseconds)).sum()
+}
+
+proptest! {
+    #[test]
+    fn a_plan_keeps_its_budget_and_names_what_it_drops(
+        costs in prop::collection::vec(0.001f64..0.3, MODELS.len()),
+        budget in 0f64..3000.0,
+        spent in 0f64..500.0,
+    ) {
+        let models = models(&costs);
+        let fitted = fit(&allowance(budget, true), spent, &models);
+        prop_assert_eq!(fitted.planned.len() + fitted.dropped.len(), models.len());
+        prop_assert_eq!(&fitted.planned[0].model, models[0].0.name, "the baseline always runs");
+        if fitted.planned.len() > 1 {
+            prop_assert!(seconds(&fitted) <= budget - spent + 1e-6);
+        }
+        for planned in &fitted.planned {
+            let (model, _) = models.iter().find(|(model, _)| model.name == planned.model).unwrap();
+            match model.length {
+                Length::Loss => prop_assert_eq!(planned.steps, 400),
+                Length::Head | Length::Control => prop_assert!((800..=1200).contains(&planned.steps)),
+            }
+            prop_assert_eq!(planned.seeds.len(), if model.length == Length::Control { 1 } else { 3 });
+            let told = planned.seconds;
+            let counted = planned.seeds.len() as f64
+                * (planned.steps as f64 * planned.step_milliseconds / 1000.0 + BESIDE);
+            prop_assert!((told - counted).abs() < 1e-6 * counted, "{told} is printed, {counted} is meant");
+        }
+    }
+
+    #[test]
+    fn more_time_never_drops_more(costs in prop::collection::vec(0.001f64..0.3, MODELS.len()), budget in 0f64..3000.0) {
+        let models = models(&costs);
+        let dropped = |seconds: f64| fit(&allowance(seconds, true), 0.0, &models).dropped.len();
+        // A little more time may admit a dear model in place of two cheap ones; twice the time and a whole plan's
+        // time may not.
+        let all: f64 = seconds(&fit(&allowance(0.0, false), 0.0, &models));
+        prop_assert_eq!(dropped(all.max(budget) + 1.0), 0);
+    }
+}
+
+#[test]
+fn a_plan_that_may_not_drop_runs_everything_at_its_longest() {
+    let fitted = fit(&allowance(0.0, false), 1e9, &models(&[0.05; 64][..MODELS.len()]));
+    assert!(fitted.dropped.is_empty());
+    assert!(fitted.planned.iter().any(|planned| planned.steps == 1200));
+}
+
+#[test]
+fn every_claim_has_its_models_and_every_model_its_recipe() {
+    assert!(complete(), "a claim names a model that is not in reproduce/models.rs");
+    for model in MODELS {
+        let recipe = Recipe::parse(model.recipe).unwrap();
+        assert_eq!(recipe.name, model.name);
+        assert!(!model.papers.is_empty());
+    }
+}
+
+#[test]
+fn an_unknown_paper_is_answered_with_those_that_are_known() {
+    let error = "clip5clip".parse::<Paper>().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "unknown paper \"clip5clip\"; it is one of clip4clip, emcl, camoe, ncl, support-set"
+    );
+    for paper in Paper::ALL {
+        assert_eq!(paper.name().parse::<Paper>().unwrap(), paper);
+    }
+}
