@@ -15,6 +15,7 @@ pub mod clip4clip;
 pub mod emcl;
 pub mod ncl;
 pub mod support_set;
+pub mod published;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -133,7 +134,7 @@ pub fn reproduce(
         .iter()
         .map(|model| {
             let mut recipe = Recipe::parse(model.recipe)?;
-            adapt(&mut recipe, request.extent);
+            adapt(&mut recipe, model.length, request.extent);
             plan(&recipe, Path::new(&format!("recipes/{}.toml", model.name)), surroundings)
         })
         .collect::<Result<Vec<Plan>, _>>()?;
@@ -171,7 +172,15 @@ pub fn reproduce(
     Ok(reproduction)
 }
 
-fn adapt(recipe: &mut Recipe, extent: Extent) {
+/// What an extent changes in a recipe, and what runs that are compared must share: batch, passes and looks at val.
+fn adapt(recipe: &mut Recipe, length: Length, extent: Extent) {
+    let (batch, epochs) = match length {
+        Length::Loss => (128, 10),
+        Length::Head | Length::Control => (96, 20),
+    };
+    recipe.train.batch = batch;
+    recipe.train.epochs = epochs;
+    recipe.train.evaluations = 4;
     match extent {
         Extent::Standard => {}
         Extent::Quick => {

@@ -1,7 +1,7 @@
 //! The models that `reproduce` trains, in the order in which the budget is given to them.
 
 use super::Paper;
-use super::Paper::{Camoe, Clip4clip, Ncl};
+use super::Paper::{Camoe, Clip4clip, Emcl, Ncl, SupportSet};
 
 /// What a model is compared by, which decides how long it trains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +41,19 @@ macro_rules! trained {
     };
 }
 
-/// All models, in the order in which the budget is given to them: the baseline, then each paper's own model, then the
-/// heads, then what the papers leave out or vary.
+/// All models, in the order in which the budget is given to them: the baseline, each paper's own model, the heads, and
+/// then what the papers leave out or vary.
 pub const MODELS: &[Trained] = &[
-    trained!("world-baseline", Loss, 1.0, &[Paper::Emcl, Camoe, Ncl, Paper::SupportSet]),
+    trained!("world-baseline", Loss, 1.0, &[Emcl, Camoe, Ncl, SupportSet]),
     trained!("world-ncl", Loss, 1.2, &[Ncl]),
     trained!("world-dual-softmax", Loss, 1.0, &[Camoe]),
+    trained!("world-emcl", Loss, 1.3, &[Emcl]),
     trained!("world-mean-pooling", Head, 0.8, &[Clip4clip]),
     trained!("world-seq-transf", Head, 1.7, &[Clip4clip]),
     trained!("world-seq-transf-shuffled", Control, 1.7, &[Clip4clip]),
+    trained!("world-conditioned", Loss, 1.6, &[Emcl]),
+    trained!("world-emcl-net-baseline", Loss, 2.5, &[Emcl]),
+    trained!("world-emcl-net", Loss, 3.0, &[Emcl]),
+    trained!("world-emcl-net-paper", Loss, 3.0, &[Emcl]),
+    trained!("world-emcl-net-global", Loss, 3.0, &[Emcl]),
 ];

@@ -93,7 +93,12 @@ pub const PUBLISHED: &[Published] = &[
         at(62.0, 87.3, 92.6, 0.0, 0.0),
         (SecondHand, GARE),
     ),
-    row((Clip4clip, "lsmdc", "CLIP4Clip"), at(21.3, 40.0, 49.5, 11.0, 0.0), NONE, (SecondHand, "QB-Norm's README")),
+    row(
+        (Clip4clip, "lsmdc", "CLIP4Clip"),
+        at(21.3, 40.0, 49.5, 11.0, 0.0),
+        NONE,
+        (SecondHand, "QB-Norm's README"),
+    ),
     row(
         (Clip4clip, "didemo", "CLIP4Clip, mean pooling"),
         at(43.4, 70.2, 80.6, 2.0, 17.5),
@@ -142,7 +147,12 @@ pub const PUBLISHED: &[Published] = &[
         at(45.0, 73.2, 82.7, 2.0, 9.0),
         (Repository, "jpthu17/EMCL, EMCL-Net README"),
     ),
-    row((Emcl, "activitynet", "EMCL-Net"), at(41.2, 0.0, 0.0, 0.0, 0.0), NONE, (SecondHand, "leaderboard copies")),
+    row(
+        (Emcl, "activitynet", "EMCL-Net"),
+        at(41.2, 0.0, 0.0, 0.0, 0.0),
+        NONE,
+        (SecondHand, "leaderboard copies"),
+    ),
     row(
         (Camoe, "msrvtt", "CAMoE without dual softmax"),
         at(44.6, 72.6, 81.8, 2.0, 13.3),
@@ -161,7 +171,12 @@ pub const PUBLISHED: &[Published] = &[
         at(50.3, 0.0, 0.0, 0.0, 0.0),
         (Repository, "starmemda/CAMoE, README"),
     ),
-    row((Camoe, "msvd", "CAMoE without dual softmax"), at(46.9, 76.1, 0.0, 0.0, 9.8), NONE, (SecondHand, TAME)),
+    row(
+        (Camoe, "msvd", "CAMoE without dual softmax"),
+        at(46.9, 76.1, 0.0, 0.0, 9.8),
+        NONE,
+        (SecondHand, TAME),
+    ),
     row(
         (Camoe, "msvd", "CAMoE with dual softmax (transductive)"),
         at(51.8, 0.0, 0.0, 0.0, 0.0),
@@ -206,8 +221,18 @@ pub const PUBLISHED: &[Published] = &[
         at(26.6, 55.1, 67.5, 3.0, 0.0),
         (Unverified, "from memory"),
     ),
-    row((SupportSet, "activitynet", "Support-set, pretrained"), at(29.2, 61.6, 0.0, 0.0, 0.0), NONE, (SecondHand, "VALOR's table")),
-    row((SupportSet, "vatex", "Support-set, pretrained"), at(44.9, 82.1, 89.7, 0.0, 0.0), NONE, (SecondHand, "VALOR's and VAST's tables")),
+    row(
+        (SupportSet, "activitynet", "Support-set, pretrained"),
+        at(29.2, 61.6, 0.0, 0.0, 0.0),
+        NONE,
+        (SecondHand, "VALOR's table"),
+    ),
+    row(
+        (SupportSet, "vatex", "Support-set, pretrained"),
+        at(44.9, 82.1, 89.7, 0.0, 0.0),
+        NONE,
+        (SecondHand, "VALOR's and VAST's tables"),
+    ),
 ];
 
 /// The published rows of a paper on a benchmark.
