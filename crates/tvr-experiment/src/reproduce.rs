@@ -25,8 +25,8 @@ use serde::{Deserialize, Serialize};
 
 use budget::{Allowance, Fitted, fit};
 use jobs::{Job, Launcher, run_all, write_recipe};
-use models::{Length, MODELS, Trained};
-pub use papers::Paper;
+use models::{Length, Trained};
+pub use papers::{Data, Paper};
 use summary::{Beside, Runs, TableRow};
 
 use crate::claims::Claim;
@@ -51,8 +51,10 @@ pub enum Extent {
 }
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
+    /// On what.
+    pub data: Data,
     /// How much.
     pub extent: Extent,
     /// One paper alone.
@@ -64,6 +66,8 @@ pub struct Request {
 pub struct Reproduction {
     /// `tvr-reproduce/1`.
     pub schema: String,
+    /// What the claims are judged on.
+    pub data: Data,
     /// The plan that was followed.
     pub plan: RunPlan,
     /// Threads and backend.
@@ -125,7 +129,9 @@ pub fn reproduce(
 ) -> Result<Reproduction, ExperimentError> {
     let began = Instant::now();
     let papers: Vec<Paper> = request.paper.map_or(Paper::ALL.to_vec(), |paper| vec![paper]);
-    let models: Vec<Trained> = MODELS
+    let models: Vec<Trained> = request
+        .data
+        .models()
         .iter()
         .filter(|model| model.papers.iter().any(|paper| papers.contains(paper)))
         .copied()
@@ -134,12 +140,14 @@ pub fn reproduce(
         .iter()
         .map(|model| {
             let mut recipe = Recipe::parse(model.recipe)?;
-            adapt(&mut recipe, model.length, request.extent);
+            adapt(&mut recipe, model.length, request);
             plan(&recipe, Path::new(&format!("recipes/{}.toml", model.name)), surroundings)
         })
         .collect::<Result<Vec<Plan>, _>>()?;
-    events(Event::Note("the built-in world: drawing it and training its towers, once".into()));
-    let run_plan = decide(request.extent, &papers, &models, &plans, launcher.workers, began, stop, events)?;
+    if request.data == Data::World {
+        events(Event::Note("the built-in world: drawing it and training its towers, once".into()));
+    }
+    let run_plan = decide(request, &papers, &models, &plans, launcher.workers, began, stop, events)?;
     events(Event::Note(run_plan.to_string()));
 
     let chosen = chosen(&run_plan.models, &models, &plans);
@@ -150,6 +158,7 @@ pub fn reproduce(
     let records: Vec<Record> = runs.iter().flat_map(|runs| runs.records.clone()).collect();
     let reproduction = Reproduction {
         schema: "tvr-reproduce/1".into(),
+        data: request.data.clone(),
         machine: Machine {
             threads: rayon::current_num_threads(),
             workers: launcher.workers,
@@ -158,30 +167,34 @@ pub fn reproduce(
         },
         rows: summary::table(&runs),
         beside: summary::beside(&runs),
-        claims: summary::claims(&papers, &run_plan.models, &runs)?,
+        claims: summary::claims(&request.data, &papers, &run_plan.models, &runs)?,
         seconds: began.elapsed().as_secs_f64(),
         peak_memory_bytes: records
             .iter()
             .map(|record| record.peak_memory_bytes)
             .fold(peak_memory_bytes(), u64::max),
         runs: records,
-        remarks: remarks(&run_plan),
+        remarks: remarks(&run_plan, &models),
         plan: run_plan,
     };
     files::write_json(&surroundings.runs.join("reproduce.json"), &reproduction)?;
     Ok(reproduction)
 }
 
-/// What an extent changes in a recipe, and what runs that are compared must share: batch, passes and looks at val.
-fn adapt(recipe: &mut Recipe, length: Length, extent: Extent) {
+/// What a request changes in a recipe, and what runs that are compared must share: batch, passes and looks at val.
+fn adapt(recipe: &mut Recipe, length: Length, request: &Request) {
+    if let (Data::Msrvtt476(folder), DataRecipe::Features { path, .. }) = (&request.data, &mut recipe.data) {
+        path.clone_from(folder);
+    }
     let (batch, epochs) = match length {
         Length::Loss => (128, 10),
         Length::Head | Length::Control => (96, 20),
+        Length::Recipe => return,
     };
     recipe.train.batch = batch;
     recipe.train.epochs = epochs;
     recipe.train.evaluations = 4;
-    match extent {
+    match request.extent {
         Extent::Standard => {}
         Extent::Quick => {
             recipe.name = format!("quick-{}", recipe.name);
@@ -203,19 +216,21 @@ fn adapt(recipe: &mut Recipe, length: Length, extent: Extent) {
 }
 
 /// What an extent allows.
-fn allowance(extent: Extent) -> Allowance {
-    let (seconds, seeds, steps, head_steps) = match extent {
+fn allowance(request: &Request) -> Allowance {
+    let features = request.data != Data::World;
+    let (seconds, seeds, steps, head_steps) = match request.extent {
+        _ if features => (0.0, (0..5).collect(), 400, [800, 1200]),
         Extent::Quick => (105.0, vec![0], 60, [60, 200]),
         Extent::Standard => (860.0, vec![0, 1, 2], 400, [800, 1200]),
         Extent::Full => (0.0, (0..5).collect(), 400, [1200, 1200]),
     };
-    Allowance { seconds, seeds, steps, head_steps, may_drop: extent != Extent::Full }
+    Allowance { seconds, seeds, steps, head_steps, may_drop: !features && request.extent != Extent::Full }
 }
 
 /// Decides steps and seeds from a measured step time, or takes the plan of an earlier call.
 #[allow(clippy::too_many_arguments, reason = "each is a different thing, and none has a default")]
 fn decide(
-    extent: Extent,
+    request: &Request,
     papers: &[Paper],
     models: &[Trained],
     plans: &[Plan],
@@ -229,7 +244,9 @@ fn decide(
     let opened = experiment::open(first, stop, events)?;
     let scope = papers.iter().map(|paper| paper.name()).collect::<Vec<_>>().join("+");
     let scope = if papers.len() == Paper::ALL.len() { "all".to_string() } else { scope };
-    let path = first.surroundings.runs.join(format!("plan-{}-{scope}.json", name(extent)));
+    let extent = request.extent;
+    let file = format!("plan-{}-{}-{scope}.json", request.data.name(), name(extent));
+    let path = first.surroundings.runs.join(file);
     if let Ok(bytes) = std::fs::read(&path)
         && let Ok(known) = serde_json::from_slice::<RunPlan>(&bytes)
         && known.extent == extent
@@ -238,11 +255,14 @@ fn decide(
         return Ok(known);
     }
     let step_seconds = experiment::measure_step(first, &opened, stop)?;
-    let allowance = allowance(extent);
+    let allowance = allowance(request);
     // Runs side by side slow one another down a little.
     let share = 1.0 / (1.0 + SIDE_BY_SIDE * (workers.max(1) - 1) as f64);
-    let costs: Vec<(Trained, f64)> =
-        models.iter().map(|model| (*model, step_seconds * model.relative_cost * share)).collect();
+    let costs: Vec<(Trained, usize, f64)> = models
+        .iter()
+        .zip(plans)
+        .map(|(model, plan)| (*model, plan.steps, step_seconds * model.relative_cost * share))
+        .collect();
     let fitted = fit(&allowance, began.elapsed().as_secs_f64(), &costs);
     let run_plan = RunPlan {
         extent,
@@ -332,7 +352,7 @@ impl std::fmt::Display for RunPlan {
     }
 }
 
-fn remarks(plan: &RunPlan) -> Vec<String> {
+fn remarks(plan: &RunPlan, models: &[Trained]) -> Vec<String> {
     let mut remarks = vec![
         "Intervals are given these towers: they are trained once, with one seed.".to_string(),
         "Transductive rows see the other test queries; they are compared with raw rows only where the claim is about that.".to_string(),
@@ -344,7 +364,7 @@ fn remarks(plan: &RunPlan) -> Vec<String> {
         remarks.push("This was --quick: one seed and few steps, too small to conclude anything.".into());
     }
     if plan.models.planned.iter().any(|planned| {
-        MODELS.iter().any(|model| model.name == planned.model && model.length == Length::Control)
+        models.iter().any(|model| model.name == planned.model && model.length == Length::Control)
     }) {
         remarks.push("The control on shuffled frames has one seed, so its claim stays undecided.".into());
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::device::DEFAULT_DEVICE;
 use tvr_experiment::reproduce::jobs::{Job, Launcher};
-use tvr_experiment::reproduce::{Extent, Paper, Reproduction, Request, reproduce};
+use tvr_experiment::reproduce::{Data, Extent, Paper, Reproduction, Request, reproduce};
 use tvr_experiment::{ExperimentError, Surroundings};
 
 use crate::draw::draw;
@@ -30,6 +30,12 @@ pub struct Args {
     /// Every model with five seeds, and the image tower trained along: hours.
     #[arg(long)]
     full: bool,
+    /// Judge the claims on real features instead: "msrvtt476", a feature file with 476 test videos of MSR-VTT.
+    #[arg(long, requires = "data_root", conflicts_with_all = ["quick", "full"])]
+    dataset: Option<String>,
+    /// The folder of the data set.
+    #[arg(long, value_name = "DIR", requires = "dataset")]
+    data_root: Option<PathBuf>,
     /// Where to write the run folders and reproduce.json.
     #[arg(long, default_value = "runs/reproduce")]
     runs: PathBuf,
@@ -60,13 +66,23 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     let workers = if args.device == DEFAULT_DEVICE { threads() } else { 1 };
     let start = |job: &Job| start(job, args, workers);
     let launcher = Launcher { workers, start: &start };
-    let request = Request { extent, paper: args.paper };
+    let request = Request { data: data(args)?, extent, paper: args.paper };
     let reproduction = reproduce(&request, &surroundings, &launcher, stop, &mut draw())?;
     if args.json.as_deref() != Some(Path::new("-")) {
         exit::print(&shown(&reproduction))?;
         exit::print(&format!("written: {}\n", args.runs.join("reproduce.json").display()))?;
     }
     exit::json(args.json.as_deref(), &reproduction)
+}
+
+fn data(args: &Args) -> Result<Data, ExperimentError> {
+    match (args.dataset.as_deref(), &args.data_root) {
+        (None, _) => Ok(Data::World),
+        (Some("msrvtt476"), Some(folder)) => Ok(Data::Msrvtt476(folder.clone())),
+        (Some(other), _) => {
+            Err(ExperimentError::request(format!("unknown data set {other:?}; --dataset takes msrvtt476")))
+        }
+    }
 }
 
 /// Threads that this process may use: what `RAYON_NUM_THREADS` says, else what the machine has.
@@ -90,8 +106,12 @@ fn start(job: &Job, args: &Args, workers: usize) -> std::io::Result<Child> {
 }
 
 fn shown(reproduction: &Reproduction) -> String {
-    let mut text = String::from(
-        "The built-in world; one caption per video, both directions; mean over seeds ± half of the 95 % interval (Student t).\n\n",
+    let data = match reproduction.data {
+        Data::World => "The built-in world",
+        Data::Msrvtt476(_) => "476 test videos of MSR-VTT, as features",
+    };
+    let mut text = format!(
+        "{data}; one caption per video, both directions; mean over seeds ± half of the 95 % interval (Student t).\n\n"
     );
     let titles = || ["R@1", "R@5", "R@10", "MdR", "MnR"].map(String::from).to_vec();
     let mut table = Table::new(&["model", "normalize", "regime", "steps", "seeds"])

@@ -53,18 +53,19 @@ pub const BESIDE: f64 = 5.0;
 /// Fits models into what is left of a budget.
 ///
 /// - `spent`: seconds that are gone already
-/// - `models`: each with the seconds that a step adds to the whole, in the stated order
-pub fn fit(allowance: &Allowance, spent: f64, models: &[(Trained, f64)]) -> Fitted {
+/// - `models`: each with the steps of its recipe and the seconds that a step adds to the whole, in the stated order
+pub fn fit(allowance: &Allowance, spent: f64, models: &[(Trained, usize, f64)]) -> Fitted {
     let mut left = if allowance.may_drop { allowance.seconds - spent } else { f64::INFINITY };
     let mut fitted = Fitted { planned: Vec::new(), dropped: Vec::new() };
-    for (index, (model, step_seconds)) in models.iter().enumerate() {
+    for (index, (model, own_steps, step_seconds)) in models.iter().enumerate() {
         let seeds = match model.length {
             Length::Control => allowance.seeds[..1].to_vec(),
-            Length::Loss | Length::Head => allowance.seeds.clone(),
+            Length::Loss | Length::Head | Length::Recipe => allowance.seeds.clone(),
         };
         let steps = match model.length {
             Length::Loss => allowance.steps,
             Length::Head | Length::Control => allowance.head_steps[0],
+            Length::Recipe => *own_steps,
         };
         let seconds = seeds.len() as f64 * (steps as f64 * step_seconds + BESIDE);
         // Without its first model, the baseline, there is nothing to compare with.
@@ -81,10 +82,12 @@ pub fn fit(allowance: &Allowance, spent: f64, models: &[(Trained, f64)]) -> Fitt
 }
 
 /// Gives what is left to the models that compare heads, all of them by the same number of steps.
-fn lengthen(allowance: &Allowance, left: f64, models: &[(Trained, f64)], fitted: &mut Fitted) {
+fn lengthen(allowance: &Allowance, left: f64, models: &[(Trained, usize, f64)], fitted: &mut Fitted) {
     let [least, most] = allowance.head_steps;
     let is_head = |planned: &Planned| {
-        models.iter().any(|(model, _)| model.name == planned.model && model.length != Length::Loss)
+        models.iter().any(|(model, ..)| {
+            model.name == planned.model && matches!(model.length, Length::Head | Length::Control)
+        })
     };
     let of_one_step: f64 = fitted
         .planned

@@ -12,7 +12,7 @@ const fn camoe(row: &'static str) -> Cell {
 }
 
 /// What is claimed. Rows of both sides are normalised alike wherever the loss normalises.
-pub const ASSERTIONS: &[Assertion] = &[
+pub const ON_WORLD: &[Assertion] = &[
     Assertion {
         claim: "dual softmax at inference helps",
         baseline: base(RAW),
@@ -38,3 +38,6 @@ pub const ASSERTIONS: &[Assertion] = &[
         remark: "",
     },
 ];
+
+/// What is claimed, on features of real clips.
+pub const ON_FEATURES: &[Assertion] = &[];

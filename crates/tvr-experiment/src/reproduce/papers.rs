@@ -1,12 +1,14 @@
 //! The papers, and what a claim of one is.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::ExperimentError;
 
+use super::models::{MSRVTT476, Trained, WORLD};
 use super::{camoe, clip4clip, emcl, ncl, support_set};
 
 /// A paper whose claims are judged.
@@ -23,6 +25,34 @@ pub enum Paper {
     Ncl,
     /// Patrick et al. 2021, arXiv 2010.02824.
     SupportSet,
+}
+
+/// What the claims are judged on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Data {
+    /// The built-in world.
+    World,
+    /// The feature file of 476 test videos of MSR-VTT, in this folder.
+    Msrvtt476(PathBuf),
+}
+
+impl Data {
+    /// The models that are trained on it.
+    pub fn models(&self) -> &'static [Trained] {
+        match self {
+            Self::World => WORLD,
+            Self::Msrvtt476(_) => MSRVTT476,
+        }
+    }
+
+    /// As file names and tables take it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::World => "world",
+            Self::Msrvtt476(_) => "msrvtt476",
+        }
+    }
 }
 
 /// One cell of the results: a model, judged under one row of its table.
@@ -73,14 +103,18 @@ impl Paper {
         }
     }
 
-    /// Its claims.
-    pub fn assertions(self) -> &'static [Assertion] {
-        match self {
-            Self::Clip4clip => clip4clip::ASSERTIONS,
-            Self::Emcl => emcl::ASSERTIONS,
-            Self::Camoe => camoe::ASSERTIONS,
-            Self::Ncl => ncl::ASSERTIONS,
-            Self::SupportSet => support_set::ASSERTIONS,
+    /// Its claims on some data.
+    pub fn assertions(self, data: &Data) -> &'static [Assertion] {
+        let [on_world, on_features] = match self {
+            Self::Clip4clip => [clip4clip::ON_WORLD, clip4clip::ON_FEATURES],
+            Self::Emcl => [emcl::ON_WORLD, emcl::ON_FEATURES],
+            Self::Camoe => [camoe::ON_WORLD, camoe::ON_FEATURES],
+            Self::Ncl => [ncl::ON_WORLD, ncl::ON_FEATURES],
+            Self::SupportSet => [support_set::ON_WORLD, support_set::ON_FEATURES],
+        };
+        match data {
+            Data::World => on_world,
+            Data::Msrvtt476(_) => on_features,
         }
     }
 }

@@ -11,7 +11,7 @@ const fn against(model: &'static str, claim: &'static str) -> Assertion {
 }
 
 /// What is claimed.
-pub const ASSERTIONS: &[Assertion] = &[
+pub const ON_WORLD: &[Assertion] = &[
     Assertion {
         claim: "rebuilding captions from other samples' videos helps retrieval",
         baseline: BASELINE,
@@ -22,3 +22,6 @@ pub const ASSERTIONS: &[Assertion] = &[
     against("world-support-set-full", "leaving the own video out helps more than keeping it"),
     against("world-support-set-hybrid", "leaving the own video out helps more than mixing both"),
 ];
+
+/// What is claimed, on features of real clips.
+pub const ON_FEATURES: &[Assertion] = &[];

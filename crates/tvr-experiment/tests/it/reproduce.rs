@@ -3,16 +3,15 @@
 use proptest::prelude::*;
 use tvr_experiment::Recipe;
 use tvr_experiment::reproduce::budget::{Allowance, BESIDE, Fitted, fit};
-use tvr_experiment::reproduce::models::{Length, MODELS, Trained};
-use tvr_experiment::reproduce::papers::Paper;
-use tvr_experiment::reproduce::summary::complete;
+use tvr_experiment::reproduce::models::{Length, Trained, WORLD};
+use tvr_experiment::reproduce::papers::{Data, Paper};
 
 fn allowance(seconds: f64, may_drop: bool) -> Allowance {
     Allowance { seconds, seeds: vec![0, 1, 2], steps: 400, head_steps: [800, 1200], may_drop }
 }
 
-fn models(costs: &[f64]) -> Vec<(Trained, f64)> {
-    MODELS.iter().copied().zip(costs.iter().copied()).collect()
+fn models(costs: &[f64]) -> Vec<(Trained, usize, f64)> {
+    WORLD.iter().zip(costs).map(|(model, cost)| (*model, 400, *cost)).collect()
 }
 
 fn seconds(fitted: &Fitted) -> f64 {
@@ -24,7 +23,7 @@ fn seconds(fitted: &Fitted) -> f64 {
 proptest! {
     #[test]
     fn a_plan_keeps_its_budget_and_names_what_it_drops(
-        costs in prop::collection::vec(0.001f64..0.3, MODELS.len()),
+        costs in prop::collection::vec(0.001f64..0.3, WORLD.len()),
         budget in 0f64..3000.0,
         spent in 0f64..500.0,
     ) {
@@ -36,9 +35,9 @@ proptest! {
             prop_assert!(seconds(&fitted) <= budget - spent + 1e-6);
         }
         for planned in &fitted.planned {
-            let (model, _) = models.iter().find(|(model, _)| model.name == planned.model).unwrap();
+            let (model, ..) = models.iter().find(|(model, ..)| model.name == planned.model).unwrap();
             match model.length {
-                Length::Loss => prop_assert_eq!(planned.steps, 400),
+                Length::Loss | Length::Recipe => prop_assert_eq!(planned.steps, 400),
                 Length::Head | Length::Control => prop_assert!((800..=1200).contains(&planned.steps)),
             }
             prop_assert_eq!(planned.seeds.len(), if model.length == Length::Control { 1 } else { 3 });
@@ -50,7 +49,7 @@ proptest! {
     }
 
     #[test]
-    fn a_budget_that_holds_everything_drops_nothing(costs in prop::collection::vec(0.001f64..0.3, MODELS.len())) {
+    fn a_budget_that_holds_everything_drops_nothing(costs in prop::collection::vec(0.001f64..0.3, WORLD.len())) {
         let models = models(&costs);
         let shortest = Allowance { head_steps: [800, 800], ..allowance(0.0, false) };
         let all = seconds(&fit(&shortest, 0.0, &models));
@@ -61,18 +60,33 @@ proptest! {
 
 #[test]
 fn a_plan_that_may_not_drop_runs_everything_at_its_longest() {
-    let fitted = fit(&allowance(0.0, false), 1e9, &models(&[0.05; 64][..MODELS.len()]));
+    let fitted = fit(&allowance(0.0, false), 1e9, &models(&[0.05; 64][..WORLD.len()]));
     assert!(fitted.dropped.is_empty());
     assert!(fitted.planned.iter().any(|planned| planned.steps == 1200));
 }
 
 #[test]
-fn every_claim_has_its_models_and_every_model_its_recipe() {
-    assert!(complete(), "a claim names a model that is not in reproduce/models.rs");
-    for model in MODELS {
-        let recipe = Recipe::parse(model.recipe).unwrap();
-        assert_eq!(recipe.name, model.name);
-        assert!(!model.papers.is_empty());
+fn every_claim_has_its_models_and_every_model_its_recipe_and_a_claim() {
+    for data in [Data::World, Data::Msrvtt476("features".into())] {
+        let claims = || {
+            Paper::ALL.into_iter().flat_map(|paper| paper.assertions(&data).iter().map(move |of| (paper, of)))
+        };
+        for (paper, assertion) in claims() {
+            for cell in [assertion.baseline, assertion.treatment] {
+                let model = data.models().iter().find(|model| model.name == cell.model);
+                let model = model.unwrap_or_else(|| {
+                    panic!("{:?} needs {}, which is not in models.rs", assertion.claim, cell.model)
+                });
+                assert!(model.papers.contains(&paper), "{} is not trained for {paper}", model.name);
+                let recipe = Recipe::parse(model.recipe).unwrap();
+                assert_eq!(recipe.name, model.name);
+            }
+        }
+        for model in data.models() {
+            let asked =
+                claims().any(|(_, of)| of.baseline.model == model.name || of.treatment.model == model.name);
+            assert!(asked, "{} is trained and no claim speaks of it", model.name);
+        }
     }
 }
 
