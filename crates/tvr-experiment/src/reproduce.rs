@@ -215,8 +215,8 @@ fn adapt(recipe: &mut Recipe, length: Length, request: &Request) {
     }
 }
 
-/// What an extent allows.
-fn allowance(request: &Request) -> Allowance {
+/// What an extent allows; `share` is how much of the whole a second of one run takes.
+fn allowance(request: &Request, share: f64) -> Allowance {
     let features = request.data != Data::World;
     let (seconds, seeds, steps, head_steps) = match request.extent {
         _ if features => (0.0, (0..5).collect(), 400, [800, 1200]),
@@ -224,7 +224,14 @@ fn allowance(request: &Request) -> Allowance {
         Extent::Standard => (860.0, vec![0, 1, 2], 400, [800, 1200]),
         Extent::Full => (0.0, (0..5).collect(), 400, [1200, 1200]),
     };
-    Allowance { seconds, seeds, steps, head_steps, may_drop: !features && request.extent != Extent::Full }
+    Allowance {
+        seconds,
+        seeds,
+        steps,
+        head_steps,
+        beside: BESIDE * share,
+        may_drop: !features && request.extent != Extent::Full,
+    }
 }
 
 /// Decides steps and seeds from a measured step time, or takes the plan of an earlier call.
@@ -255,9 +262,9 @@ fn decide(
         return Ok(known);
     }
     let step_seconds = experiment::measure_step(first, &opened, stop)?;
-    let allowance = allowance(request);
     // Runs side by side slow one another down a little.
     let share = 1.0 / (1.0 + SIDE_BY_SIDE * (workers.max(1) - 1) as f64);
+    let allowance = allowance(request, share);
     let costs: Vec<(Trained, usize, f64)> = models
         .iter()
         .zip(plans)
@@ -274,6 +281,9 @@ fn decide(
     files::write_json(&path, &run_plan)?;
     Ok(run_plan)
 }
+
+/// Seconds of a run beside its steps, alone on the machine.
+const BESIDE: f64 = 5.0;
 
 /// How much of a worker the second and every further one adds.
 const SIDE_BY_SIDE: f64 = 0.8;

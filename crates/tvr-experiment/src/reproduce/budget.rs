@@ -19,6 +19,8 @@ pub struct Allowance {
     pub steps: usize,
     /// Least and most steps of a model that is compared by its head.
     pub head_steps: [usize; 2],
+    /// Seconds that a run adds to the whole beside its steps: opening data, looks at val, checkpoints, the judging.
+    pub beside: f64,
     /// Whether models may be dropped; `--full` takes the time it needs.
     pub may_drop: bool,
 }
@@ -47,9 +49,6 @@ pub struct Fitted {
     pub dropped: Vec<String>,
 }
 
-/// Seconds of a run beside its steps: looks at val, checkpoints, the judging.
-pub const BESIDE: f64 = 5.0;
-
 /// Fits models into what is left of a budget.
 ///
 /// - `spent`: seconds that are gone already
@@ -67,7 +66,7 @@ pub fn fit(allowance: &Allowance, spent: f64, models: &[(Trained, usize, f64)]) 
             Length::Head | Length::Control => allowance.head_steps[0],
             Length::Recipe => *own_steps,
         };
-        let seconds = seeds.len() as f64 * (steps as f64 * step_seconds + BESIDE);
+        let seconds = seeds.len() as f64 * (steps as f64 * step_seconds + allowance.beside);
         // Without its first model, the baseline, there is nothing to compare with.
         if index > 0 && seconds > left {
             fitted.dropped.push(model.name.to_string());

@@ -40,5 +40,26 @@ pub const ON_WORLD: &[Assertion] = &[
     },
 ];
 
+const REAL: Cell = Cell { model: "msrvtt476-mean-pooling", row: RAW };
+
 /// What is claimed, on features of real clips.
-pub const ON_FEATURES: &[Assertion] = &[];
+pub const ON_FEATURES: &[Assertion] = &[
+    Assertion {
+        claim: "EM as a training layer on mean pooling helps, as the authors' code has it",
+        baseline: REAL,
+        treatment: Cell { model: "msrvtt476-emcl", row: RAW },
+        remark: "the layer mixes the items of a tile: the treatment sees other test queries",
+    },
+    Assertion {
+        claim: "frames pooled for each text, without EM, help",
+        baseline: REAL,
+        treatment: Cell { model: "msrvtt476-conditioned", row: RAW },
+        remark: "what EMCL-Net changes beside EM",
+    },
+    Assertion {
+        claim: "frames pooled for each text by cross attention (X-Pool) help",
+        baseline: REAL,
+        treatment: Cell { model: "msrvtt476-xpool", row: RAW },
+        remark: "a neighbour's way of pooling for each text",
+    },
+];

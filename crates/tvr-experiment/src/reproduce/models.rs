@@ -64,4 +64,11 @@ pub const WORLD: &[Trained] = &[
 pub const MSRVTT476: &[Trained] = &[
     trained!("msrvtt476-mean-pooling", Recipe, 1.0, &[Clip4clip, Emcl, Camoe, Ncl]),
     trained!("msrvtt476-seq-transf", Recipe, 4.0, &[Clip4clip]),
+    trained!("msrvtt476-dual-softmax", Recipe, 1.1, &[Camoe]),
+    trained!("msrvtt476-ncl", Recipe, 1.3, &[Ncl]),
+    trained!("msrvtt476-emcl", Recipe, 1.5, &[Emcl]),
+    trained!("msrvtt476-conditioned", Recipe, 2.0, &[Emcl]),
+    trained!("msrvtt476-xpool", Recipe, 4.0, &[Emcl]),
+    trained!("msrvtt476-words", Recipe, 2.5, &[SupportSet]),
+    trained!("msrvtt476-words-support-set", Recipe, 20.0, &[SupportSet]),
 ];

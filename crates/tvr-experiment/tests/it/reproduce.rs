@@ -2,12 +2,15 @@
 
 use proptest::prelude::*;
 use tvr_experiment::Recipe;
-use tvr_experiment::reproduce::budget::{Allowance, BESIDE, Fitted, fit};
+use tvr_experiment::reproduce::budget::{Allowance, Fitted, fit};
 use tvr_experiment::reproduce::models::{Length, Trained, WORLD};
 use tvr_experiment::reproduce::papers::{Data, Paper};
 
+/// Seconds of a run beside its steps.
+const BESIDE: f64 = 3.0;
+
 fn allowance(seconds: f64, may_drop: bool) -> Allowance {
-    Allowance { seconds, seeds: vec![0, 1, 2], steps: 400, head_steps: [800, 1200], may_drop }
+    Allowance { seconds, seeds: vec![0, 1, 2], steps: 400, head_steps: [800, 1200], beside: BESIDE, may_drop }
 }
 
 fn models(costs: &[f64]) -> Vec<(Trained, usize, f64)> {
