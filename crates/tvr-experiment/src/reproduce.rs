@@ -10,6 +10,7 @@ pub mod models;
 pub mod papers;
 pub mod rows;
 pub mod summary;
+pub mod report;
 pub mod camoe;
 pub mod clip4clip;
 pub mod emcl;
@@ -27,11 +28,12 @@ use budget::{Allowance, Fitted, fit};
 use jobs::{Job, Launcher, run_all, write_recipe};
 use models::{Length, Trained};
 pub use papers::{Data, Paper};
-use summary::{Beside, Runs, TableRow};
+use report::remarks;
+pub use report::{Machine, Reproduction, RunPlan};
+use summary::Runs;
 
-use crate::claims::Claim;
 use crate::error::ExperimentError;
-use crate::experiment;
+use crate::experiment::{self, Opened};
 use crate::files;
 use crate::plan::{Plan, Surroundings, plan};
 use crate::progress::{Event, Events};
@@ -59,61 +61,6 @@ pub struct Request {
     pub extent: Extent,
     /// One paper alone.
     pub paper: Option<Paper>,
-}
-
-/// What was reproduced, as `reproduce.json` holds it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Reproduction {
-    /// `tvr-reproduce/1`.
-    pub schema: String,
-    /// What the claims are judged on.
-    pub data: Data,
-    /// The plan that was followed.
-    pub plan: RunPlan,
-    /// Threads and backend.
-    pub machine: Machine,
-    /// Mean and interval over seeds of every model and normaliser.
-    pub rows: Vec<TableRow>,
-    /// What was measured beside retrieval.
-    pub beside: Vec<Beside>,
-    /// The claims.
-    pub claims: Vec<Claim>,
-    /// Each run's record.
-    pub runs: Vec<Record>,
-    /// Seconds in all, of this call.
-    pub seconds: f64,
-    /// Largest memory of one process, in bytes.
-    pub peak_memory_bytes: u64,
-    /// Sentences that a reader must know.
-    pub remarks: Vec<String>,
-}
-
-/// The machine.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Machine {
-    /// Threads of the compute pool.
-    pub threads: usize,
-    /// Runs at a time.
-    pub workers: usize,
-    /// The device.
-    pub device: String,
-    /// tvr's version.
-    pub version: String,
-}
-
-/// What will run, decided before it runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunPlan {
-    /// How much.
-    pub extent: Extent,
-    /// The papers whose claims are judged.
-    pub papers: Vec<Paper>,
-    /// Measured milliseconds of a step of the first model.
-    pub step_milliseconds: f64,
-    /// The budget in seconds; 0 for none.
-    pub budget_seconds: f64,
-    /// The models, in order, and those that were dropped.
-    pub models: Fitted,
 }
 
 /// Runs everything, or goes on with what an earlier call left.
@@ -147,15 +94,22 @@ pub fn reproduce(
     if request.data == Data::World {
         events(Event::Note("the built-in world: drawing it and training its towers, once".into()));
     }
-    let run_plan = decide(request, &papers, &models, &plans, launcher.workers, began, stop, events)?;
+    let first = plans.first().ok_or_else(|| ExperimentError::request("no model belongs to this paper"))?;
+    // One set of data and towers for all; the runs' processes find them in the cache.
+    let opened = experiment::open(first, stop, events)?;
+    let run_plan = decide(request, &papers, &models, &plans, &opened, launcher.workers, began, stop)?;
     events(Event::Note(run_plan.to_string()));
 
     let chosen = chosen(&run_plan.models, &models, &plans);
     let jobs = jobs(&chosen, &surroundings.runs)?;
     run_all(&jobs, launcher, stop, events)?;
-    let runs =
-        chosen.iter().map(|(planned, plan)| Runs::read(planned, plan)).collect::<Result<Vec<_>, _>>()?;
-    let records: Vec<Record> = runs.iter().flat_map(|runs| runs.records.clone()).collect();
+    let (mut runs, mut records) = (Vec::new(), Vec::new());
+    for (planned, plan) in &chosen {
+        let (of_model, of_runs) = Runs::read(planned, plan)?;
+        runs.push(of_model);
+        records.extend(of_runs);
+    }
+    runs.extend(judged_again(request, &chosen, &opened, events)?);
     let reproduction = Reproduction {
         schema: "tvr-reproduce/1".into(),
         data: request.data.clone(),
@@ -241,18 +195,16 @@ fn decide(
     papers: &[Paper],
     models: &[Trained],
     plans: &[Plan],
+    opened: &Opened,
     workers: usize,
     began: Instant,
     stop: &AtomicBool,
-    events: Events<'_>,
 ) -> Result<RunPlan, ExperimentError> {
-    let first = plans.first().ok_or_else(|| ExperimentError::request("no model belongs to this paper"))?;
-    // One set of data and towers for all; the runs' processes find them in the cache.
-    let opened = experiment::open(first, stop, events)?;
     let scope = papers.iter().map(|paper| paper.name()).collect::<Vec<_>>().join("+");
     let scope = if papers.len() == Paper::ALL.len() { "all".to_string() } else { scope };
     let extent = request.extent;
     let file = format!("plan-{}-{}-{scope}.json", request.data.name(), name(extent));
+    let first = &plans[0];
     let path = first.surroundings.runs.join(file);
     if let Ok(bytes) = std::fs::read(&path)
         && let Ok(known) = serde_json::from_slice::<RunPlan>(&bytes)
@@ -261,7 +213,7 @@ fn decide(
     {
         return Ok(known);
     }
-    let step_seconds = experiment::measure_step(first, &opened, stop)?;
+    let step_seconds = experiment::measure_step(first, opened, stop)?;
     // Runs side by side slow one another down a little.
     let share = 1.0 / (1.0 + SIDE_BY_SIDE * (workers.max(1) - 1) as f64);
     let allowance = allowance(request, share);
@@ -270,7 +222,9 @@ fn decide(
         .zip(plans)
         .map(|(model, plan)| (*model, plan.steps, step_seconds * model.relative_cost * share))
         .collect();
-    let fitted = fit(&allowance, began.elapsed().as_secs_f64(), &costs);
+    let again = request.data.again().len() * allowance.seeds.len();
+    let spent = began.elapsed().as_secs_f64() + again as f64 * REJUDGE;
+    let fitted = fit(&allowance, spent, &costs);
     let run_plan = RunPlan {
         extent,
         papers: papers.to_vec(),
@@ -285,6 +239,9 @@ fn decide(
 /// Seconds of a run beside its steps, alone on the machine.
 const BESIDE: f64 = 5.0;
 
+/// Seconds of judging a run again.
+const REJUDGE: f64 = 3.0;
+
 /// How much of a worker the second and every further one adds.
 const SIDE_BY_SIDE: f64 = 0.8;
 
@@ -294,6 +251,29 @@ fn name(extent: Extent) -> &'static str {
         Extent::Standard => "standard",
         Extent::Full => "full",
     }
+}
+
+/// What is judged again, of the models that were trained.
+fn judged_again(
+    request: &Request,
+    chosen: &[(budget::Planned, Plan)],
+    opened: &Opened,
+    events: Events<'_>,
+) -> Result<Vec<Runs>, ExperimentError> {
+    let mut all = Vec::new();
+    for again in request.data.again() {
+        let Some((planned, plan)) = chosen.iter().find(|(planned, _)| planned.model == again.of) else {
+            continue;
+        };
+        events(Event::Note(format!("judging again: {}", again.name)));
+        let mut plan = plan.clone();
+        plan.recipe.eval = Recipe::parse(again.recipe)?.eval;
+        for (key, value) in again.set {
+            plan.recipe.set(key, value)?;
+        }
+        all.push(Runs::again(again.name, planned, &plan, opened)?);
+    }
+    Ok(all)
 }
 
 /// The planned models with their plans, steps set.
@@ -342,41 +322,4 @@ fn jobs(chosen: &[(budget::Planned, Plan)], runs: &Path) -> Result<Vec<Job>, Exp
     }
     jobs.sort_by(|(first, _), (second, _)| second.total_cmp(first));
     Ok(jobs.into_iter().map(|(_, job)| job).collect())
-}
-
-impl std::fmt::Display for RunPlan {
-    /// The plan as a few lines: what runs, and what was dropped.
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(formatter, "plan, from {:.0} ms a step of the first model:", self.step_milliseconds)?;
-        for planned in &self.models.planned {
-            writeln!(
-                formatter,
-                "  {:<32} {:>5} steps, seeds {:?}, {:>4.0} s",
-                planned.model, planned.steps, planned.seeds, planned.seconds
-            )?;
-        }
-        match self.models.dropped.is_empty() {
-            true => write!(formatter, "  nothing was dropped"),
-            false => write!(formatter, "  dropped, for want of time: {}", self.models.dropped.join(", ")),
-        }
-    }
-}
-
-fn remarks(plan: &RunPlan, models: &[Trained]) -> Vec<String> {
-    let mut remarks = vec![
-        "Intervals are given these towers: they are trained once, with one seed.".to_string(),
-        "Transductive rows see the other test queries; they are compared with raw rows only where the claim is about that.".to_string(),
-    ];
-    if !plan.models.dropped.is_empty() {
-        remarks.push(format!("Dropped, for want of time: {}.", plan.models.dropped.join(", ")));
-    }
-    if plan.extent == Extent::Quick {
-        remarks.push("This was --quick: one seed and few steps, too small to conclude anything.".into());
-    }
-    if plan.models.planned.iter().any(|planned| {
-        models.iter().any(|model| model.name == planned.model && model.length == Length::Control)
-    }) {
-        remarks.push("The control on shuffled frames has one seed, so its claim stays undecided.".into());
-    }
-    remarks
 }

@@ -7,10 +7,6 @@ const fn base(row: &'static str) -> Cell {
     Cell { model: "world-baseline", row }
 }
 
-const fn camoe(row: &'static str) -> Cell {
-    Cell { model: "world-camoe", row }
-}
-
 /// What is claimed. Rows of both sides are normalised alike wherever the loss normalises.
 pub const ON_WORLD: &[Assertion] = &[
     Assertion {
@@ -24,18 +20,6 @@ pub const ON_WORLD: &[Assertion] = &[
         baseline: base(DUAL_SOFTMAX),
         treatment: Cell { model: "world-dual-softmax", row: DUAL_SOFTMAX },
         remark: "at the published temperature of 1000 the prior is nearly flat",
-    },
-    Assertion {
-        claim: "a mixture of experts over entity, action, scene and whole caption helps",
-        baseline: base(RAW),
-        treatment: camoe(RAW),
-        remark: "",
-    },
-    Assertion {
-        claim: "streams and dual softmax together, in training and at inference, help",
-        baseline: base(DUAL_SOFTMAX),
-        treatment: Cell { model: "world-camoe-dsl", row: DUAL_SOFTMAX },
-        remark: "",
     },
 ];
 

@@ -4,6 +4,10 @@ use super::papers::{Assertion, Cell};
 use super::rows::RAW;
 
 const BASELINE: Cell = Cell { model: "world-baseline", row: RAW };
+const fn inference(model: &'static str, claim: &'static str, remark: &'static str) -> Assertion {
+    Assertion { claim, baseline: BASELINE, treatment: Cell { model, row: RAW }, remark }
+}
+
 const NET_BASELINE: Cell = Cell { model: "world-emcl-net-baseline", row: RAW };
 
 /// What is claimed.
@@ -14,6 +18,14 @@ pub const ON_WORLD: &[Assertion] = &[
         treatment: Cell { model: "world-emcl", row: RAW },
         remark: "the layer mixes the items of a tile: the treatment sees other test queries",
     },
+    inference(
+        "world-baseline+em-reference",
+        "EM as a module at inference helps, as the authors' code has it",
+        "K 7, T 10, sigma 0.1; transductive against raw: tiles of 64 mix test items",
+    ),
+    inference("world-baseline+em-reference-k32", "the same with K 32, T 9, sigma 1", ""),
+    inference("world-baseline+em-everything", "the same with all test items in one tile", ""),
+    inference("world-baseline+em-paper", "EM as a module at inference helps, as the paper has it", ""),
     Assertion {
         claim: "frames pooled for each text, without EM, help",
         baseline: BASELINE,

@@ -43,17 +43,83 @@ macro_rules! trained {
     };
 }
 
-/// The models on the built-in world, in the order in which the budget is given to them: the baseline, each paper's own model, the heads, and
-/// then what the papers leave out or vary.
+/// A trained model judged again under other settings of `[eval]`: nothing is trained for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Rejudged {
+    /// As tables print it.
+    pub name: &'static str,
+    /// The model whose weights are judged.
+    pub of: &'static str,
+    /// A recipe whose `[eval]` is taken.
+    pub recipe: &'static str,
+    /// The keys of `[eval]` that are then set, as `--set` does.
+    pub set: &'static [(&'static str, &'static str)],
+}
+
+const BANKS: &str = include_str!("../../../../recipes/world-banks.toml");
+const EMCL_INFERENCE: &str = include_str!("../../../../recipes/world-emcl-inference.toml");
+
+const fn again(
+    name: &'static str,
+    of: &'static str,
+    recipe: &'static str,
+    set: &'static [(&'static str, &'static str)],
+) -> Rejudged {
+    Rejudged { name, of, recipe, set }
+}
+
+/// What is judged again on the built-in world: banks of training items, and EM at inference in its three forms and
+/// with other numbers of bases and iterations.
+pub const WORLD_AGAIN: &[Rejudged] = &[
+    again("world-baseline+bank", "world-baseline", BANKS, &[]),
+    again("world-ncl+bank", "world-ncl", BANKS, &[]),
+    again("world-ncl-queue+bank", "world-ncl-queue", BANKS, &[]),
+    again("world-baseline+em-reference", "world-baseline", EMCL_INFERENCE, &[]),
+    again(
+        "world-baseline+em-reference-k32",
+        "world-baseline",
+        EMCL_INFERENCE,
+        &[
+            ("eval.emcl.layer.bases", "32"),
+            ("eval.emcl.layer.iterations", "9"),
+            ("eval.emcl.layer.sigma", "1.0"),
+        ],
+    ),
+    again(
+        "world-baseline+em-everything",
+        "world-baseline",
+        EMCL_INFERENCE,
+        &[("eval.emcl.scope", "everything")],
+    ),
+    again(
+        "world-baseline+em-paper",
+        "world-baseline",
+        EMCL_INFERENCE,
+        &[
+            ("eval.emcl.layer.mode", "paper"),
+            ("eval.emcl.layer.sigma", "1.0"),
+            ("eval.emcl.layer.weight", "1.0"),
+        ],
+    ),
+];
+
+/// The models on the built-in world, in the order in which the budget is given to them: the baseline, each paper's own
+/// model, the heads, and then what the papers leave out or vary.
 pub const WORLD: &[Trained] = &[
     trained!("world-baseline", Loss, 1.0, &[Emcl, Camoe, Ncl, SupportSet]),
     trained!("world-ncl", Loss, 1.2, &[Ncl]),
     trained!("world-dual-softmax", Loss, 1.0, &[Camoe]),
     trained!("world-emcl", Loss, 1.3, &[Emcl]),
+    trained!("world-support-set", Loss, 3.0, &[SupportSet]),
     trained!("world-mean-pooling", Head, 0.8, &[Clip4clip]),
     trained!("world-seq-transf", Head, 1.7, &[Clip4clip]),
     trained!("world-seq-transf-shuffled", Control, 1.7, &[Clip4clip]),
+    trained!("world-ncl-queue", Loss, 1.3, &[Ncl]),
+    trained!("world-support-set-identity", Loss, 3.0, &[SupportSet]),
     trained!("world-conditioned", Loss, 1.6, &[Emcl]),
+    trained!("world-support-set-full", Loss, 3.0, &[SupportSet]),
+    trained!("world-support-set-hybrid", Loss, 3.0, &[SupportSet]),
+    trained!("world-support-set-bank", Loss, 3.0, &[SupportSet]),
     trained!("world-emcl-net-baseline", Loss, 2.5, &[Emcl]),
     trained!("world-emcl-net", Loss, 3.0, &[Emcl]),
     trained!("world-emcl-net-paper", Loss, 3.0, &[Emcl]),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ExperimentError;
 
-use super::models::{MSRVTT476, Trained, WORLD};
+use super::models::{MSRVTT476, Rejudged, Trained, WORLD, WORLD_AGAIN};
 use super::{camoe, clip4clip, emcl, ncl, support_set};
 
 /// A paper whose claims are judged.
@@ -43,6 +43,14 @@ impl Data {
         match self {
             Self::World => WORLD,
             Self::Msrvtt476(_) => MSRVTT476,
+        }
+    }
+
+    /// What is judged again under other settings.
+    pub fn again(&self) -> &'static [Rejudged] {
+        match self {
+            Self::World => WORLD_AGAIN,
+            Self::Msrvtt476(_) => &[],
         }
     }
 

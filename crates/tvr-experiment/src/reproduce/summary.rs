@@ -8,6 +8,7 @@ use super::budget::{Fitted, Planned};
 use super::papers::{Assertion, Cell, Data, Paper};
 use crate::claims::{Claim, Side, compare};
 use crate::error::ExperimentError;
+use crate::experiment::{self, Opened};
 use crate::hits::{self, RowHits};
 use crate::plan::Plan;
 use crate::record::{self, Record, RowRecord, half_width};
@@ -46,29 +47,82 @@ pub struct Beside {
     pub mean: f64,
 }
 
-/// All runs of one model.
+/// All runs of one model, or all judgements of a model judged again.
 pub(super) struct Runs {
-    pub planned: Planned,
-    pub plan: Plan,
-    pub records: Vec<Record>,
+    /// As tables print it.
+    pub name: String,
+    /// Steps of a run.
+    pub steps: usize,
+    /// One judgement for each seed.
+    pub seeds: Vec<u64>,
+    /// The rows of each seed's table.
+    pub rows: Vec<Vec<RowRecord>>,
+    /// What was measured beside, of each seed.
+    pub beside: Vec<BTreeMap<String, f64>>,
+    /// Hits of each seed's rows.
+    pub hits: Vec<Vec<RowHits>>,
 }
 
 impl Runs {
     /// Reads what the runs of a planned model left.
     ///
     /// # Errors
-    /// A run folder without a record.
-    pub fn read(planned: &Planned, plan: &Plan) -> Result<Self, ExperimentError> {
-        let records = planned.seeds.iter().map(|&seed| record::read(&plan.run_folder(seed)));
-        Ok(Self {
-            planned: planned.clone(),
-            plan: plan.clone(),
-            records: records.collect::<Result<Vec<_>, _>>()?,
-        })
+    /// A run folder without a record or hits.
+    pub fn read(planned: &Planned, plan: &Plan) -> Result<(Self, Vec<Record>), ExperimentError> {
+        let mut runs = Self::new(&planned.model, planned);
+        let mut records = Vec::new();
+        for &seed in &planned.seeds {
+            let folder = plan.run_folder(seed);
+            let record = record::read(&folder)?;
+            let hits = record.test.iter().map(|row| hits::read(&folder, &row.normalize));
+            runs.hits.push(hits.collect::<Result<_, _>>()?);
+            runs.rows.push(record.test.clone());
+            runs.beside.push(record.beside.clone());
+            records.push(record);
+        }
+        Ok((runs, records))
     }
 
-    fn hits(&self, row: &str, seeds: &[u64]) -> Result<Vec<RowHits>, ExperimentError> {
-        seeds.iter().map(|&seed| hits::read(&self.plan.run_folder(seed), row)).collect()
+    /// Judges the runs of a planned model again under a plan with another `[eval]`.
+    ///
+    /// # Errors
+    /// As [`experiment::judge_again`].
+    pub fn again(
+        name: &str,
+        planned: &Planned,
+        plan: &Plan,
+        opened: &Opened,
+    ) -> Result<Self, ExperimentError> {
+        let mut runs = Self::new(name, planned);
+        for &seed in &planned.seeds {
+            let judged = experiment::judge_again(plan, opened, seed, false)?;
+            runs.hits.push(judged.rows.iter().map(RowHits::of).collect());
+            runs.rows.push(judged.rows.iter().map(RowRecord::of).collect());
+            runs.beside.push(BTreeMap::new());
+        }
+        Ok(runs)
+    }
+
+    fn new(name: &str, planned: &Planned) -> Self {
+        Self {
+            name: name.to_string(),
+            steps: planned.steps,
+            seeds: planned.seeds.clone(),
+            rows: Vec::new(),
+            beside: Vec::new(),
+            hits: Vec::new(),
+        }
+    }
+
+    /// Hits of a row, one for each of these seeds.
+    fn row(&self, row: &str, seeds: &[u64]) -> Result<Vec<RowHits>, ExperimentError> {
+        let of_seed =
+            |(index, _): (usize, &u64)| self.hits[index].iter().find(|hits| hits.normalize == row).cloned();
+        let chosen = self.seeds.iter().enumerate().filter(|(_, seed)| seeds.contains(seed));
+        chosen
+            .map(of_seed)
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| ExperimentError::work(format!("{} has no row {row:?} in its table", self.name)))
     }
 }
 
@@ -76,17 +130,16 @@ impl Runs {
 pub(super) fn table(runs: &[Runs]) -> Vec<TableRow> {
     runs.iter()
         .flat_map(|runs| {
-            let rows = runs.records.first().map_or(0, |record| record.test.len());
+            let rows = runs.rows.first().map_or(0, Vec::len);
             (0..rows).filter_map(|index| {
-                let of_row: Vec<&RowRecord> =
-                    runs.records.iter().filter_map(|record| record.test.get(index)).collect();
-                table_row(&runs.planned, &of_row)
+                let of_row: Vec<&RowRecord> = runs.rows.iter().filter_map(|rows| rows.get(index)).collect();
+                table_row(runs, &of_row)
             })
         })
         .collect()
 }
 
-fn table_row(planned: &Planned, rows: &[&RowRecord]) -> Option<TableRow> {
+fn table_row(runs: &Runs, rows: &[&RowRecord]) -> Option<TableRow> {
     type Metrics = BTreeMap<String, f64>;
     let first = rows.first()?;
     let side = |of: &dyn Fn(&RowRecord) -> &Metrics| {
@@ -100,10 +153,10 @@ fn table_row(planned: &Planned, rows: &[&RowRecord]) -> Option<TableRow> {
     let (text_to_video, text_to_video_half_width) = side(&|row| &row.text_to_video);
     let (video_to_text, video_to_text_half_width) = side(&|row| &row.video_to_text);
     Some(TableRow {
-        model: planned.model.clone(),
+        model: runs.name.clone(),
         normalize: first.normalize.clone(),
         regime: first.regime.clone(),
-        steps: planned.steps,
+        steps: runs.steps,
         seeds: rows.len(),
         text_to_video,
         video_to_text,
@@ -117,11 +170,10 @@ pub(super) fn beside(runs: &[Runs]) -> Vec<Beside> {
     let mut beside = Vec::new();
     for runs in runs {
         let names: Vec<String> =
-            runs.records.first().map(|record| record.beside.keys().cloned().collect()).unwrap_or_default();
+            runs.beside.first().map(|of| of.keys().cloned().collect()).unwrap_or_default();
         for name in names {
-            let values: Vec<f64> =
-                runs.records.iter().filter_map(|record| record.beside.get(&name).copied()).collect();
-            beside.push(Beside { model: runs.planned.model.clone(), mean: mean(&values), name });
+            let values: Vec<f64> = runs.beside.iter().filter_map(|of| of.get(&name).copied()).collect();
+            beside.push(Beside { model: runs.name.clone(), mean: mean(&values), name });
         }
     }
     beside
@@ -156,25 +208,21 @@ fn claim(
     runs: &[Runs],
 ) -> Result<Claim, ExperimentError> {
     let names = [name(assertion.baseline), name(assertion.treatment)];
-    let of = |cell: Cell| runs.iter().find(|runs| runs.planned.model == cell.model);
+    let of = |cell: Cell| runs.iter().find(|runs| runs.name == cell.model);
     let (Some(baseline), Some(treatment)) = (of(assertion.baseline), of(assertion.treatment)) else {
         let missing = [assertion.baseline, assertion.treatment]
             .into_iter()
-            .find(|cell| fitted.dropped.iter().any(|dropped| dropped == cell.model))
-            .map_or("a model of another paper", |cell| cell.model);
+            .map(|cell| cell.model.split('+').next().unwrap_or(cell.model))
+            .find(|model| fitted.dropped.iter().any(|dropped| dropped == model))
+            .unwrap_or("a model of another paper");
         let remark = format!("not run: {missing} did not fit the budget; --full runs it");
         return Ok(Claim::not_run(paper.title(), assertion.claim, names, side, remark));
     };
     // A control has fewer seeds: what is compared has both.
-    let seeds: Vec<u64> = baseline
-        .planned
-        .seeds
-        .iter()
-        .copied()
-        .filter(|seed| treatment.planned.seeds.contains(seed))
-        .collect();
-    let before = baseline.hits(assertion.baseline.row, &seeds)?;
-    let after = treatment.hits(assertion.treatment.row, &seeds)?;
+    let seeds: Vec<u64> =
+        baseline.seeds.iter().copied().filter(|seed| treatment.seeds.contains(seed)).collect();
+    let before = baseline.row(assertion.baseline.row, &seeds)?;
+    let after = treatment.row(assertion.treatment.row, &seeds)?;
     compare(paper.title(), assertion.claim, names, side, &before, &after, assertion.remark)
 }
 

@@ -21,6 +21,12 @@ pub const ON_WORLD: &[Assertion] = &[
     against("world-support-set-identity", "other samples' videos help more than the caption's own"),
     against("world-support-set-full", "leaving the own video out helps more than keeping it"),
     against("world-support-set-hybrid", "leaving the own video out helps more than mixing both"),
+    Assertion {
+        claim: "a memory bank beyond the batch helps",
+        baseline: CROSS,
+        treatment: Cell { model: "world-support-set-bank", row: RAW },
+        remark: "the paper, as remembered, says that it adds little",
+    },
 ];
 
 /// What is claimed, on features of real clips.

@@ -76,7 +76,12 @@ fn every_claim_has_its_models_and_every_model_its_recipe_and_a_claim() {
         };
         for (paper, assertion) in claims() {
             for cell in [assertion.baseline, assertion.treatment] {
-                let model = data.models().iter().find(|model| model.name == cell.model);
+                let trained = data
+                    .again()
+                    .iter()
+                    .find(|again| again.name == cell.model)
+                    .map_or(cell.model, |again| again.of);
+                let model = data.models().iter().find(|model| model.name == trained);
                 let model = model.unwrap_or_else(|| {
                     panic!("{:?} needs {}, which is not in models.rs", assertion.claim, cell.model)
                 });

@@ -1,0 +1,104 @@
+//! What `reproduce` writes: the plan that was followed, the tables, the claims, and what a reader must know.
+
+use serde::{Deserialize, Serialize};
+
+use super::Extent;
+use super::budget::Fitted;
+use super::models::{Length, Trained};
+use super::papers::{Data, Paper};
+use super::summary::{Beside, TableRow};
+use crate::claims::Claim;
+use crate::record::Record;
+
+/// What was reproduced, as `reproduce.json` holds it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reproduction {
+    /// `tvr-reproduce/1`.
+    pub schema: String,
+    /// What the claims are judged on.
+    pub data: Data,
+    /// The plan that was followed.
+    pub plan: RunPlan,
+    /// Threads and backend.
+    pub machine: Machine,
+    /// Mean and interval over seeds of every model and normaliser.
+    pub rows: Vec<TableRow>,
+    /// What was measured beside retrieval.
+    pub beside: Vec<Beside>,
+    /// The claims.
+    pub claims: Vec<Claim>,
+    /// Each run's record.
+    pub runs: Vec<Record>,
+    /// Seconds in all, of this call.
+    pub seconds: f64,
+    /// Largest memory of one process, in bytes.
+    pub peak_memory_bytes: u64,
+    /// Sentences that a reader must know.
+    pub remarks: Vec<String>,
+}
+
+/// The machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Machine {
+    /// Threads of the compute pool.
+    pub threads: usize,
+    /// Runs at a time.
+    pub workers: usize,
+    /// The device.
+    pub device: String,
+    /// tvr's version.
+    pub version: String,
+}
+
+/// What will run, decided before it runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunPlan {
+    /// How much.
+    pub extent: Extent,
+    /// The papers whose claims are judged.
+    pub papers: Vec<Paper>,
+    /// Measured milliseconds of a step of the first model.
+    pub step_milliseconds: f64,
+    /// The budget in seconds; 0 for none.
+    pub budget_seconds: f64,
+    /// The models, in order, and those that were dropped.
+    pub models: Fitted,
+}
+
+impl std::fmt::Display for RunPlan {
+    /// The plan as a few lines: what runs, and what was dropped.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(formatter, "plan, from {:.0} ms a step of the first model:", self.step_milliseconds)?;
+        for planned in &self.models.planned {
+            writeln!(
+                formatter,
+                "  {:<32} {:>5} steps, seeds {:?}, {:>4.0} s",
+                planned.model, planned.steps, planned.seeds, planned.seconds
+            )?;
+        }
+        match self.models.dropped.is_empty() {
+            true => write!(formatter, "  nothing was dropped"),
+            false => write!(formatter, "  dropped, for want of time: {}", self.models.dropped.join(", ")),
+        }
+    }
+}
+
+/// Sentences that a reader must know.
+pub(super) fn remarks(plan: &RunPlan, models: &[Trained]) -> Vec<String> {
+    let mut remarks = vec![
+        "Intervals are given these towers: they are trained once, with one seed.".to_string(),
+        "Transductive rows see the other test queries; they are compared with raw rows only where the claim is about that.".to_string(),
+    ];
+    if !plan.models.dropped.is_empty() {
+        remarks.push(format!("Dropped, for want of time: {}.", plan.models.dropped.join(", ")));
+    }
+    if plan.extent == Extent::Quick {
+        remarks.push("This was --quick: one seed and few steps, too small to conclude anything.".into());
+    }
+    if plan.models.planned.iter().any(|planned| {
+        models.iter().any(|model| model.name == planned.model && model.length == Length::Control)
+    }) {
+        remarks.push("The control on shuffled frames has one seed, so its claim stays undecided.".into());
+    }
+    remarks
+}
