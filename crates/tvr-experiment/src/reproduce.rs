@@ -38,7 +38,7 @@ use crate::files;
 use crate::plan::{Plan, Surroundings, plan};
 use crate::progress::{Event, Events};
 use crate::recipe::{DataRecipe, EncoderRecipe, Frames, Recipe};
-use crate::record::{self, Record, peak_memory_bytes};
+use crate::record::{self, peak_memory_bytes};
 
 /// How much to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
