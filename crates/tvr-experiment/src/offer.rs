@@ -142,14 +142,12 @@ impl Offer {
             ));
         }
         if let Some(stream) = needs.streams.iter().find(|stream| !self.streams.contains(stream)) {
+            let found = match self.streams.is_empty() {
+                true => "one vector per caption; use encoder.kind = \"words\"".into(),
+                false => self.streams.join(", "),
+            };
             return refuse(format!(
-                "[head] needs the text stream \"{stream}\", but encoder.kind = \"{encoder}\" has {}; use \
-                 encoder.kind = \"words\"",
-                if self.streams.is_empty() {
-                    "one vector per caption".into()
-                } else {
-                    self.streams.join(", ")
-                }
+                "[head] needs the text stream \"{stream}\", but encoder.kind = \"{encoder}\" has {found}"
             ));
         }
         if let Some(expert) = needs.experts.iter().find(|name| !self.experts.iter().any(|(n, _)| n == *name))

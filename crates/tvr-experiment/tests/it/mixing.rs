@@ -167,7 +167,8 @@ fn kinds() -> Vec<HeadKind> {
 fn heads() -> Vec<HeadRecipe> {
     let emcl = [
         EmclConfig { bases: 3, ..EmclConfig::reference() },
-        EmclConfig { bases: 3, detach: Detach::Projection, ..EmclConfig::paper() },
+        // Added to the features: three bases alone leave next to nothing of what tells these items apart.
+        EmclConfig { bases: 3, residual: true, detach: Detach::Projection, ..EmclConfig::paper() },
         EmclConfig { bases: 3, ..EmclConfig::global() },
     ];
     let mut heads: Vec<HeadRecipe> = kinds().into_iter().map(HeadRecipe::plain).collect();
