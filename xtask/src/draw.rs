@@ -18,6 +18,11 @@ pub fn draw() -> impl FnMut(Event) {
                 bar.tick(done, &format!("{loss}{:.0} ms a step", seconds * 1000.0));
             }
         }
+        Event::Item { done, word } => {
+            if let Some(bar) = &bar {
+                bar.tick(done, &word);
+            }
+        }
         Event::End => {
             if let Some(bar) = bar.take() {
                 bar.finish();

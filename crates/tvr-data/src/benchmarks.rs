@@ -12,6 +12,8 @@
 //! | DiDeMo | `train`, `val`, `test`: a clip's sentences joined into one paragraph |
 //! | ActivityNet Captions | `train`, `val-1`, `val-2`: likewise |
 //! | VATEX | `train`, `val`, `test` of the HGR split, `test-1k5` |
+//!
+//! One's own videos have a reader of their own, [`manifest`].
 
 pub mod source;
 pub mod activitynet;
@@ -21,6 +23,7 @@ pub mod msrvtt;
 pub mod msvd;
 pub mod pickle;
 pub mod vatex;
+pub mod manifest;
 
 use std::path::Path;
 use std::str::FromStr;

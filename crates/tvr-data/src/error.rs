@@ -44,6 +44,25 @@ pub enum DataError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A frame sampler's text.
+    #[error(
+        "unknown sampler {text:?}; known are rate:1,frames=12,cut=head|tail|uniform, segments:12,offset=centre, \
+         segments:12,offset=random,seed=0, and all"
+    )]
+    Sampler {
+        /// What was given.
+        text: String,
+    },
+    /// FFmpeg's program cannot be run.
+    #[error(
+        "cannot run {program:?}, which decodes video files: {cause}; install FFmpeg (Debian, Ubuntu: apt-get install ffmpeg; macOS: brew install ffmpeg), or name it in TVR_FFMPEG"
+    )]
+    Ffmpeg {
+        /// The program.
+        program: PathBuf,
+        /// The system's word.
+        cause: String,
+    },
     /// A loader's setting.
     #[error("{setting} = {value}, but {domain}")]
     Setting {

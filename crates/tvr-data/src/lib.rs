@@ -21,6 +21,10 @@
 //! |---|---|
 //! | [`random`] | numbers as a function of what they are for |
 //! | [`mod@world`] | clips, sentences and stills drawn on the fly |
+//! | [`sampling`], [`frames`] | which frames of a clip; their pictures, from video files, animations, folders, images |
+//! | [`store`], [`mod@prepare`] | clips decoded once, by the hash of their bytes; a list of videos into a store |
+//! | [`frame_batch`] | frames of several clips out of a store |
+//! | [`benchmarks`] | lists of videos with captions and splits |
 //! | [`feature_file`] | features of any encoder, with captions and splits |
 //! | [`caption_streams`] | the nouns, the verbs and the places of a caption |
 //! | [`benchmarks`], [`galleries`], [`doctor`] | six benchmarks from their files; what of one is there, and what it may be called |
@@ -28,8 +32,15 @@
 //! | [`gallery`] | hashes that say what a result was measured on |
 
 mod error;
+mod files;
 pub mod random;
 pub mod world;
+pub mod sampling;
+pub mod frames;
+pub mod store;
+pub mod benchmarks;
+pub mod prepare;
+pub mod frame_batch;
 pub mod feature_file;
 pub mod caption_streams;
 pub mod benchmarks;
@@ -39,11 +50,17 @@ pub mod loader;
 pub mod prefetch;
 pub mod gallery;
 
+pub use benchmarks::manifest::{Entry, Manifest};
 pub use caption_streams::{CaptionStream, CaptionStreams};
 pub use error::DataError;
 pub use feature_file::{ExpertEntry, FeatureFile, Part};
+pub use frame_batch::FrameBatch;
+pub use frames::{Decoder, Fault, Footage, FrameSource, Picture, Verdict};
 pub use gallery::gallery_hash;
 pub use loader::{Batch, Draw, Loader};
 pub use prefetch::Prefetch;
+pub use prepare::{Outcome, Preparation};
 pub use random::{Rng, stream};
+pub use sampling::Sampler;
+pub use store::{Key, Store};
 pub use world::{Clip, Sentence, Split, Still, Tag, WORLD_VERSION, World};

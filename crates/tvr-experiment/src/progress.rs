@@ -21,6 +21,13 @@ pub enum Event {
         /// Seconds that the step took.
         seconds: f64,
     },
+    /// An item of a list is done.
+    Item {
+        /// Items done.
+        done: usize,
+        /// How it goes, such as "2 failed".
+        word: String,
+    },
     /// The piece of work is done.
     End,
     /// A word to the user.

@@ -12,5 +12,11 @@
 mod caption_streams;
 mod benchmarks;
 mod features;
+mod frames;
 mod golden;
+mod manifest;
+mod prepare;
 mod properties;
+mod sampling;
+mod shared;
+mod store;

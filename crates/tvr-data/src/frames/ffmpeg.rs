@@ -1,0 +1,365 @@
+//! Video files, by the programs of FFmpeg.
+//!
+//! ```text
+//! packets   one process for several files: every packet is listed, none decoded      → frames to expect, rate, stream
+//! pictures  one process for several files: decoded from the start, chosen ones sent  → PPM over one pipe for each
+//!           and every frame that comes out counted                                   → a listing for each
+//! ```
+//!
+//! A program of FFmpeg takes as long to start as a ten-second clip takes to decode, so files share processes. That keeps
+//! decoders of hostile files outside of this process, where a crash or an endless loop costs one clip, and asks for
+//! nothing at compile time.
+//!
+//! Whatever is not as expected in a shared process is done again file by file, so that every complaint has its file
+//! and every file its own time limit. If the number of frames is not what the packets promised, the choice is made
+//! again for the frames that are there.
+
+use std::io::{BufRead, BufReader, PipeReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::packets::{self, Stream};
+use super::process::{self, Ended};
+use super::{Decoder, Fault, Finish, Footage, Picture, Verdict};
+use crate::error::DataError;
+
+/// Pixels of one frame, summed over the files of a process: what its decoders may hold is some 30 times as much.
+const PIXELS: usize = 8 << 20;
+
+/// Most characters of a selection by single indices; beyond, all between the first and the last are sent.
+const EXPRESSION: usize = 60_000;
+
+/// FFmpeg's program, found and asked for its version.
+#[derive(Clone, Debug)]
+pub struct Ffmpeg {
+    program: PathBuf,
+    version: String,
+    passthrough: [&'static str; 2],
+}
+
+/// What is known of a file before it is decoded.
+#[derive(Clone, Debug)]
+struct Known {
+    stream: Stream,
+    complaint: Option<String>,
+}
+
+/// A file to decode, with its chosen frames.
+#[derive(Clone, Debug)]
+struct Job<'a> {
+    path: &'a Path,
+    number: u64,
+    known: Known,
+    indices: Vec<usize>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+struct Got {
+    pictures: Vec<(usize, Picture)>,
+    total: usize,
+}
+
+impl Ffmpeg {
+    /// The program that the variable `TVR_FFMPEG` names, else `ffmpeg` of the search path.
+    ///
+    /// # Errors
+    /// One that cannot be run, with how to install it.
+    pub fn find() -> Result<Self, DataError> {
+        Self::at(&std::env::var_os("TVR_FFMPEG").map_or_else(|| PathBuf::from("ffmpeg"), PathBuf::from))
+    }
+
+    /// This program.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn at(program: &Path) -> Result<Self, DataError> {
+        let failed = |cause: String| DataError::Ffmpeg { program: program.to_path_buf(), cause };
+        let output = Command::new(program)
+            .args(["-nostdin", "-version"])
+            .output()
+            .map_err(|cause| failed(cause.to_string()))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let version = text.strip_prefix("ffmpeg version ").and_then(|rest| rest.split_whitespace().next());
+        let version = version.ok_or_else(|| failed("it does not say that it is FFmpeg".into()))?.to_owned();
+        // The older name of the option went with FFmpeg 8, the newer one came with 5.1.
+        let mut numbers = version.split(['.', '-']).map(|number| number.parse::<u32>().ok());
+        let passthrough = match (numbers.next().flatten(), numbers.next().flatten()) {
+            (Some(major), minor) if (major, minor.unwrap_or(0)) < (5, 1) => ["-vsync", "passthrough"],
+            _ => ["-fps_mode", "passthrough"],
+        };
+        Ok(Self { program: program.to_path_buf(), version, passthrough })
+    }
+
+    /// For a decoder to which none was given.
+    pub(super) fn missing() -> DataError {
+        DataError::Ffmpeg { program: PathBuf::from("ffmpeg"), cause: "it was not looked for".into() }
+    }
+
+    /// Its version, such as `5.1.9-0+deb12u1`: part of a store's key, since another version may decode other bits.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The pictures of some files, in their order.
+    pub(super) fn decode(
+        &self,
+        files: &[(&Path, u64)],
+        decoder: &Decoder<'_>,
+    ) -> Result<Vec<Result<Footage, Fault>>, DataError> {
+        let mut results: Vec<Option<Result<Footage, Fault>>> = vec![None; files.len()];
+        let paths: Vec<&Path> = files.iter().map(|(path, _)| *path).collect();
+        let mut jobs = Vec::new();
+        for (place, known) in self.look(&paths, decoder.limit)?.into_iter().enumerate() {
+            match known {
+                Err(fault) => results[place] = Some(Err(fault)),
+                Ok(known) => {
+                    let (path, number) = files[place];
+                    let indices = decoder.sampler.indices(known.stream.frames, known.stream.rate(), number);
+                    jobs.push((place, Job { path, number, known, indices }));
+                }
+            }
+        }
+        while !jobs.is_empty() {
+            let mut pixels = 0;
+            let fits = |(_, job): &&(usize, Job<'_>)| {
+                pixels += job.known.stream.size[0] * job.known.stream.size[1];
+                pixels <= PIXELS
+            };
+            let together = jobs.iter().take_while(fits).count().max(1);
+            let rest = jobs.split_off(together);
+            let (places, group): (Vec<usize>, Vec<Job<'_>>) = jobs.into_iter().unzip();
+            for (place, footage) in places.into_iter().zip(self.group(group, decoder)?) {
+                results[place] = Some(footage);
+            }
+            jobs = rest;
+        }
+        Ok(results.into_iter().flatten().collect())
+    }
+
+    /// The packets of some files.
+    fn look(&self, paths: &[&Path], limit: Duration) -> Result<Vec<Result<Known, Fault>>, DataError> {
+        let run = |paths: &[&Path]| {
+            let scratch = scratch()?;
+            let listing = |place: usize| scratch.path().join(format!("{place}.packets"));
+            let mut command = self.command(paths);
+            for place in 0..paths.len() {
+                command.arg("-map").arg(format!("{place}:v"));
+                command.args(["-c", "copy", "-f", "framecrc"]).arg(listing(place));
+            }
+            let limit = limit * paths.len() as u32;
+            let (ended, _) = process::run(command, limit, 0, |_, _| ()).map_err(|cause| self.lost(&cause))?;
+            let listed =
+                (0..paths.len()).map(|place| std::fs::read_to_string(listing(place)).unwrap_or_default());
+            Ok::<(Ended, Vec<String>), DataError>((ended, listed.collect()))
+        };
+        let (ended, listed) = run(paths)?;
+        if ended.clean() || paths.len() == 1 {
+            return Ok(listed.iter().map(|text| known(text, &ended, limit)).collect());
+        }
+        let alone = |path: &&Path| run(&[path]).map(|(ended, listed)| known(&listed.concat(), &ended, limit));
+        paths.iter().map(alone).collect()
+    }
+
+    /// Decodes files in one process, and again by themselves those that need it.
+    fn group(
+        &self,
+        jobs: Vec<Job<'_>>,
+        decoder: &Decoder<'_>,
+    ) -> Result<Vec<Result<Footage, Fault>>, DataError> {
+        let (ended, got) = self.pictures(&jobs, decoder)?;
+        if jobs.len() > 1 && !ended.clean() {
+            return jobs.into_iter().map(|job| self.alone(job, decoder)).collect();
+        }
+        jobs.into_iter().zip(got).map(|(job, got)| self.settle(job, &ended, got, decoder)).collect()
+    }
+
+    /// Decodes a file in a process of its own.
+    fn alone(&self, job: Job<'_>, decoder: &Decoder<'_>) -> Result<Result<Footage, Fault>, DataError> {
+        let (ended, got) = self.pictures(std::slice::from_ref(&job), decoder)?;
+        let got = got.into_iter().next().unwrap_or(Got { pictures: Vec::new(), total: 0 });
+        self.settle(job, &ended, got, decoder)
+    }
+
+    /// Turns what came out of a file into its footage; chooses and decodes again if there are other frames than the
+    /// packets promised.
+    fn settle(
+        &self,
+        mut job: Job<'_>,
+        ended: &Ended,
+        got: Got,
+        decoder: &Decoder<'_>,
+    ) -> Result<Result<Footage, Fault>, DataError> {
+        if ended.late {
+            return Ok(Err(Fault::TimeLimit { seconds: decoder.limit.as_secs() }));
+        }
+        let rate = job.known.stream.rate();
+        let indices = decoder.sampler.indices(got.total, rate, job.number);
+        let complete = indices.iter().all(|index| got.pictures.iter().any(|(found, _)| found == index));
+        let complaint = job.known.complaint.take().or_else(|| (!ended.clean()).then(|| ended.complaint()));
+        if got.total == 0 {
+            let reason = complaint.unwrap_or_else(|| "FFmpeg gave none and no reason".into());
+            return Ok(Err(Fault::NoPicture { reason }));
+        }
+        if !complete {
+            if job.known.stream.frames == got.total {
+                let reason = complaint.unwrap_or_else(|| "FFmpeg sent other frames than it counted".into());
+                return Ok(Err(Fault::NoPicture { reason }));
+            }
+            job.known.stream.frames = got.total;
+            job.known.complaint = complaint;
+            job.indices = indices;
+            return self.alone(job, decoder);
+        }
+        let find = |index: &usize| got.pictures.iter().find(|(found, _)| found == index);
+        let pictures = indices.iter().filter_map(find).map(|(_, picture)| picture.clone()).collect();
+        let verdict = match complaint {
+            Some(reason) => Verdict::Partial { reason },
+            None => Verdict::Whole,
+        };
+        Ok(Ok(Footage { pictures, indices, total: got.total, rate, verdict }))
+    }
+
+    /// Decodes files in one process: the chosen frames of each over a pipe, and all of them counted.
+    fn pictures(&self, jobs: &[Job<'_>], decoder: &Decoder<'_>) -> Result<(Ended, Vec<Got>), DataError> {
+        let scratch = scratch()?;
+        let listing = |place: usize| scratch.path().join(format!("{place}.frames"));
+        let paths: Vec<&Path> = jobs.iter().map(|job| job.path).collect();
+        let chosen: Vec<Choice> = jobs.iter().map(|job| Choice::of(&job.indices)).collect();
+        let mut command = self.command(&paths);
+        for (place, (job, choice)) in jobs.iter().zip(&chosen).enumerate() {
+            let stream = format!("{place}:v:{}", job.known.stream.place);
+            command.args(["-map", &stream, "-vf", &format!("select={}", choice.expression)]);
+            command.args(self.passthrough).args(["-c:v", "ppm", "-pix_fmt", "rgb24", "-f", "image2pipe"]);
+            command.arg(format!("pipe:{}", 3 + place));
+            // What is counted is never converted; its times are numbers, since a file's own may go backwards.
+            command.args(["-map", &stream, "-vf", "setpts=N"]).args(self.passthrough);
+            command.args(["-c:v", "wrapped_avframe", "-f", "framecrc"]).arg(listing(place));
+        }
+        let limit = decoder.limit * jobs.len() as u32;
+        let read = |place: usize, pipe: PipeReader| {
+            let wanted = &jobs[place].indices;
+            receive(pipe, &chosen[place], wanted, decoder.finish)
+        };
+        let (ended, pictures) =
+            process::run(command, limit, jobs.len(), read).map_err(|cause| self.lost(&cause))?;
+        let total = |place: usize| {
+            let listed = packets::parse(&std::fs::read_to_string(listing(place)).unwrap_or_default());
+            listed.first().map_or(0, |stream| stream.frames)
+        };
+        let got =
+            pictures.into_iter().enumerate().map(|(place, pictures)| Got { pictures, total: total(place) });
+        Ok((ended, got.collect()))
+    }
+
+    fn command(&self, paths: &[&Path]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(["-nostdin", "-v", "error", "-y", "-filter_threads", "1"]);
+        for path in paths {
+            // `file:` and the list of protocols: a name with a colon is no address, and no playlist goes elsewhere.
+            // One filter for the whole file: made anew where the size changes, it would count frames from 0 again.
+            let mut name = std::ffi::OsString::from("file:");
+            name.push(path);
+            command
+                .args(["-threads", "1", "-reinit_filter", "0", "-protocol_whitelist", "file", "-i"])
+                .arg(name);
+        }
+        command
+    }
+
+    fn lost(&self, cause: &std::io::Error) -> DataError {
+        DataError::Ffmpeg { program: self.program.clone(), cause: cause.to_string() }
+    }
+}
+
+/// What a listing of packets tells of a file.
+fn known(listed: &str, ended: &Ended, limit: Duration) -> Result<Known, Fault> {
+    let streams = packets::parse(listed);
+    let complaint = (!ended.clean()).then(|| ended.complaint());
+    match packets::best(&streams) {
+        Some(stream) if ended.well && stream.frames > 0 => Ok(Known { stream: stream.clone(), complaint }),
+        _ if ended.late => Err(Fault::TimeLimit { seconds: limit.as_secs() }),
+        _ if ended.said.contains("matches no streams") => Err(Fault::NoVideo),
+        Some(_) => Err(Fault::NoPicture { reason: ended.complaint() }),
+        None => Err(Fault::Unreadable { reason: ended.complaint() }),
+    }
+}
+
+/// A selection for FFmpeg, and which frames it lets through.
+struct Choice {
+    expression: String,
+    sent: Vec<usize>,
+}
+
+impl Choice {
+    fn of(indices: &[usize]) -> Self {
+        let mut sent = indices.to_vec();
+        sent.dedup();
+        let (Some(&first), Some(&last)) = (sent.first(), sent.last()) else {
+            return Self { expression: "0".into(), sent };
+        };
+        let step = sent.get(1).map_or(1, |second| second - first);
+        if sent.windows(2).all(|pair| pair[1] - pair[0] == step) {
+            let expression = format!("between(n\\,{first}\\,{last})*not(mod(n-{first}\\,{step}))");
+            return Self { expression, sent };
+        }
+        let single: Vec<String> = sent.iter().map(|index| format!("eq(n\\,{index})")).collect();
+        let expression = single.join("+");
+        if expression.len() <= EXPRESSION {
+            return Self { expression, sent };
+        }
+        Self { expression: format!("between(n\\,{first}\\,{last})"), sent: (first..=last).collect() }
+    }
+}
+
+/// Reads pictures from a pipe as they come, and finishes those that are wanted.
+fn receive(
+    pipe: PipeReader,
+    choice: &Choice,
+    wanted: &[usize],
+    finish: &dyn Finish,
+) -> Vec<(usize, Picture)> {
+    let mut pipe = BufReader::with_capacity(1 << 16, pipe);
+    let mut pictures = Vec::with_capacity(wanted.len());
+    for &index in &choice.sent {
+        // A pipe that ends early is an ended process; the count of frames and its complaints say why.
+        let Some(picture) = ppm(&mut pipe) else { break };
+        if wanted.binary_search(&index).is_ok() {
+            pictures.push((index, finish.finish(picture)));
+        }
+    }
+    // Nobody reading would stop the process with a complaint about it.
+    let _ = std::io::copy(&mut pipe, &mut std::io::sink());
+    pictures
+}
+
+/// One picture: `P6`, width, height, 255, each followed by a blank or a new line, then its bytes.
+fn ppm(pipe: &mut impl BufRead) -> Option<Picture> {
+    let mut word = || {
+        let mut word = Vec::new();
+        loop {
+            let mut byte = [0];
+            pipe.read_exact(&mut byte).ok()?;
+            match byte[0] {
+                b' ' | b'\n' if !word.is_empty() => return String::from_utf8(word).ok(),
+                b' ' | b'\n' => {}
+                other if word.len() < 12 => word.push(other),
+                _ => return None,
+            }
+        }
+    };
+    let (magic, width, height, most) = (word()?, word()?.parse().ok()?, word()?.parse().ok()?, word()?);
+    if magic != "P6" || most != "255" {
+        return None;
+    }
+    let bytes = usize::checked_mul(width, height)?.checked_mul(3)?;
+    let mut pixels = Vec::with_capacity(bytes.min(PIXELS));
+    pipe.take(bytes as u64).read_to_end(&mut pixels).ok()?;
+    (bytes > 0 && pixels.len() == bytes).then_some(Picture { width, height, pixels })
+}
+
+fn scratch() -> Result<tempfile::TempDir, DataError> {
+    let folder = std::env::temp_dir();
+    tempfile::Builder::new().prefix("tvr-frames").tempdir().map_err(DataError::file(&folder, "write in"))
+}

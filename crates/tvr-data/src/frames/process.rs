@@ -1,0 +1,96 @@
+//! One run of a program: its complaints, its pipes, its time limit.
+
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use command_fds::{CommandFdExt, FdMapping};
+
+/// Most bytes of complaints that are kept; a damaged file may complain of every block.
+const COMPLAINTS: u64 = 1 << 16;
+
+/// How a run ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// Whether the exit code was 0.
+    pub well: bool,
+    /// Whether it was stopped at its limit.
+    pub late: bool,
+    /// What it said on stderr.
+    pub said: String,
+}
+
+impl Ended {
+    /// Whether nothing at all was complained of.
+    pub fn clean(&self) -> bool {
+        self.well && !self.late && self.said.trim().is_empty()
+    }
+
+    /// The first complaint, without the address that a library puts in front of it.
+    pub fn complaint(&self) -> String {
+        let mut lines = self.said.lines().map(|line| {
+            let mut line = line.trim();
+            while let Some((_, rest)) = line.strip_prefix('[').and_then(|line| line.split_once("] ")) {
+                line = rest.trim();
+            }
+            line
+        });
+        lines.find(|line| !line.is_empty()).unwrap_or("no reason was given").to_owned()
+    }
+}
+
+/// Runs a program. The writing end `pipes[i].0` is its file descriptor `3 + i`, and `read` gets the reading ends, all
+/// at once on threads of their own.
+pub(super) fn run<T: Send>(
+    mut command: Command,
+    limit: Duration,
+    pipes: usize,
+    read: impl Fn(usize, std::io::PipeReader) -> T + Sync,
+) -> std::io::Result<(Ended, Vec<T>)> {
+    let mut readers = Vec::with_capacity(pipes);
+    let mut mappings = Vec::with_capacity(pipes);
+    for place in 0..pipes {
+        let (reader, writer) = std::io::pipe()?;
+        readers.push(reader);
+        mappings.push(FdMapping { parent_fd: OwnedFd::from(writer), child_fd: 3 + place as i32 });
+    }
+    command.fd_mappings(mappings).map_err(std::io::Error::other)?;
+    // In a group of its own, so that Ctrl-C reaches us and not it: interrupted, it would end as if the file did.
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+    let mut child = command.spawn()?;
+    drop(command); // and with it our copies of the writing ends
+    let mut words = child.stderr.take();
+    let read = &read;
+    let (over, wait) = channel::<()>();
+    let (said, late, results) = std::thread::scope(|scope| {
+        let said = scope.spawn(move || {
+            let mut said = Vec::new();
+            if let Some(words) = &mut words {
+                // A read that fails ends the complaints; the exit code tells the rest.
+                let _ = words.take(COMPLAINTS).read_to_end(&mut said);
+                let _ = std::io::copy(words, &mut std::io::sink());
+            }
+            drop(over);
+            String::from_utf8_lossy(&said).into_owned()
+        });
+        let results: Vec<_> = readers
+            .into_iter()
+            .enumerate()
+            .map(|(place, reader)| scope.spawn(move || read(place, reader)))
+            .collect();
+        let late = wait.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+        if late {
+            // It may have ended by itself in this very moment.
+            let _ = child.kill();
+        }
+        let said = said.join().unwrap_or_default();
+        let results: Option<Vec<T>> = results.into_iter().map(|thread| thread.join().ok()).collect();
+        (said, late, results)
+    });
+    let status = child.wait()?;
+    let results = results.ok_or_else(|| std::io::Error::other("a thread that read its pictures is lost"))?;
+    Ok((Ended { well: status.success(), late, said }, results))
+}

@@ -1,0 +1,362 @@
+//! Decoding a list of videos once, into a store.
+//!
+//! ```text
+//! file ─ size, date ─▶ SHA-256 of its bytes ─┐
+//! sampler, what is done to a picture, decoder ┴▶ key ─ in the store? ─▶ nothing to do
+//!                                                      else ─▶ decode, several files a process ─▶ put
+//! ```
+//!
+//! What cannot be decoded is put as well, with the reason: a second run has nothing to do. Only a file that is not
+//! there, or took too long, is tried again.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::benchmarks::manifest::Entry;
+use crate::error::DataError;
+use crate::frames::ffmpeg::Ffmpeg;
+use crate::frames::{Decoder, Fault, Finish, Footage, FrameSource, Verdict};
+use crate::sampling::Sampler;
+use crate::store::{Key, Kind, Record, Seen, Store, Value, hash};
+
+/// Changes when our own part of decoding changes what comes out of it.
+const RULES: &str = "1";
+
+/// Clips that one worker takes at a time, and that share a process of FFmpeg.
+const TOGETHER: usize = 8;
+
+/// Clips between two syncs of the store.
+const SYNC: usize = 256;
+
+/// How clips are decoded.
+pub struct Preparation<'a> {
+    /// Which frames are taken.
+    pub sampler: Sampler,
+    /// What is done to them.
+    pub finish: &'a dyn Finish,
+    /// The time limit for one clip.
+    pub limit: Duration,
+    /// Raised by whoever wants it to stop: what is decoded by then is kept.
+    pub stop: &'a AtomicBool,
+}
+
+/// How a clip came out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Its frames are in the store.
+    Ready {
+        /// Where.
+        key: Key,
+        /// Whether something of it is missing.
+        verdict: Verdict,
+    },
+    /// It gives no picture.
+    Failed(Fault),
+    /// The work was stopped before.
+    Open,
+}
+
+/// What is noted beside the frames of a clip.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Note {
+    /// SHA-256 of the video's bytes.
+    pub video: String,
+    /// The sampler.
+    pub sampler: Sampler,
+    /// What was done to a picture.
+    pub finish: String,
+    /// The decoder and its version.
+    pub decoder: String,
+    /// Which frames they are.
+    #[serde(default)]
+    pub indices: Vec<usize>,
+    /// Frames that the clip has.
+    #[serde(default)]
+    pub total: usize,
+    /// Its frames a second.
+    #[serde(default)]
+    pub rate: f64,
+    /// Whether something is missing; absent where there is no frame.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub verdict: Option<Verdict>,
+    /// Why there is no frame.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fault: Option<Fault>,
+}
+
+impl Note {
+    /// The note of a record; `None` if it is not one of decoded frames.
+    pub fn of(record: &Record<'_>) -> Option<Self> {
+        serde_json::from_str(record.note).ok()
+    }
+}
+
+/// A clip on its way.
+struct Task {
+    place: usize,
+    source: FrameSource,
+    files: Vec<PathBuf>,
+    /// Known if its files were seen before.
+    content: Option<String>,
+}
+
+/// A clip that was decoded.
+struct Done {
+    place: usize,
+    hashed: Vec<(PathBuf, String)>,
+    key: Option<Key>,
+    note: Option<Note>,
+    result: Result<Footage, Fault>,
+}
+
+impl Preparation<'_> {
+    /// Decodes what is not in the store, on all cores. `told` hears after each clip: its place in `entries`, and how
+    /// it came out; first of those that need no work.
+    ///
+    /// # Errors
+    /// A store that cannot be written, or FFmpeg that is missing although it is needed. What is wrong with a clip is
+    /// its [`Outcome`].
+    pub fn run(
+        &self,
+        entries: &[Entry],
+        store: &mut Store,
+        told: &mut dyn FnMut(usize, &Outcome),
+    ) -> Result<Vec<Outcome>, DataError> {
+        let mut outcomes = vec![Outcome::Open; entries.len()];
+        let mut seen = Seen::open(store.folder());
+        let mut ffmpeg = None;
+        let mut tasks = Vec::new();
+        for (place, entry) in entries.iter().enumerate() {
+            let task = match Task::of(place, entry, &seen) {
+                Ok(task) => task,
+                Err(fault) => {
+                    outcomes[place] = Outcome::Failed(fault);
+                    told(place, &outcomes[place]);
+                    continue;
+                }
+            };
+            if task.source.is_video() && ffmpeg.is_none() {
+                ffmpeg = Some(Ffmpeg::find()?);
+            }
+            let known =
+                task.content.as_ref().map(|content| self.note(content, &task.source, ffmpeg.as_ref()));
+            let record = match &known {
+                Some(note) => store.get(&key(note))?.map(|record| outcome(key(note), &record)),
+                None => None,
+            };
+            match record.flatten() {
+                Some(known) => {
+                    outcomes[place] = known;
+                    told(place, &outcomes[place]);
+                }
+                None => tasks.push(task),
+            }
+        }
+        let mut queue: Vec<Vec<Task>> = Vec::new();
+        let workers = workers().min(tasks.len().max(1));
+        // A few clips are shared out evenly, many go by eight.
+        let together = tasks.len().div_ceil(2 * workers).clamp(1, TOGETHER);
+        while !tasks.is_empty() {
+            queue.push(tasks.drain(..together.min(tasks.len())).collect());
+        }
+        queue.reverse();
+        let queue = Mutex::new(queue);
+        let (send, receive) = sync_channel::<Result<Done, DataError>>(2 * workers);
+        let ffmpeg = ffmpeg.as_ref();
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                let (queue, send) = (&queue, send.clone());
+                scope.spawn(move || {
+                    while !self.stop.load(Ordering::Relaxed) {
+                        let Some(tasks) = queue.lock().ok().and_then(|mut queue| queue.pop()) else { return };
+                        let sent = match self.work(tasks, ffmpeg) {
+                            Ok(done) => done.into_iter().all(|done| send.send(Ok(done)).is_ok()),
+                            Err(error) => send.send(Err(error)).is_ok() && false,
+                        };
+                        if !sent {
+                            return; // nobody listens any more
+                        }
+                    }
+                });
+            }
+            drop(send);
+            for (number, done) in receive.iter().enumerate() {
+                let done = done?;
+                for (path, hash) in &done.hashed {
+                    seen.remember(path, hash);
+                }
+                let place = done.place;
+                outcomes[place] = keep(store, done)?;
+                told(place, &outcomes[place]);
+                if number % SYNC == SYNC - 1 {
+                    store.sync()?;
+                    seen.save()?;
+                }
+            }
+            Ok::<(), DataError>(())
+        })?;
+        store.flush()?;
+        seen.save()?;
+        Ok(outcomes)
+    }
+
+    /// Hashes what was not seen before, and decodes.
+    fn work(&self, tasks: Vec<Task>, ffmpeg: Option<&Ffmpeg>) -> Result<Vec<Done>, DataError> {
+        let mut done = Vec::with_capacity(tasks.len());
+        let mut clips = Vec::new();
+        let mut places = Vec::new();
+        for task in tasks {
+            let (content, hashed) = match task.content {
+                Some(content) => (content, Vec::new()),
+                None => match content(&task.files) {
+                    Ok(found) => found,
+                    Err(cause) => {
+                        let result = Err(Fault::Closed { reason: cause.to_string() });
+                        done.push(Done {
+                            place: task.place,
+                            hashed: Vec::new(),
+                            key: None,
+                            note: None,
+                            result,
+                        });
+                        continue;
+                    }
+                },
+            };
+            let note = self.note(&content, &task.source, ffmpeg);
+            let number = u64::from_str_radix(content.get(..16).unwrap_or(""), 16).unwrap_or(0);
+            clips.push((task.source, number));
+            places.push((task.place, hashed, note));
+        }
+        let decoder = Decoder { sampler: self.sampler, finish: self.finish, limit: self.limit, ffmpeg };
+        for ((place, hashed, note), result) in places.into_iter().zip(decoder.decode(&clips)?) {
+            done.push(Done { place, hashed, key: Some(key(&note)), note: Some(note), result });
+        }
+        Ok(done)
+    }
+
+    fn note(&self, content: &str, source: &FrameSource, ffmpeg: Option<&Ffmpeg>) -> Note {
+        let decoder = match ffmpeg.filter(|_| source.is_video()) {
+            Some(ffmpeg) => format!("tvr {RULES}, ffmpeg {}", ffmpeg.version()),
+            None => format!("tvr {RULES}"),
+        };
+        Note {
+            video: content.to_owned(),
+            sampler: self.sampler,
+            finish: self.finish.name(),
+            decoder,
+            indices: Vec::new(),
+            total: 0,
+            rate: 0.0,
+            verdict: None,
+            fault: None,
+        }
+    }
+}
+
+/// SHA-256 of each clip's bytes, in their order: remembered where the files are as they were, else read.
+pub fn contents(entries: &[Entry], seen: &Seen) -> Vec<Result<String, Fault>> {
+    let one = |entry: &Entry| {
+        let task = Task::of(0, entry, seen)?;
+        match task.content {
+            Some(known) => Ok(known),
+            None => content(&task.files)
+                .map(|(content, _)| content)
+                .map_err(|cause| Fault::Closed { reason: cause.to_string() }),
+        }
+    };
+    entries.iter().map(one).collect()
+}
+
+impl Task {
+    fn of(place: usize, entry: &Entry, seen: &Seen) -> Result<Self, Fault> {
+        let source = FrameSource::at(&entry.path)?;
+        let files = match &source {
+            FrameSource::Folder(files) => files.clone(),
+            _ => vec![entry.path.clone()],
+        };
+        let closed = |cause: std::io::Error| Fault::Closed { reason: cause.to_string() };
+        let hashes: Vec<Option<&str>> =
+            files.iter().map(|file| seen.known(file).map_err(closed)).collect::<Result<_, _>>()?;
+        let content = hashes.into_iter().collect::<Option<Vec<&str>>>().map(|hashes| together(&hashes));
+        Ok(Self { place, source, files, content })
+    }
+}
+
+/// The key of a clip's frames: all that is known before they are decoded.
+fn key(note: &Note) -> Key {
+    Key::of(&[
+        ("video", &note.video),
+        ("sampler", &note.sampler.to_string()),
+        ("finish", &note.finish),
+        ("decoder", &note.decoder),
+    ])
+}
+
+/// The hash of a clip's files from theirs: of a single file its own.
+fn together(hashes: &[&str]) -> String {
+    match hashes {
+        [one] => (*one).to_owned(),
+        many => Key::of(&many.iter().map(|hash| ("frame", *hash)).collect::<Vec<_>>()).to_string(),
+    }
+}
+
+/// Reads and hashes a clip's files.
+fn content(files: &[PathBuf]) -> std::io::Result<(String, Vec<(PathBuf, String)>)> {
+    let hashed: Vec<(PathBuf, String)> =
+        files.iter().map(|file| Ok((file.clone(), hash(file)?))).collect::<std::io::Result<_>>()?;
+    let hashes: Vec<&str> = hashed.iter().map(|(_, hash)| hash.as_str()).collect();
+    Ok((together(&hashes), hashed))
+}
+
+/// How a clip of the store came out; `None` for a record that is of something else.
+fn outcome(key: Key, record: &Record<'_>) -> Option<Outcome> {
+    let note = Note::of(record)?;
+    match (note.fault, note.verdict) {
+        (Some(fault), _) => Some(Outcome::Failed(fault)),
+        (None, Some(verdict)) => Some(Outcome::Ready { key, verdict }),
+        (None, None) => None,
+    }
+}
+
+/// Puts a clip into the store.
+fn keep(store: &mut Store, done: Done) -> Result<Outcome, DataError> {
+    let (Some(key), Some(mut note)) = (done.key, done.note) else {
+        return Ok(match done.result {
+            Err(fault) => Outcome::Failed(fault),
+            Ok(_) => Outcome::Open,
+        });
+    };
+    let text = |note: &Note| serde_json::to_string(note).unwrap_or_default();
+    match done.result {
+        Err(fault) => {
+            if fault.is_lasting() {
+                note.fault = Some(fault.clone());
+                store.put(key, Kind::Fault, &text(&note), &Value { shape: &[], bytes: &[] })?;
+            }
+            Ok(Outcome::Failed(fault))
+        }
+        Ok(footage) => {
+            let size = footage.pictures.first().map_or([0, 0], |first| [first.height, first.width]);
+            let shape = [footage.pictures.len(), size[0], size[1], 3];
+            let bytes: Vec<u8> =
+                footage.pictures.iter().flat_map(|picture| &picture.pixels).copied().collect();
+            note.indices = footage.indices;
+            note.total = footage.total;
+            note.rate = footage.rate;
+            note.verdict = Some(footage.verdict.clone());
+            store.put(key, Kind::U8, &text(&note), &Value { shape: &shape, bytes: &bytes })?;
+            Ok(Outcome::Ready { key, verdict: footage.verdict })
+        }
+    }
+}
+
+/// Clips decoded at a time: what comes out of one does not depend on who decodes it.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

@@ -1,0 +1,116 @@
+//! Which bytes a file holds, without reading them again: `files.jsonl`, a line for each file that was hashed.
+//!
+//! A file with the path, size and date of a line is taken to hold what it held, as build tools and git take it. The
+//! list is a memory only: lines that are torn or lost cost one more reading.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::DataError;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Line {
+    path: String,
+    state: State,
+    sha256: String,
+}
+
+/// What changes when a file changes: bytes, and the date in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct State {
+    bytes: u64,
+    date: i128,
+}
+
+/// The hashes of files that were seen.
+#[derive(Debug)]
+pub struct Seen {
+    list: PathBuf,
+    known: HashMap<String, (State, String)>,
+    fresh: Vec<Line>,
+}
+
+impl Seen {
+    /// The memory of a store.
+    pub fn open(store: &Path) -> Self {
+        let list = store.join("files.jsonl");
+        let text = std::fs::read(&list).unwrap_or_default();
+        let lines =
+            text.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
+        let known = lines.map(|line| (line.path, (line.state, line.sha256))).collect();
+        Self { list, known, fresh: Vec::new() }
+    }
+
+    /// SHA-256 of a file's bytes if it is as it was when it was hashed.
+    ///
+    /// # Errors
+    /// A file that cannot be asked for its size.
+    pub fn known(&self, path: &Path) -> std::io::Result<Option<&str>> {
+        let state = state(path)?;
+        let known = self.known.get(&*path.to_string_lossy());
+        Ok(known.filter(|(then, _)| *then == state).map(|(_, hash)| hash.as_str()))
+    }
+
+    /// Remembers a hash that [`hash`] made.
+    pub fn remember(&mut self, path: &Path, hash: &str) {
+        let Ok(state) = state(path) else { return };
+        // A name that is no text cannot stand in JSON; such a file is hashed each time.
+        let Some(name) = path.to_str() else { return };
+        self.fresh.push(Line { path: name.to_owned(), state, sha256: hash.to_owned() });
+        self.known.insert(name.to_owned(), (state, hash.to_owned()));
+    }
+
+    /// Writes what is new, in one piece behind what others wrote.
+    ///
+    /// # Errors
+    /// A list that cannot be written.
+    pub fn save(&mut self) -> Result<(), DataError> {
+        let mut text = String::new();
+        for line in &self.fresh {
+            // A torn line of somebody else's must not swallow ours: each begins on a line of its own.
+            text.push('\n');
+            text.push_str(&serde_json::to_string(line).unwrap_or_default());
+        }
+        if text.is_empty() {
+            return Ok(());
+        }
+        text.push('\n');
+        let file = OpenOptions::new().create(true).append(true).open(&self.list);
+        file.and_then(|mut file| file.write_all(text.as_bytes()))
+            .map_err(DataError::file(&self.list, "write"))?;
+        self.fresh.clear();
+        Ok(())
+    }
+}
+
+/// Of a folder the date alone says little, so it has no state.
+fn state(path: &Path) -> std::io::Result<State> {
+    let facts = std::fs::metadata(path)?;
+    Ok(State {
+        bytes: facts.len(),
+        date: i128::from(facts.mtime()) * 1_000_000_000 + i128::from(facts.mtime_nsec()),
+    })
+}
+
+/// SHA-256 of a file's bytes, hexadecimal.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn hash(path: &Path) -> std::io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut file = File::open(path)?;
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            read => hash.update(&buffer[..read]),
+        }
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,411 @@
+//! A file of records, one after another, each at a multiple of 64 bytes.
+//!
+//! ```text
+//! shard    "tvr-shard/1" and zeros [64] · record · record · …
+//! record   "TVRR" · kind u32 · key [32] · bytes of the shape u32, of the note u32, of the values u64 · crc32 of the
+//!          rest u32 · crc32 of the 60 bytes before it u32 · shape u64 [axes] · note · zeros to 64 · values · zeros to 64
+//! ```
+//!
+//! All numbers are little-endian. The values lie at a multiple of 64, so that a memory map hands them out as they are.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind::NotFound;
+use std::io::{IoSlice, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use memmap2::Mmap;
+
+use super::index::{self, Entry};
+use super::key::Key;
+use super::lock::{Lock, try_lock};
+use crate::error::DataError;
+
+/// A shard that has grown so far is full.
+const FULL: u64 = 1 << 30;
+
+/// Everything begins at a multiple of this.
+const ALIGN: u64 = 64;
+
+/// Bytes of a record before its shape, and of a shard before its records.
+const HEAD: usize = 64;
+
+/// Most bytes of a shape and of a note: what says more is no record of ours.
+const WORDS: u64 = 1 << 24;
+
+const SHARD_MAGIC: &[u8] = b"tvr-shard/1";
+const RECORD_MAGIC: &[u8] = b"TVRR";
+
+/// What a record holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Bytes, such as pixels.
+    U8,
+    /// Half precision numbers.
+    F16,
+    /// Single precision numbers.
+    F32,
+    /// Nothing; the note says why.
+    Fault,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::U8, Self::F16, Self::F32, Self::Fault];
+
+    pub(super) fn number(self) -> u32 {
+        match self {
+            Self::U8 => 1,
+            Self::F16 => 2,
+            Self::F32 => 3,
+            Self::Fault => 4,
+        }
+    }
+
+    pub(super) fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
+    }
+
+    /// Bytes of one value.
+    pub fn size(self) -> usize {
+        match self {
+            Self::U8 => 1,
+            Self::F16 => 2,
+            Self::F32 => 4,
+            Self::Fault => 0,
+        }
+    }
+}
+
+/// Values to be kept: their shape, and their bytes in little-endian order.
+#[derive(Clone, Debug)]
+pub struct Value<'a> {
+    /// The axes.
+    pub shape: &'a [usize],
+    /// Their bytes.
+    pub bytes: &'a [u8],
+}
+
+/// A record as it lies in the store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record<'a> {
+    /// Its type.
+    pub kind: Kind,
+    /// The axes of its values.
+    pub shape: Vec<usize>,
+    /// What its writer noted, JSON by custom.
+    pub note: &'a str,
+    /// Its values' bytes, at a multiple of 64.
+    pub bytes: &'a [u8],
+}
+
+/// A shard opened for reading.
+#[derive(Debug)]
+pub(super) struct Shard {
+    path: PathBuf,
+    map: Option<Mmap>,
+    entries: Vec<Entry>,
+    verified: Vec<AtomicBool>,
+}
+
+impl Shard {
+    fn open(path: &Path) -> Result<Self, DataError> {
+        let file = File::open(path).map_err(DataError::file(path, "open"))?;
+        let length = file.metadata().map_err(DataError::file(path, "read"))?.len();
+        let mut shard =
+            Self { path: path.to_path_buf(), map: None, entries: Vec::new(), verified: Vec::new() };
+        if length < HEAD as u64 {
+            return Ok(shard); // its writer died before the first record
+        }
+        // SAFETY: a shard is only appended to; what is mapped stays as it is. Whoever changes a shard by other means
+        // changes what is read, which the checksums find.
+        #[allow(unsafe_code, reason = "a memory map is what keeps a data set out of memory")]
+        let map = unsafe { Mmap::map(&file) }.map_err(DataError::file(path, "map"))?;
+        if !map.starts_with(SHARD_MAGIC) {
+            return Err(DataError::format(path, "is no shard of a tvr-store/1; move it away"));
+        }
+        let listed = std::fs::read(path.with_extension("index")).unwrap_or_default();
+        shard.entries = index::decode(&listed, HEAD as u64, map.len() as u64);
+        scan(&map, &mut shard.entries);
+        shard.verified = shard.entries.iter().map(|_| AtomicBool::new(false)).collect();
+        shard.map = Some(map);
+        Ok(shard)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Bytes of the file.
+    pub fn bytes(&self) -> u64 {
+        self.map.as_ref().map_or(0, |map| map.len() as u64)
+    }
+
+    /// Bytes that are the shard's head or a record.
+    pub fn whole_bytes(&self) -> u64 {
+        self.bytes().min(HEAD as u64) + self.entries.iter().map(|entry| entry.bytes).sum::<u64>()
+    }
+
+    /// A record, verified when it is read for the first time.
+    pub fn record(&self, entry: usize) -> Result<Record<'_>, DataError> {
+        let indexed = &self.entries[entry];
+        let bytes = self.map.as_ref().and_then(|map| {
+            map.get(usize::try_from(indexed.offset).ok()?..)?.get(..usize::try_from(indexed.bytes).ok()?)
+        });
+        let known = self.verified[entry].load(Ordering::Relaxed);
+        let record = bytes.and_then(|bytes| parse(bytes, !known)).filter(|(key, _)| *key == indexed.key);
+        let Some((_, record)) = record else {
+            let problem =
+                "does not have its checksum: the disk or a program changed it; cargo xtask store gc drops it";
+            return Err(DataError::item(&self.path, &format!("record {}", indexed.key), problem));
+        };
+        self.verified[entry].store(true, Ordering::Relaxed);
+        Ok(record)
+    }
+}
+
+/// The shards of a store, by name.
+pub(super) fn open_all(folder: &Path) -> Result<Vec<Shard>, DataError> {
+    let opened = names(folder)?.into_iter().map(|path| Shard::open(&path));
+    // One that went between the two lines was collected; what it held is in a newer one.
+    opened
+        .filter(|shard| !matches!(shard, Err(DataError::File { cause, .. }) if cause.kind() == NotFound))
+        .collect()
+}
+
+/// Paths of the shards of a store, by name.
+fn names(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(DataError::file(folder, "read"))? {
+        let path = entry.map_err(DataError::file(folder, "read"))?.path();
+        if path.extension().is_some_and(|ending| ending == "shard") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Adds the whole records that follow the known ones. Nothing is trusted that has not its checksum; behind what is
+/// damaged the next whole record is looked for.
+fn scan(map: &[u8], entries: &mut Vec<Entry>) {
+    let mut offset = entries.last().map_or(HEAD as u64, |last| last.offset + last.bytes);
+    while let Some(rest) = usize::try_from(offset).ok().and_then(|offset| map.get(offset..)) {
+        if rest.is_empty() {
+            break;
+        }
+        let whole = extent(rest).and_then(|bytes| rest.get(..usize::try_from(bytes).ok()?));
+        match whole.and_then(|whole| Some((parse(whole, true)?, whole.len() as u64))) {
+            Some(((key, record), bytes)) => {
+                entries.push(Entry { key, offset, bytes, kind: record.kind });
+                offset += bytes;
+            }
+            None => offset += ALIGN,
+        }
+    }
+}
+
+/// The parts of a record's head.
+struct Head {
+    kind: Kind,
+    key: Key,
+    shape: u64,
+    note: u64,
+    values: u64,
+    sum: u32,
+}
+
+fn head(bytes: &[u8]) -> Option<Head> {
+    let head = bytes.get(..HEAD)?;
+    let word = |at: usize| head[at..at + 4].try_into().ok().map(u32::from_le_bytes);
+    if !head.starts_with(RECORD_MAGIC) || crc32fast::hash(&head[..HEAD - 4]) != word(HEAD - 4)? {
+        return None;
+    }
+    let kind = Kind::from_number(word(4)?)?;
+    let key = Key::from_bytes(head[8..40].try_into().ok()?);
+    let values = u64::from_le_bytes(head[48..56].try_into().ok()?);
+    let (shape, note) = (u64::from(word(40)?), u64::from(word(44)?));
+    (shape + note <= WORDS).then_some(Head { kind, key, shape, note, values, sum: word(56)? })
+}
+
+/// Bytes of the record that begins here, if one does.
+fn extent(bytes: &[u8]) -> Option<u64> {
+    let head = head(bytes)?;
+    let words = align(HEAD as u64 + head.shape + head.note)?;
+    words.checked_add(align(head.values)?)
+}
+
+fn align(length: u64) -> Option<u64> {
+    length.checked_next_multiple_of(ALIGN)
+}
+
+/// Takes a whole record apart; `verify` reads all of it to compare its checksum.
+fn parse(bytes: &[u8], verify: bool) -> Option<(Key, Record<'_>)> {
+    let head = head(bytes)?;
+    if verify && crc32fast::hash(&bytes[HEAD..]) != head.sum {
+        return None;
+    }
+    let shape = bytes.get(HEAD..)?.get(..usize::try_from(head.shape).ok()?)?;
+    let axes: Option<Vec<usize>> = shape
+        .chunks_exact(8)
+        .map(|axis| usize::try_from(u64::from_le_bytes(axis.try_into().ok()?)).ok())
+        .collect();
+    let axes = axes?;
+    let note = bytes.get(HEAD + shape.len()..)?.get(..usize::try_from(head.note).ok()?)?;
+    let start = usize::try_from(align((HEAD + shape.len() + note.len()) as u64)?).ok()?;
+    let values = bytes.get(start..)?.get(..usize::try_from(head.values).ok()?)?;
+    let count = axes.iter().try_fold(1usize, |count, &axis| count.checked_mul(axis))?;
+    if count.checked_mul(head.kind.size())? != values.len() {
+        return None;
+    }
+    let note = std::str::from_utf8(note).ok()?;
+    Some((head.key, Record { kind: head.kind, shape: axes, note, bytes: values }))
+}
+
+/// The one writer of a shard.
+#[derive(Debug)]
+pub(super) struct Writer {
+    path: PathBuf,
+    shard: File,
+    index: File,
+    end: u64,
+    added: HashSet<Key>,
+    _store: Option<Lock>,
+}
+
+impl Writer {
+    /// Takes the first shard that has room and no other writer, or a new one.
+    pub fn take(folder: &Path) -> Result<Self, DataError> {
+        let store = Lock::shared(&folder.join("lock"))?;
+        for path in names(&folder.join("shards"))? {
+            let file = OpenOptions::new().read(true).append(true).open(&path);
+            let file = file.map_err(DataError::file(&path, "open"))?;
+            let length = file.metadata().map_err(DataError::file(&path, "read"))?.len();
+            if length < FULL && try_lock(&path, &file)? {
+                return Self::resume(path, file, Some(store));
+            }
+        }
+        Self::fresh(folder, Some(store))
+    }
+
+    /// Makes a new shard; `store` is the writer's share of the lock, where the caller does not hold all of it.
+    pub fn fresh(folder: &Path, store: Option<Lock>) -> Result<Self, DataError> {
+        let mut number = 0;
+        loop {
+            let path = folder.join(format!("shards/{number:05}.shard"));
+            match OpenOptions::new().read(true).append(true).create_new(true).open(&path) {
+                // Somebody may take it between the two; then the next one is ours.
+                Ok(file) if try_lock(&path, &file)? => return Self::resume(path, file, store),
+                Ok(_) => {}
+                Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(cause) => return Err(DataError::file(&path, "create")(cause)),
+            }
+            number += 1;
+        }
+    }
+
+    /// Cuts off what a killed writer left, and goes on behind it.
+    fn resume(path: PathBuf, mut shard: File, store: Option<Lock>) -> Result<Self, DataError> {
+        let list = path.with_extension("index");
+        let length = shard.metadata().map_err(DataError::file(&path, "read"))?.len();
+        let entries = Shard::open(&path)?.entries;
+        let end = entries.last().map_or(HEAD as u64, |last: &Entry| last.offset + last.bytes);
+        if length < HEAD as u64 {
+            let mut head = [0; HEAD];
+            head[..SHARD_MAGIC.len()].copy_from_slice(SHARD_MAGIC);
+            shard.set_len(0).map_err(DataError::file(&path, "write"))?;
+            shard.write_all(&head).map_err(DataError::file(&path, "write"))?;
+        } else if length > end {
+            shard.set_len(end).map_err(DataError::file(&path, "write"))?;
+        }
+        let known = std::fs::read(&list).unwrap_or_default();
+        let whole: Vec<u8> = entries.iter().flat_map(Entry::encode).collect();
+        if known != whole {
+            crate::files::write_whole(&list, &whole)?;
+        }
+        let index = OpenOptions::new().append(true).create(true).open(&list);
+        let index = index.map_err(DataError::file(&list, "open"))?;
+        let added = entries.iter().map(|entry| entry.key).collect();
+        Ok(Self { path, shard, index, end, added, _store: store })
+    }
+
+    pub fn has(&self, key: &Key) -> bool {
+        self.added.contains(key)
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.end >= FULL
+    }
+
+    /// Writes a record, then its entry.
+    pub fn append(&mut self, key: Key, kind: Kind, note: &str, value: &Value<'_>) -> Result<(), DataError> {
+        let count = value.shape.iter().try_fold(1usize, |count, &axis| count.checked_mul(axis));
+        let words = value.shape.len() * 8 + note.len();
+        if count.and_then(|count| count.checked_mul(kind.size())) != Some(value.bytes.len())
+            || words as u64 > WORDS
+        {
+            let problem = format!("has {} bytes for the shape {:?}", value.bytes.len(), value.shape);
+            return Err(DataError::item(&self.path, &format!("record {key}"), problem));
+        }
+        let padding = |length: usize| length.next_multiple_of(ALIGN as usize) - length;
+        let zeros = [0; ALIGN as usize];
+        let mut rest = Vec::with_capacity(words + HEAD);
+        rest.extend(value.shape.iter().flat_map(|&axis| (axis as u64).to_le_bytes()));
+        rest.extend_from_slice(note.as_bytes());
+        rest.extend_from_slice(&zeros[..padding(HEAD + words)]);
+        let tail = &zeros[..padding(value.bytes.len())];
+        let mut sum = crc32fast::Hasher::new();
+        [&rest, value.bytes, tail].into_iter().for_each(|part| sum.update(part));
+        let mut head = Vec::with_capacity(HEAD);
+        head.extend_from_slice(RECORD_MAGIC);
+        head.extend_from_slice(&kind.number().to_le_bytes());
+        head.extend_from_slice(key.bytes());
+        head.extend_from_slice(&((value.shape.len() * 8) as u32).to_le_bytes());
+        head.extend_from_slice(&(note.len() as u32).to_le_bytes());
+        head.extend_from_slice(&(value.bytes.len() as u64).to_le_bytes());
+        head.extend_from_slice(&sum.finalize().to_le_bytes());
+        let own = crc32fast::hash(&head);
+        head.extend_from_slice(&own.to_le_bytes());
+        let bytes = (head.len() + rest.len() + value.bytes.len() + tail.len()) as u64;
+        let mut parts = [&head[..], &rest, value.bytes, tail].map(IoSlice::new);
+        let written = write_all_vectored(&mut self.shard, &mut parts);
+        if let Err(cause) = written {
+            // A full disk: the half record goes, so that the next one can follow.
+            let _ = self.shard.set_len(self.end);
+            return Err(DataError::file(&self.path, "write")(cause));
+        }
+        let entry = Entry { key, offset: self.end, bytes, kind };
+        self.end += bytes;
+        self.added.insert(key);
+        self.index.write_all(&entry.encode()).map_err(DataError::file(&self.path, "index"))
+    }
+
+    pub fn sync(&mut self) -> Result<(), DataError> {
+        let synced = self.shard.sync_data().and_then(|()| self.index.sync_data());
+        synced.map_err(DataError::file(&self.path, "sync"))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Whoever wants to know calls `sync`; this is for a full shard and for the end of a program.
+        let _ = self.sync();
+    }
+}
+
+fn write_all_vectored(file: &mut File, mut parts: &mut [IoSlice<'_>]) -> std::io::Result<()> {
+    IoSlice::advance_slices(&mut parts, 0);
+    while !parts.is_empty() {
+        match file.write_vectored(parts) {
+            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut parts, written),
+            Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(cause) => return Err(cause),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,430 @@
+//! Pictures of real files: the right frames, in the right order, the right way up.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tvr_data::frames::ffmpeg::Ffmpeg;
+use tvr_data::frames::{AsDecoded, Decoder, Fault, FrameSource, Picture, Verdict};
+use tvr_data::{DataError, Sampler};
+
+use crate::shared::{LIMIT, both, centres, decode, ffmpeg, videos};
+
+/// A line of `frame_md5.jsonl`: every frame's time, and the hash of its planes.
+#[derive(Deserialize)]
+struct Golden {
+    path: String,
+    frames: Vec<(f64, String)>,
+}
+
+/// What the table of decoders says of a file.
+#[derive(Deserialize)]
+struct Reference {
+    path: String,
+    #[serde(default)]
+    video_streams: Vec<HashMap<String, serde_json::Value>>,
+}
+
+impl Reference {
+    fn rate(&self) -> f64 {
+        let text = self.video_streams[0]["r_frame_rate"].as_str().unwrap();
+        let (above, below) = text.split_once('/').unwrap();
+        above.parse::<f64>().unwrap() / below.parse::<f64>().unwrap()
+    }
+}
+
+fn lines<T: for<'a> Deserialize<'a>>(path: &Path) -> Vec<T> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn picture(path: &Path) -> Picture {
+    let image = image::open(path).unwrap().into_rgb8();
+    Picture { width: image.width() as usize, height: image.height() as usize, pixels: image.into_raw() }
+}
+
+/// Every frame of some files in one plain run of FFmpeg: hashes of its planes, and its RGB bytes.
+fn plain(paths: &[&Path]) -> Vec<(Vec<String>, Vec<u8>)> {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = |place: usize, what: &str| scratch.path().join(format!("{place}.{what}"));
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-v", "quiet", "-y"]);
+    for path in paths {
+        command.args(["-threads", "1", "-autorotate", "0", "-i"]).arg(path);
+    }
+    for place in 0..paths.len() {
+        let stream = format!("{place}:v:0");
+        let passed = ["-map", &stream, "-fps_mode", "passthrough"];
+        command.args(passed).args(["-f", "framemd5"]).arg(file(place, "hashes"));
+        command.args(passed).args(["-f", "rawvideo", "-pix_fmt", "rgb24"]).arg(file(place, "pixels"));
+    }
+    command.stdin(Stdio::null()).status().unwrap();
+    let read = |place: usize| {
+        let text = std::fs::read_to_string(file(place, "hashes")).unwrap();
+        let hash = |line: &str| line.rsplit(", ").next().unwrap()[..12].to_owned();
+        let hashes = text.lines().filter(|line| !line.starts_with('#')).map(hash).collect();
+        (hashes, std::fs::read(file(place, "pixels")).unwrap())
+    };
+    (0..paths.len()).map(read).collect()
+}
+
+#[test]
+fn the_frames_are_those_that_their_hashes_say() {
+    // The chain: the hashes of a plain run are those of frame_md5.jsonl, so the order and the number of its frames
+    // are right; our pictures at an index are, byte for byte, the plain run's RGB at that index.
+    let Some((folder, ffmpeg)) = both() else { return };
+    let mut goldens: Vec<Golden> = lines(&folder.join("frame_md5.jsonl"));
+    // Several streams and turned frames have tests of their own.
+    let apart = ["damaged/", "two_video_streams", "rotate_", "decord/video_", "nasa_13013"];
+    goldens.retain(|golden| {
+        let source = FrameSource::at(&folder.join(&golden.path));
+        let plain = apart.iter().all(|part| !golden.path.contains(part));
+        plain && golden.frames.len() <= 110 && source.is_ok_and(|source| source.is_video())
+    });
+    // What the table of decoders says of the rate.
+    let rates: HashMap<String, Reference> = lines::<Reference>(&folder.join("reference_decoders.jsonl"))
+        .into_iter()
+        .map(|reference| (reference.path.clone(), reference))
+        .collect();
+    let (mut compared, mut other_rates) = (0, Vec::new());
+    for group in goldens.chunks(12) {
+        let files: Vec<PathBuf> = group.iter().map(|golden| folder.join(&golden.path)).collect();
+        let ours = decode(Some(&ffmpeg), centres(5), &files);
+        let plain = plain(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+        for ((golden, footage), (hashes, pixels)) in group.iter().zip(ours).zip(plain) {
+            let name = &golden.path;
+            let expected: Vec<&String> = golden.frames.iter().map(|(_, hash)| hash).collect();
+            if name != "unusual/size_changes.ts" {
+                // (There the plain run scales what the hashes were made of without scaling.)
+                assert_eq!(hashes.iter().collect::<Vec<_>>(), expected, "{name}");
+            }
+            let footage = footage.unwrap_or_else(|fault| panic!("{name}: {fault}"));
+            assert_eq!(footage.total, expected.len(), "{name}");
+            assert_eq!(footage.indices, centres(5).indices(expected.len(), 1.0, 0), "{name}");
+            // OpenCV's frames a second, of which CLIP4Clip takes the whole part.
+            let rate = rates[name].rate();
+            if footage.total >= 3 && footage.rate as usize != rate as usize {
+                other_rates.push(format!("{name}: {} for {rate}", footage.rate));
+            }
+            let bytes = pixels.len() / expected.len();
+            for (picture, &index) in footage.pictures.iter().zip(&footage.indices) {
+                assert!(picture.pixels == pixels[index * bytes..][..bytes], "{name} frame {index}");
+                compared += 1;
+            }
+        }
+    }
+    println!("{compared} pictures of {} files compared", goldens.len());
+    assert!(compared >= 250, "{compared}");
+    // A rate that varies has no number of its own: FFmpeg guesses the mean there, we the usual distance.
+    assert_eq!(other_rates, ["unusual/variable_rate.mkv: 30 for 17.24137931034483"]);
+}
+
+#[test]
+fn published_frames_come_out_bit_by_bit() {
+    let Some((folder, ffmpeg)) = both() else { return };
+    let resources = folder.join("torchcodec");
+    for (file, stream, frames) in [
+        ("nasa_13013.mp4", 3, &[0, 1, 5, 9, 10, 15, 20, 25, 30, 35, 386, 389][..]),
+        ("av1_video.mkv", 0, &[10]),
+        ("h265_video.mp4", 0, &[5]),
+    ] {
+        let footage = decode(Some(&ffmpeg), Sampler::All, &[resources.join(file)]).remove(0).unwrap();
+        for &frame in frames {
+            let published =
+                picture(&resources.join(format!("frames/{file}.stream{stream}.frame{frame:06}.png")));
+            assert!(footage.pictures[frame] == published, "{file} frame {frame}");
+        }
+    }
+}
+
+#[test]
+fn files_decoded_together_are_as_decoded_alone() {
+    let Some((folder, ffmpeg)) = both() else { return };
+    let names = [
+        "clips/msvd/j2Dhf-xFUxU_13_20.avi",
+        "damaged/bitflips.mp4",
+        "unusual/rotate_90.mp4",
+        "damaged/text.mp4",
+        "unusual/variable_rate.mkv",
+        "unusual/animation.gif",
+        "unusual/edit_list_cut.mp4",
+        "damaged/audio_only.mp4",
+    ];
+    let files: Vec<_> = names.iter().map(|name| folder.join(name)).collect();
+    let together = decode(Some(&ffmpeg), centres(4), &files);
+    for ((file, name), found) in files.iter().zip(names).zip(together) {
+        let alone = decode(Some(&ffmpeg), centres(4), std::slice::from_ref(file)).remove(0);
+        assert!(found == alone, "{name}");
+    }
+}
+
+#[test]
+fn frames_are_turned_as_their_file_asks() {
+    let Some((folder, ffmpeg)) = both() else { return };
+    let first = |name: &str| {
+        let footage = decode(Some(&ffmpeg), centres(1), &[folder.join(name)]).remove(0).unwrap();
+        footage.pictures.into_iter().next().unwrap()
+    };
+    for group in ["unusual/rotate_{}.mp4", "decord/video_{}.mov"] {
+        for angle in ["90", "180", "270"] {
+            let name = group.replace("{}", angle);
+            let path = folder.join(&name);
+            let turned = first(&name);
+            // The same frame as it lies in the file, turned by hand.
+            let output = Command::new("ffmpeg")
+                .args(["-nostdin", "-v", "error", "-autorotate", "0", "-i"])
+                .arg(&path)
+                .args(["-f", "rawvideo", "-pix_fmt", "rgb24", "-fps_mode", "passthrough", "-"])
+                .output()
+                .unwrap();
+            let (width, height) = match angle {
+                "180" => (turned.width, turned.height),
+                _ => (turned.height, turned.width),
+            };
+            let total = output.stdout.len() / (width * height * 3);
+            let start = centres(1).indices(total, 1.0, 0)[0] * width * height * 3;
+            let lying = &output.stdout[start..start + width * height * 3];
+            let at = |row: usize, column: usize| {
+                let (row, column) = match angle {
+                    "90" => (height - 1 - column, row),
+                    "180" => (height - 1 - row, width - 1 - column),
+                    _ => (column, width - 1 - row),
+                };
+                &lying[(row * width + column) * 3..][..3]
+            };
+            // A file states its angle in one direction or in the other: one of both must fit all pixels.
+            let opposite = |row: usize, column: usize| {
+                let (row, column) = match angle {
+                    "90" => (column, width - 1 - row),
+                    "180" => (height - 1 - row, width - 1 - column),
+                    _ => (height - 1 - column, row),
+                };
+                &lying[(row * width + column) * 3..][..3]
+            };
+            let fits = |of: &dyn Fn(usize, usize) -> Vec<u8>| {
+                (0..turned.height * turned.width).all(|place| {
+                    let (row, column) = (place / turned.width, place % turned.width);
+                    of(row, column) == turned.pixels[place * 3..place * 3 + 3]
+                })
+            };
+            let clockwise = fits(&|row, column| at(row, column).to_vec());
+            let counter = fits(&|row, column| opposite(row, column).to_vec());
+            assert!(clockwise || counter, "{name}");
+            if angle != "180" {
+                assert_eq!(turned.width < turned.height, width > height, "{name} lies on its side");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_largest_stream_that_moves_is_taken() {
+    let Some((folder, ffmpeg)) = both() else { return };
+    for (name, size, total) in [
+        ("unusual/two_video_streams.mp4", [160, 120], 60),
+        ("unusual/cover_picture.mp4", [320, 240], 60),
+        ("torchcodec/nasa_13013.mp4", [480, 270], 390),
+    ] {
+        let footage = decode(Some(&ffmpeg), centres(2), &[folder.join(name)]).remove(0).unwrap();
+        let first = &footage.pictures[0];
+        assert_eq!(([first.width, first.height], footage.total), (size, total), "{name}");
+    }
+}
+
+#[test]
+fn sound_files_are_whole_with_the_right_number_of_frames() {
+    let Some((folder, ffmpeg)) = both() else { return };
+    let expected = [
+        ("unusual/edit_list_cut.mp4", 62),
+        ("torchcodec/discard_first_keyframe.mp4", 25),
+        ("unusual/first_key_frame_later.mkv", 90),
+        ("unusual/raw_stream.h264", 60),
+        ("unusual/mpeg4_b_frames.avi", 60),
+        ("unusual/size_changes.ts", 60),
+        ("unusual/interlaced.mpg", 30),
+        ("torchcodec/av1_video.mkv", 125),
+        ("unusual/audio_longer_than_video.mp4", 60),
+        ("unusual/video_starts_late.mp4", 75),
+        ("unusual/starts_at_7s.mkv", 30),
+        ("unusual/one_frame.mp4", 1),
+        ("unusual/two_frames.mp4", 2),
+        ("unusual/animation.gif", 20),
+        ("unusual/animation.webp", 20),
+        ("unusual/gif_named_mp4.mp4", 20),
+        ("unusual/jpeg_named_mp4.mp4", 1),
+        ("unusual/still.png", 1),
+        ("unusual/wide_4096x16.mp4", 30),
+        ("unusual/tiny_16x16.mp4", 30),
+        ("decord/unordered.mov", 4),
+        ("unusual/frames_unpadded", 11),
+    ];
+    let files: Vec<_> = expected.iter().map(|(name, _)| folder.join(name)).collect();
+    for ((name, total), found) in expected.iter().zip(decode(Some(&ffmpeg), centres(3), &files)) {
+        let footage = found.unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        assert_eq!((footage.total, &footage.verdict), (*total, &Verdict::Whole), "{name}");
+    }
+}
+
+#[test]
+fn every_damaged_file_has_its_verdict() {
+    let Some((folder, ffmpeg)) = both() else { return };
+    let damaged = folder.join("damaged");
+    for (name, kind) in [
+        ("zero_bytes.mp4", "empty"),
+        ("text.mp4", "unreadable"),
+        ("html_error_page.mp4", "unreadable"),
+        ("zeros_4k.mp4", "unreadable"),
+        ("truncated_no_moov.mp4", "unreadable"),
+        ("truncated_in_moov.mp4", "unreadable"),
+        ("audio_only.mp4", "no video stream"),
+        ("sound_named_avi.avi", "no video stream"),
+        ("subtitles_only.mkv", "no video stream"),
+        ("zero_frames.mp4", "no video stream"),
+        ("unknown_codec.mp4", "no picture"),
+        ("directory.mp4", "empty folder"),
+    ] {
+        let fault = decode(Some(&ffmpeg), centres(12), &[damaged.join(name)]).remove(0).unwrap_err();
+        assert_eq!(fault.kind(), kind, "{name}: {fault}");
+        assert!(!fault.to_string().contains("0x"), "{name}: an address is no reason: {fault}");
+    }
+    for (name, total) in [
+        ("truncated_faststart.mp4", 65),
+        ("truncated_real.mkv", 42),
+        ("truncated.webm", 50),
+        ("truncated.mkv", 43),
+        ("truncated.gif", 6),
+        ("bitflips.mp4", 177),
+        ("garbage_in_middle.mp4", 152),
+    ] {
+        let footage = decode(Some(&ffmpeg), centres(12), &[damaged.join(name)]).remove(0).unwrap();
+        assert_eq!(footage.pictures.len(), 12, "{name}");
+        assert!(matches!(&footage.verdict, Verdict::Partial { reason } if !reason.is_empty()), "{name}");
+        // FFmpeg conceals more or less from version to version.
+        assert!(footage.total.abs_diff(total) <= total / 20, "{name}: {} frames", footage.total);
+    }
+    let webp = decode(None, centres(12), &[damaged.join("truncated_animation.webp")]).remove(0);
+    assert!(!matches!(&webp, Ok(footage) if footage.verdict == Verdict::Whole), "{webp:?}");
+    let real = decode(Some(&ffmpeg), centres(12), &[folder.join("decord/corrupted.mp4")]).remove(0).unwrap();
+    assert!(matches!(real.verdict, Verdict::Partial { .. }), "{:?}", real.verdict);
+}
+
+#[test]
+fn names_that_are_no_plain_words_are_opened() {
+    let (Some(folder), Some(ffmpeg)) = (videos(), ffmpeg()) else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let names = [
+        "with blank.mp4",
+        "ünï✓.mp4",
+        "new\nline.mp4",
+        "-y.mp4",
+        "http:x.mp4",
+        "a'b\"c%d.mp4",
+        "a|b;c&d.mp4",
+    ];
+    let files: Vec<_> = names.iter().map(|name| scratch.path().join(name)).collect();
+    for file in &files {
+        std::fs::copy(folder.join("unusual/two_frames.mp4"), file).unwrap();
+    }
+    for (name, found) in names.iter().zip(decode(Some(&ffmpeg), Sampler::All, &files)) {
+        assert_eq!(found.unwrap().total, 2, "{name:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn links_in_a_circle_and_missing_files_are_named() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (a, b) = (scratch.path().join("a.mp4"), scratch.path().join("b.mp4"));
+    std::os::unix::fs::symlink(&a, &b).unwrap();
+    std::os::unix::fs::symlink(&b, &a).unwrap();
+    for path in [&a, &scratch.path().join("none.mp4"), &scratch.path().join("nul\0.mp4")] {
+        let fault = FrameSource::at(path).unwrap_err();
+        assert_eq!(fault.kind(), "not there", "{fault}");
+        assert!(fault.to_string().starts_with("cannot be opened: "), "{fault}");
+    }
+}
+
+#[test]
+fn a_missing_ffmpeg_is_one_error_with_the_line_that_installs_it() {
+    let error = Ffmpeg::at(Path::new("no-such-ffmpeg")).unwrap_err();
+    assert!(matches!(error, DataError::Ffmpeg { .. }));
+    let text = error.to_string();
+    assert!(text.starts_with("cannot run \"no-such-ffmpeg\", which decodes video files: "), "{text}");
+    assert!(text.contains("apt-get install ffmpeg") && !text.contains('\n'), "{text}");
+    // A program that is something else says so.
+    let text = Ffmpeg::at(Path::new("true")).unwrap_err().to_string();
+    assert!(text.contains("it does not say that it is FFmpeg"), "{text}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_clip_that_takes_too_long_is_given_up() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = tempfile::tempdir().unwrap();
+    let program = scratch.path().join("slow");
+    let script =
+        "#!/bin/sh\n[ \"$2\" = -version ] && echo 'ffmpeg version 6.0 of a test' && exit\nexec sleep 30\n";
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let clip = scratch.path().join("clip.mp4");
+    std::fs::write(&clip, "no matter what").unwrap();
+    let ffmpeg = Ffmpeg::at(&program).unwrap();
+    assert_eq!(ffmpeg.version(), "6.0");
+    let limit = Duration::from_secs(1);
+    let decoder = Decoder { sampler: Sampler::All, finish: &AsDecoded, limit, ffmpeg: Some(&ffmpeg) };
+    let fault = decoder.decode(&[(FrameSource::at(&clip).unwrap(), 0)]).unwrap().remove(0).unwrap_err();
+    assert_eq!(fault, Fault::TimeLimit { seconds: 1 });
+    assert_eq!(fault.to_string(), "was not decoded within 1 s; raise the limit if the file is sound");
+    assert!(!fault.is_lasting() && LIMIT > limit);
+}
+
+/// A GIF of grey squares, 0, 40, 80, …
+fn gif(path: &Path, frames: u8) {
+    let file = std::fs::File::create(path).unwrap();
+    let mut encoder = image::codecs::gif::GifEncoder::new(file);
+    for frame in 0..frames {
+        let grey = image::RgbaImage::from_pixel(8, 6, image::Rgba([frame * 40, frame * 40, frame * 40, 255]));
+        let delay = image::Delay::from_numer_denom_ms(500, 1);
+        encoder.encode_frame(image::Frame::from_parts(grey, 0, 0, delay)).unwrap();
+    }
+}
+
+#[test]
+fn animations_folders_and_stills_are_read_without_ffmpeg() {
+    let scratch = tempfile::tempdir().unwrap();
+    let animation = scratch.path().join("clip.mp4"); // its content says what it is
+    gif(&animation, 5);
+    let frames = scratch.path().join("frames");
+    std::fs::create_dir(&frames).unwrap();
+    for (name, grey) in [("f_10.png", 200), ("f_2.png", 100), ("f_1.png", 50)] {
+        image::RgbImage::from_pixel(4, 4, image::Rgb([grey; 3])).save(frames.join(name)).unwrap();
+    }
+    for extra in ["notes.txt", ".hidden.png"] {
+        std::fs::write(frames.join(extra), "no picture").unwrap();
+    }
+    let still = frames.join("f_2.png");
+    let found = decode(None, Sampler::All, &[animation.clone(), frames.clone(), still]);
+    let greys = |place: usize| -> Vec<u8> {
+        found[place].as_ref().unwrap().pictures.iter().map(|picture| picture.pixels[0]).collect()
+    };
+    assert_eq!(greys(0), [0, 40, 80, 120, 160]);
+    assert_eq!(greys(1), [50, 100, 200], "natural order");
+    assert_eq!(greys(2), [100]);
+    let rates: Vec<f64> = found.iter().map(|footage| footage.as_ref().unwrap().rate).collect();
+    assert_eq!(rates, [2.0, 1.0, 1.0]);
+    let cut = std::fs::read(&animation).unwrap();
+    std::fs::write(&animation, &cut[..cut.len() * 2 / 3]).unwrap();
+    let footage = decode(None, Sampler::All, &[animation]).remove(0).unwrap();
+    assert!(matches!(footage.verdict, Verdict::Partial { .. }) && footage.total < 5, "{footage:?}");
+    // A frame that is none fails its clip, by its name.
+    std::fs::write(frames.join("f_3.jpg"), "no picture").unwrap();
+    let fault = decode(None, Sampler::All, std::slice::from_ref(&frames)).remove(0).unwrap_err();
+    assert_eq!(fault.to_string(), "cannot be read as a video: f_3.jpg: is no PNG, JPEG, GIF or WebP");
+    // Sizes that differ cannot lie in one array.
+    image::RgbImage::new(5, 4).save(frames.join("f_3.png")).unwrap();
+    std::fs::remove_file(frames.join("f_3.jpg")).unwrap();
+    let fault = decode(None, Sampler::All, &[frames]).remove(0).unwrap_err();
+    assert_eq!(fault.to_string(), "has pictures of different sizes: 4 x 4 and 5 x 4; give them one size");
+}
