@@ -24,7 +24,6 @@
 //! | [`sampling`], [`frames`] | which frames of a clip; their pictures, from video files, animations, folders, images |
 //! | [`store`], [`mod@prepare`] | clips decoded once, by the hash of their bytes; a list of videos into a store |
 //! | [`frame_batch`] | frames of several clips out of a store |
-//! | [`benchmarks`] | lists of videos with captions and splits |
 //! | [`feature_file`] | features of any encoder, with captions and splits |
 //! | [`caption_streams`] | the nouns, the verbs and the places of a caption |
 //! | [`benchmarks`], [`galleries`], [`doctor`] | six benchmarks from their files; what of one is there, and what it may be called |
@@ -38,12 +37,11 @@ pub mod world;
 pub mod sampling;
 pub mod frames;
 pub mod store;
-pub mod benchmarks;
-pub mod prepare;
-pub mod frame_batch;
 pub mod feature_file;
 pub mod caption_streams;
 pub mod benchmarks;
+pub mod prepare;
+pub mod frame_batch;
 pub mod galleries;
 pub mod doctor;
 pub mod loader;
