@@ -22,6 +22,7 @@ mod key;
 mod lock;
 mod seen;
 mod shard;
+mod writer;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,8 @@ pub use seen::{Seen, hash};
 pub use shard::{Kind, Record, Value};
 
 use crate::error::DataError;
-use shard::{Shard, Writer};
+use shard::Shard;
+use writer::Writer;
 
 const SCHEMA: &str = "{\"schema\": \"tvr-store/1\"}\n";
 

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use super::Store;
 use super::key::Key;
 use super::lock::Lock;
-use super::shard::{Record, Value, Writer};
+use super::shard::{Record, Value};
+use super::writer::Writer;
 use crate::error::DataError;
 
 /// A record that is not what was written.

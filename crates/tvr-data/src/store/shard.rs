@@ -8,10 +8,8 @@
 //!
 //! All numbers are little-endian. The values lie at a multiple of 64, so that a memory map hands them out as they are.
 
-use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::ErrorKind::NotFound;
-use std::io::{IoSlice, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,23 +17,19 @@ use memmap2::Mmap;
 
 use super::index::{self, Entry};
 use super::key::Key;
-use super::lock::{Lock, try_lock};
 use crate::error::DataError;
 
-/// A shard that has grown so far is full.
-const FULL: u64 = 1 << 30;
-
 /// Everything begins at a multiple of this.
-const ALIGN: u64 = 64;
+pub(super) const ALIGN: u64 = 64;
 
 /// Bytes of a record before its shape, and of a shard before its records.
-const HEAD: usize = 64;
+pub(super) const HEAD: usize = 64;
 
 /// Most bytes of a shape and of a note: what says more is no record of ours.
-const WORDS: u64 = 1 << 24;
+pub(super) const WORDS: u64 = 1 << 24;
 
-const SHARD_MAGIC: &[u8] = b"tvr-shard/1";
-const RECORD_MAGIC: &[u8] = b"TVRR";
+pub(super) const SHARD_MAGIC: &[u8] = b"tvr-shard/1";
+pub(super) const RECORD_MAGIC: &[u8] = b"TVRR";
 
 /// What a record holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +103,8 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    fn open(path: &Path) -> Result<Self, DataError> {
+    /// Opens a shard, whatever its writer left.
+    pub fn open(path: &Path) -> Result<Self, DataError> {
         let file = File::open(path).map_err(DataError::file(path, "open"))?;
         let length = file.metadata().map_err(DataError::file(path, "read"))?.len();
         let mut shard =
@@ -132,10 +127,12 @@ impl Shard {
         Ok(shard)
     }
 
+    /// Its file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
+    /// Its records, in order.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
@@ -178,7 +175,7 @@ pub(super) fn open_all(folder: &Path) -> Result<Vec<Shard>, DataError> {
 }
 
 /// Paths of the shards of a store, by name.
-fn names(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+pub(super) fn names(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(DataError::file(folder, "read"))? {
         let path = entry.map_err(DataError::file(folder, "read"))?.path();
@@ -264,148 +261,4 @@ fn parse(bytes: &[u8], verify: bool) -> Option<(Key, Record<'_>)> {
     }
     let note = std::str::from_utf8(note).ok()?;
     Some((head.key, Record { kind: head.kind, shape: axes, note, bytes: values }))
-}
-
-/// The one writer of a shard.
-#[derive(Debug)]
-pub(super) struct Writer {
-    path: PathBuf,
-    shard: File,
-    index: File,
-    end: u64,
-    added: HashSet<Key>,
-    _store: Option<Lock>,
-}
-
-impl Writer {
-    /// Takes the first shard that has room and no other writer, or a new one.
-    pub fn take(folder: &Path) -> Result<Self, DataError> {
-        let store = Lock::shared(&folder.join("lock"))?;
-        for path in names(&folder.join("shards"))? {
-            let file = OpenOptions::new().read(true).append(true).open(&path);
-            let file = file.map_err(DataError::file(&path, "open"))?;
-            let length = file.metadata().map_err(DataError::file(&path, "read"))?.len();
-            if length < FULL && try_lock(&path, &file)? {
-                return Self::resume(path, file, Some(store));
-            }
-        }
-        Self::fresh(folder, Some(store))
-    }
-
-    /// Makes a new shard; `store` is the writer's share of the lock, where the caller does not hold all of it.
-    pub fn fresh(folder: &Path, store: Option<Lock>) -> Result<Self, DataError> {
-        let mut number = 0;
-        loop {
-            let path = folder.join(format!("shards/{number:05}.shard"));
-            match OpenOptions::new().read(true).append(true).create_new(true).open(&path) {
-                // Somebody may take it between the two; then the next one is ours.
-                Ok(file) if try_lock(&path, &file)? => return Self::resume(path, file, store),
-                Ok(_) => {}
-                Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(cause) => return Err(DataError::file(&path, "create")(cause)),
-            }
-            number += 1;
-        }
-    }
-
-    /// Cuts off what a killed writer left, and goes on behind it.
-    fn resume(path: PathBuf, mut shard: File, store: Option<Lock>) -> Result<Self, DataError> {
-        let list = path.with_extension("index");
-        let length = shard.metadata().map_err(DataError::file(&path, "read"))?.len();
-        let entries = Shard::open(&path)?.entries;
-        let end = entries.last().map_or(HEAD as u64, |last: &Entry| last.offset + last.bytes);
-        if length < HEAD as u64 {
-            let mut head = [0; HEAD];
-            head[..SHARD_MAGIC.len()].copy_from_slice(SHARD_MAGIC);
-            shard.set_len(0).map_err(DataError::file(&path, "write"))?;
-            shard.write_all(&head).map_err(DataError::file(&path, "write"))?;
-        } else if length > end {
-            shard.set_len(end).map_err(DataError::file(&path, "write"))?;
-        }
-        let known = std::fs::read(&list).unwrap_or_default();
-        let whole: Vec<u8> = entries.iter().flat_map(Entry::encode).collect();
-        if known != whole {
-            crate::files::write_whole(&list, &whole)?;
-        }
-        let index = OpenOptions::new().append(true).create(true).open(&list);
-        let index = index.map_err(DataError::file(&list, "open"))?;
-        let added = entries.iter().map(|entry| entry.key).collect();
-        Ok(Self { path, shard, index, end, added, _store: store })
-    }
-
-    pub fn has(&self, key: &Key) -> bool {
-        self.added.contains(key)
-    }
-
-    pub fn is_full(&self) -> bool {
-        self.end >= FULL
-    }
-
-    /// Writes a record, then its entry.
-    pub fn append(&mut self, key: Key, kind: Kind, note: &str, value: &Value<'_>) -> Result<(), DataError> {
-        let count = value.shape.iter().try_fold(1usize, |count, &axis| count.checked_mul(axis));
-        let words = value.shape.len() * 8 + note.len();
-        if count.and_then(|count| count.checked_mul(kind.size())) != Some(value.bytes.len())
-            || words as u64 > WORDS
-        {
-            let problem = format!("has {} bytes for the shape {:?}", value.bytes.len(), value.shape);
-            return Err(DataError::item(&self.path, &format!("record {key}"), problem));
-        }
-        let padding = |length: usize| length.next_multiple_of(ALIGN as usize) - length;
-        let zeros = [0; ALIGN as usize];
-        let mut rest = Vec::with_capacity(words + HEAD);
-        rest.extend(value.shape.iter().flat_map(|&axis| (axis as u64).to_le_bytes()));
-        rest.extend_from_slice(note.as_bytes());
-        rest.extend_from_slice(&zeros[..padding(HEAD + words)]);
-        let tail = &zeros[..padding(value.bytes.len())];
-        let mut sum = crc32fast::Hasher::new();
-        [&rest, value.bytes, tail].into_iter().for_each(|part| sum.update(part));
-        let mut head = Vec::with_capacity(HEAD);
-        head.extend_from_slice(RECORD_MAGIC);
-        head.extend_from_slice(&kind.number().to_le_bytes());
-        head.extend_from_slice(key.bytes());
-        head.extend_from_slice(&((value.shape.len() * 8) as u32).to_le_bytes());
-        head.extend_from_slice(&(note.len() as u32).to_le_bytes());
-        head.extend_from_slice(&(value.bytes.len() as u64).to_le_bytes());
-        head.extend_from_slice(&sum.finalize().to_le_bytes());
-        let own = crc32fast::hash(&head);
-        head.extend_from_slice(&own.to_le_bytes());
-        let bytes = (head.len() + rest.len() + value.bytes.len() + tail.len()) as u64;
-        let mut parts = [&head[..], &rest, value.bytes, tail].map(IoSlice::new);
-        let written = write_all_vectored(&mut self.shard, &mut parts);
-        if let Err(cause) = written {
-            // A full disk: the half record goes, so that the next one can follow.
-            let _ = self.shard.set_len(self.end);
-            return Err(DataError::file(&self.path, "write")(cause));
-        }
-        let entry = Entry { key, offset: self.end, bytes, kind };
-        self.end += bytes;
-        self.added.insert(key);
-        self.index.write_all(&entry.encode()).map_err(DataError::file(&self.path, "index"))
-    }
-
-    pub fn sync(&mut self) -> Result<(), DataError> {
-        let synced = self.shard.sync_data().and_then(|()| self.index.sync_data());
-        synced.map_err(DataError::file(&self.path, "sync"))
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        // Whoever wants to know calls `sync`; this is for a full shard and for the end of a program.
-        let _ = self.sync();
-    }
-}
-
-fn write_all_vectored(file: &mut File, mut parts: &mut [IoSlice<'_>]) -> std::io::Result<()> {
-    IoSlice::advance_slices(&mut parts, 0);
-    while !parts.is_empty() {
-        match file.write_vectored(parts) {
-            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
-            Ok(written) => IoSlice::advance_slices(&mut parts, written),
-            Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(cause) => return Err(cause),
-        }
-    }
-    Ok(())
 }
