@@ -23,6 +23,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// Its bytes, with their checksum.
     pub fn encode(&self) -> [u8; ENTRY] {
         let mut out = [0; ENTRY];
         out[..32].copy_from_slice(self.key.bytes());
