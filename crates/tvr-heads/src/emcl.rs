@@ -308,6 +308,10 @@ impl<H: Head> Head for Emcl<H> {
         self.head.unit()
     }
 
+    fn streams(&self) -> Vec<&'static str> {
+        self.head.streams()
+    }
+
     fn code_videos(&self, videos: VideoFeatures) -> VideoCodes {
         self.head.code_videos(videos)
     }

@@ -81,6 +81,14 @@ pub enum HeadError {
         /// Number of positions.
         most: usize,
     },
+    /// A name that a list holds twice.
+    #[error("{head}: {name:?} is listed twice; list it once")]
+    Twice {
+        /// The head, as recipes call it.
+        head: &'static str,
+        /// The name.
+        name: String,
+    },
     /// A head needs what the features do not carry.
     #[error("the head needs {what}, but the features carry none")]
     Missing {

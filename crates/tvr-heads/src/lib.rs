@@ -48,6 +48,8 @@
 //! | [`xpool`] | X-Pool: the same by attention |
 //! | [`token_wise`] | DRL's TI and WTI: words against frames |
 //! | [`emcl`] | EM between any head and its cosine, in training or at inference alone |
+//! | [`camoe`] | CAMoE: an expert for each stream of the text, one gate |
+//! | [`experts`] | a host of feature experts: CE's gating, MMT's transformer |
 
 pub mod error;
 pub mod features;
@@ -66,12 +68,16 @@ pub mod conditioned;
 pub mod xpool;
 pub mod token_wise;
 pub mod emcl;
+pub mod camoe;
+pub mod experts;
 
 pub use adapter::{FrameAdapter, FrameAdapterConfig};
+pub use camoe::{Camoe, CamoeConfig};
 pub use codes::{CodeGradients, Codes, Sequence, TextCodes, VideoCodes};
 pub use conditioned::{Conditioned, ConditionedConfig, PoolingMask};
 pub use emcl::{Emcl, EmclConfig};
 pub use error::HeadError;
+pub use experts::{Experts, ExpertsConfig};
 pub use features::{Expert, TextFeatures, TextStream, Tokens, VideoFeatures};
 pub use head::{Head, Needs, Similarity, StreamSimilarity, Unit, cosine};
 pub use mean_pooling::{MeanPooling, MeanPoolingConfig};

@@ -191,7 +191,7 @@ impl Head for SeqTransf {
 }
 
 /// Sines and cosines of 0.5 to 4 half turns over the frames, amplitude 0.1. `[frames, width]`
-fn waves(frames: usize, width: usize) -> TensorData {
+pub(crate) fn waves(frames: usize, width: usize) -> TensorData {
     let value = |frame: usize, channel: usize| {
         let half_turns = 0.5 + 0.5 * ((channel / 2) % 8) as f64;
         let angle = PI * half_turns * (frame as f64 + 0.5) / frames as f64;

@@ -76,6 +76,11 @@ pub enum ObjectiveError {
         /// Which setting, and why.
         source: tvr_nn::NnError,
     },
+    /// A term of a stream that wants more than similarities.
+    #[error(
+        "streams: a stream has similarities alone, so its term may keep no earlier items and read no captions; set queue = 0 and askers = \"batch\", or choose another objective for each"
+    )]
+    StreamTerm,
     /// An objective needs what the batch does not carry.
     #[error("the objective needs {what}, but the batch carries none")]
     Missing {

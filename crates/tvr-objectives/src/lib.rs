@@ -41,6 +41,7 @@
 //! | [`hinge`] | a margin over the hardest negatives, or over all |
 //! | [`support_set`] | support-set: captions told from videos like their own, and the decoder that tells them |
 //! | [`weighted`] | a sum of objectives |
+//! | [`streams`] | one term per stream of the captions |
 
 pub mod error;
 pub mod objective;
@@ -52,6 +53,7 @@ pub mod ncl;
 pub mod hinge;
 pub mod support_set;
 pub mod weighted;
+pub mod streams;
 
 pub use dual_softmax::{Directions, DualSoftmax, DualSoftmaxConfig};
 pub use error::ObjectiveError;
@@ -60,6 +62,7 @@ pub use ncl::{Askers, Ncl, NclConfig, Shares};
 pub use objective::{CaptionTokens, Loss, Needs, Objective, Pairs, Stream};
 pub use positives::{Positives, Targets};
 pub use queue::Queue;
+pub use streams::{StreamName, Streams, StreamsConfig};
 pub use support_set::{ContrastiveConfig, DecoderConfig, Support, SupportSet, SupportSetConfig};
 pub use symmetric::{Symmetric, SymmetricConfig};
 pub use weighted::{Term, Weighted};

@@ -3,12 +3,15 @@
 use burn::module::{ModuleMapper, Param};
 use burn::prelude::*;
 use burn::tensor::DType;
+use tvr_heads::camoe::aggregators::{AggregatorConfig, Excites, SelfAttentionConfig, SqueezeExciteConfig};
 use tvr_heads::emcl::{Detach, Items, Scale};
+use tvr_heads::experts::mmt::TransformerConfig;
+use tvr_heads::experts::{ExpertInput, Mixing};
 use tvr_heads::{
-    Conditioned, ConditionedConfig, Emcl, EmclConfig, FrameAdapterConfig, Head, HeadError, MeanPooling,
-    MeanPoolingConfig, Positions, SeqLstm, SeqLstmConfig, SeqTransf, SeqTransfConfig, TextFeatures,
-    TightTransf, TightTransfConfig, Tile, TokenWise, TokenWiseConfig, Tokens, VideoFeatures, XPool,
-    XPoolConfig, code_all_texts, code_all_videos, score_all,
+    Camoe, CamoeConfig, Conditioned, ConditionedConfig, Emcl, EmclConfig, Expert, Experts, ExpertsConfig,
+    FrameAdapterConfig, Head, HeadError, MeanPooling, MeanPoolingConfig, Positions, SeqLstm, SeqLstmConfig,
+    SeqTransf, SeqTransfConfig, TextFeatures, TextStream, TightTransf, TightTransfConfig, Tile, TokenWise,
+    TokenWiseConfig, Tokens, VideoFeatures, XPool, XPoolConfig, code_all_texts, code_all_videos, score_all,
 };
 
 pub const WIDTH: usize = 8;
@@ -65,17 +68,55 @@ impl Draw {
 
     pub fn videos(&mut self, videos: usize, frames: usize) -> VideoFeatures {
         let mask = self.prefix_mask(videos, frames);
-        VideoFeatures::new(self.tensor([videos, frames, WIDTH]), mask_tensor(&mask))
+        videos_of(self.tensor([videos, frames, WIDTH]), mask_tensor(&mask))
     }
 
     pub fn texts(&mut self, texts: usize) -> TextFeatures {
-        with_tokens(self.tensor([texts, WIDTH]))
+        texts_of(self.tensor([texts, WIDTH]))
     }
 
     /// Every weight a fresh number, so that no part of a head is idle.
     pub fn shake<M: Module>(&mut self, module: M) -> M {
         module.map(&mut Shake(self))
     }
+}
+
+/// A fixed pattern of the kind of another tensor.
+fn pattern<const D: usize>(seed: u64, shape: [usize; D], like: &Tensor<D>) -> Tensor<D> {
+    let pattern = Draw::new(seed).tensor::<D>(shape).cast(like.dtype());
+    if like.is_autodiff() { Tensor::from_inner(pattern) } else { pattern }
+}
+
+/// Texts with all that a head may ask for, made of the pooled vectors so that gradients pass through: three streams,
+/// each missing from every third text.
+pub fn texts_of(pooled: Tensor<2>) -> TextFeatures {
+    let [texts, width] = pooled.dims();
+    let stream = |(place, name): (usize, &'static str)| TextStream {
+        name,
+        pooled: pooled.clone() * pattern(90 + place as u64, [1, width], &pooled),
+        available: Tensor::from_data(
+            TensorData::new((0..texts).map(|text| (text + place) % 3 != 0).collect::<Vec<bool>>(), [texts]),
+            &pooled.device(),
+        ),
+    };
+    let streams = ["entity", "action", "scene"].into_iter().enumerate().map(stream).collect();
+    TextFeatures { streams, ..with_tokens(pooled.clone()) }
+}
+
+/// Videos with all that a head may ask for, made of the frames: two experts, of which the second says nothing of
+/// every other video.
+pub fn videos_of(frames: Tensor<3>, mask: Tensor<2, Bool>) -> VideoFeatures {
+    let [videos, n_frames, _] = frames.dims();
+    let says: Vec<bool> = (0..videos * n_frames).map(|at| (at / n_frames) % 2 == 0).collect();
+    let says = Tensor::<2, Bool>::from_data(TensorData::new(says, [videos, n_frames]), &mask.device());
+    let expert = |name: &str, channels: std::ops::Range<usize>, mask| Expert {
+        name: name.into(),
+        features: frames.clone().slice_dim(2, channels),
+        mask,
+    };
+    let experts =
+        vec![expert("motion", 0..5, mask.clone()), expert("audio", 4..7, mask.clone().bool_and(says))];
+    VideoFeatures { frames, mask, experts }
 }
 
 struct Shake<'a>(&'a mut Draw);
@@ -239,4 +280,64 @@ pub fn emcl_global(seed: u64) -> Emcl<XPool> {
     let (texts, videos) = (head.code_texts(draw.texts(6)), head.code_videos(draw.videos(5, 4)));
     head.after_step(&texts, &videos);
     head
+}
+
+pub fn camoe_config() -> CamoeConfig {
+    let excite = |over| AggregatorConfig::SqueezeExcite(SqueezeExciteConfig { reduction: 2, over });
+    CamoeConfig {
+        entity: Some(excite(Excites::Frames)),
+        action: Some(AggregatorConfig::SelfAttention(SelfAttentionConfig {
+            heads: 2,
+            max_frames: Some(MAX_FRAMES),
+        })),
+        scene: Some(AggregatorConfig::Mean),
+        fusion: AggregatorConfig::SeqTransf(seq_transf_config()),
+        missing: tvr_heads::camoe::Missing::Fallback,
+        adapter: None,
+    }
+}
+
+pub fn camoe(seed: u64) -> Camoe {
+    Draw::new(seed).shake(camoe_config().init(WIDTH, &Device::flex()).unwrap())
+}
+
+/// With the other choice of everything, and one stream less.
+pub fn dropping_camoe(seed: u64) -> Camoe {
+    let over = Excites::Channels;
+    let attention = SelfAttentionConfig { heads: 4, max_frames: None };
+    let config = CamoeConfig {
+        entity: Some(AggregatorConfig::SqueezeExcite(SqueezeExciteConfig { reduction: 4, over })),
+        action: None,
+        scene: Some(AggregatorConfig::SelfAttention(attention)),
+        fusion: AggregatorConfig::Mean,
+        missing: tvr_heads::camoe::Missing::Drop,
+        adapter: Some(FrameAdapterConfig::ours()),
+    };
+    Draw::new(seed).shake(config.init(WIDTH, &Device::flex()).unwrap())
+}
+
+/// The experts of [`videos_of`].
+pub fn expert_inputs() -> Vec<ExpertInput> {
+    [("motion", 5), ("audio", 3)].map(|(name, width)| ExpertInput { name: name.into(), width }).to_vec()
+}
+
+pub fn experts_config(mixing: Mixing) -> ExpertsConfig {
+    ExpertsConfig { width: 6, mixing, ..ExpertsConfig::ours(expert_inputs()) }
+}
+
+pub fn experts(seed: u64) -> Experts {
+    let config = ExpertsConfig { frames: true, ..experts_config(Mixing::None) };
+    Draw::new(seed).shake(config.init(WIDTH, &Device::flex()).unwrap())
+}
+
+pub fn gated_experts(seed: u64) -> Experts {
+    let config = ExpertsConfig { norm: true, ..experts_config(Mixing::Gating) };
+    Draw::new(seed).shake(config.init(WIDTH, &Device::flex()).unwrap())
+}
+
+pub fn mixed_experts(seed: u64) -> Experts {
+    let transformer =
+        TransformerConfig { layers: 2, heads: 2, hidden: 8, positions: 3, ..TransformerConfig::reference() };
+    let config = experts_config(Mixing::Transformer(TransformerConfig { dropout: 0.0, ..transformer }));
+    Draw::new(seed).shake(config.init(WIDTH, &Device::flex()).unwrap())
 }

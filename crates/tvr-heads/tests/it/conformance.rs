@@ -2,12 +2,12 @@
 
 use burn::prelude::*;
 use tvr_heads::{
-    Head, TextCodes, TextFeatures, Tile, Tokens, VideoCodes, VideoFeatures, code_all_texts, code_all_videos,
-    score_all, score_tiles,
+    Head, TextCodes, TextFeatures, TextStream, Tile, Tokens, VideoCodes, VideoFeatures, code_all_texts,
+    code_all_videos, score_all, score_tiles,
 };
 
 use crate::common::{
-    Draw, MAX_FRAMES, WIDTH, assert_close, floats, mask_tensor, refused, scores, with_tokens,
+    Draw, MAX_FRAMES, WIDTH, assert_close, floats, mask_tensor, refused, scores, texts_of, videos_of,
 };
 
 /// Sizes of the batteries: unequal numbers of texts and videos, one of each, one frame.
@@ -30,6 +30,13 @@ fn select_texts(texts: &TextFeatures, order: &[usize]) -> TextFeatures {
         joined.tokens = Some(Tokens {
             features: Tensor::cat(tokens.iter().map(|tokens| tokens.features.clone()).collect(), 0),
             mask: Tensor::cat(tokens.iter().map(|tokens| tokens.mask.clone()).collect(), 0),
+        });
+    }
+    for (place, stream) in texts.streams.iter().enumerate() {
+        joined.streams.push(TextStream {
+            name: stream.name,
+            pooled: Tensor::cat(rows.iter().map(|row| row.streams[place].pooled.clone()).collect(), 0),
+            available: Tensor::cat(rows.iter().map(|row| row.streams[place].available.clone()).collect(), 0),
         });
     }
     joined
@@ -61,9 +68,9 @@ pub fn shapes_are_texts_by_videos<H: Head>(head: &H) {
 
 pub fn extremes_stay_finite<H: Head>(head: &H) {
     for scale in [0.0, 1e-20, 1e-6, 1e4, 1e8] {
-        let (texts, mut videos) = inputs(2, [3, 4, 5]);
-        let texts = with_tokens(texts.pooled * scale);
-        videos.frames = videos.frames * scale;
+        let (texts, videos) = inputs(2, [3, 4, 5]);
+        let texts = texts_of(texts.pooled * scale);
+        let videos = videos_of(videos.frames * scale, videos.mask);
         let found = floats(&scores(head, &texts, &videos));
         assert!(found.iter().all(|score| score.is_finite()), "at {scale}: {found:?}");
     }
@@ -78,7 +85,7 @@ pub fn padding_changes_nothing<H: Head>(head: &H) {
         let more = Tensor::<3>::full([n_videos, 2, WIDTH], garbage, &Device::flex());
         let masked = mask_tensor(&vec![vec![false; 2]; n_videos]);
         let hidden = videos.mask.clone().bool_not().unsqueeze_dim::<3>(2).expand([n_videos, frames, WIDTH]);
-        let padded = VideoFeatures::new(
+        let padded = videos_of(
             Tensor::cat(vec![videos.frames.mask_fill(hidden, garbage), more], 1),
             Tensor::cat(vec![videos.mask, masked], 1),
         );
@@ -194,7 +201,7 @@ pub fn broken_features_are_refused_by_name<H: Head>(head: &H) {
     // The same value at a masked frame harms nobody.
     let mut mask = vec![vec![true; 4]; 3];
     mask[2][3] = false;
-    broken.mask = mask_tensor(&mask);
+    let broken = videos_of(broken.frames, mask_tensor(&mask));
     let found = floats(&scores(head, &texts, &broken));
     assert!(found.iter().all(|score| score.is_finite()), "{found:?}");
     let mut broken = texts;
@@ -219,8 +226,8 @@ pub fn parts_give_the_gradient_of_the_whole<H: Head>(head: &H) {
         let leaf = Tensor::from_inner(texts.pooled.clone()).require_grad();
         let frames = Tensor::from_inner(videos.frames.clone()).require_grad();
         let mask = videos.mask.clone().to_device(&device);
-        let all_texts = with_tokens(leaf.clone());
-        let all_videos = VideoFeatures::new(frames.clone(), mask);
+        let all_texts = texts_of(leaf.clone());
+        let all_videos = videos_of(frames.clone(), mask);
         let (text_chunk, video_chunk) = (6usize.div_ceil(parts), 4usize.div_ceil(parts));
         let text_parts: Vec<TextCodes> =
             all_texts_parts(&all_texts, text_chunk).map(|part| head.code_texts(part)).collect();
@@ -255,8 +262,8 @@ pub fn parts_give_the_gradient_of_the_whole<H: Head>(head: &H) {
         let leaf = Tensor::from_inner(texts.pooled.clone()).require_grad();
         let frames = Tensor::from_inner(videos.frames.clone()).require_grad();
         let mask = videos.mask.clone().to_device(&device);
-        let codes = head.code_videos(VideoFeatures::new(frames.clone(), mask));
-        let similarity = head.similarity(&head.code_texts(with_tokens(leaf.clone())), &codes);
+        let codes = head.code_videos(videos_of(frames.clone(), mask));
+        let similarity = head.similarity(&head.code_texts(texts_of(leaf.clone())), &codes);
         let gradients = (similarity.fused * weight.clone()).sum().backward();
         vec![floats(&leaf.grad(&gradients).unwrap()), floats(&frames.grad(&gradients).unwrap())]
     };
@@ -286,11 +293,9 @@ pub fn training_and_inference_agree<H: Head>(head: &H) {
     let (texts, videos) = inputs(18, [5, 4, 6]);
     let expected = floats(&scores(head, &texts, &videos));
     let head = head.clone().train();
-    let texts = with_tokens(Tensor::from_inner(texts.pooled));
-    let videos = VideoFeatures::new(
-        Tensor::from_inner(videos.frames),
-        videos.mask.to_device(&Device::flex().autodiff()),
-    );
+    let texts = texts_of(Tensor::from_inner(texts.pooled));
+    let mask = videos.mask.to_device(&Device::flex().autodiff());
+    let videos = videos_of(Tensor::from_inner(videos.frames), mask);
     let found = head.similarity(&head.code_texts(texts), &head.code_videos(videos)).fused.inner();
     assert_close(&floats(&found), &expected, EQUAL);
 }
@@ -348,4 +353,9 @@ conformance! {
     emcl: common::emcl_paper(1), common::emcl_paper(2);
     emcl_reference: common::emcl_reference(1), common::emcl_reference(2);
     emcl_global: common::emcl_global(1), common::emcl_global(2);
+    camoe: common::camoe(1), common::camoe(2);
+    camoe_dropping: common::dropping_camoe(1), common::dropping_camoe(2);
+    experts: common::experts(1), common::experts(2);
+    experts_gated: common::gated_experts(1), common::gated_experts(2);
+    experts_mixed: common::mixed_experts(1), common::mixed_experts(2);
 }

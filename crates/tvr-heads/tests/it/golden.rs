@@ -16,6 +16,8 @@ use crate::common::{assert_close, floats, scores};
 
 mod emcl;
 mod pairwise;
+mod camoe;
+mod experts;
 
 struct Golden(Vec<u8>);
 

@@ -2,12 +2,13 @@
 
 use burn::prelude::*;
 use burn::tensor::DType;
-use tvr_heads::{Head, VideoFeatures};
+use tvr_heads::Head;
 
 use crate::common::{
-    Draw, ToF64, WIDTH, adapted_mean_pooling, adapted_seq_transf, adapted_xpool, conditioned, emcl_global,
-    emcl_paper, emcl_reference, floats, mask_tensor, mean_pooling, seq_lstm, seq_transf,
-    temporal_conditioned, tight_transf, token_wise, with_tokens, xpool,
+    Draw, ToF64, WIDTH, adapted_mean_pooling, adapted_seq_transf, adapted_xpool, camoe, conditioned,
+    dropping_camoe, emcl_global, emcl_paper, emcl_reference, experts, floats, gated_experts, mask_tensor,
+    mean_pooling, mixed_experts, seq_lstm, seq_transf, temporal_conditioned, texts_of, tight_transf,
+    token_wise, videos_of, xpool,
 };
 
 const TEXTS: usize = 3;
@@ -21,9 +22,14 @@ fn tensor<const D: usize>(values: &[f64], shape: [usize; D]) -> Tensor<D> {
 fn loss<H: Head>(head: &H, texts: Tensor<2>, frames: Tensor<3>, weight: &[f64]) -> Tensor<1> {
     let mask = mask_tensor(&[vec![true, true, true, false], vec![true, true, false, false]]);
     let mask = mask.to_device(&frames.device());
-    let texts = head.code_texts(with_tokens(texts));
-    let videos = head.code_videos(VideoFeatures::new(frames, mask));
-    let fused = head.similarity(&texts, &videos).fused;
+    let texts = head.code_texts(texts_of(texts));
+    let videos = head.code_videos(videos_of(frames, mask));
+    let similarity = head.similarity(&texts, &videos);
+    // Streams too, so that every output of the head is under test.
+    let streams = similarity.streams.into_iter().enumerate();
+    let fused = streams.fold(similarity.fused, |sum, (place, stream)| {
+        sum + stream.similarity.square() * (1.0 + place as f64)
+    });
     let weight = tensor(weight, [TEXTS, VIDEOS]);
     let weight = if fused.is_autodiff() { Tensor::from_inner(weight) } else { weight };
     (fused * weight).sum()
@@ -112,4 +118,17 @@ fn emcl_has_the_gradient_of_its_value() {
     check(emcl_paper(1));
     check(emcl_reference(1));
     check(emcl_global(1));
+}
+
+#[test]
+fn camoe_has_the_gradient_of_its_value() {
+    check(camoe(1));
+    check(dropping_camoe(1));
+}
+
+#[test]
+fn experts_have_the_gradient_of_their_value() {
+    check(experts(1));
+    check(gated_experts(1));
+    check(mixed_experts(1));
 }

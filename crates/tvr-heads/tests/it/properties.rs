@@ -1,5 +1,8 @@
 //! What must hold for any input.
 
+mod camoe;
+mod experts;
+
 use burn::nn::Linear;
 use burn::prelude::*;
 use proptest::prelude::*;

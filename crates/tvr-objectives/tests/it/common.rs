@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 use burn::tensor::DType;
-use tvr_objectives::{CaptionTokens, DecoderConfig, Objective, Pairs};
+use tvr_objectives::{CaptionTokens, DecoderConfig, Objective, Pairs, Stream};
 
 /// Width of the vectors of a [`Batch`] that has no more videos.
 pub const WIDTH: usize = 8;
@@ -93,6 +93,7 @@ pub struct Batch {
     pub videos: Tensor<2>,
     pub captions: CaptionTokens,
     pub video_ids: Tensor<1, Int>,
+    pub streams: Vec<Stream>,
 }
 
 impl Batch {
@@ -113,6 +114,7 @@ impl Batch {
             video_ids: indices(&(10..10 + videos).collect::<Vec<_>>()).to_device(&device),
             texts: rows,
             videos: axes,
+            streams: streams(&similarity, names),
             similarity,
         }
     }
@@ -123,9 +125,21 @@ impl Batch {
             videos: Some(&self.videos),
             captions: Some(&self.captions),
             video_ids: Some(&self.video_ids),
+            streams: &self.streams,
             ..Pairs::new(&self.similarity, self.scale.clone(), &self.same)
         }
     }
+}
+
+/// Four streams that agree with the whole; the caption called 1 tells of no action.
+fn streams(similarity: &Tensor<2>, names: &[usize]) -> Vec<Stream> {
+    let stream = |name: &'static str| {
+        let available: Vec<bool> = names.iter().map(|&caption| name != "action" || caption != 1).collect();
+        let available = TensorData::new(available, [names.len()]);
+        let available = Tensor::from_data(available, &similarity.device());
+        Stream { name, similarity: similarity.clone(), available }
+    };
+    ["entity", "action", "scene", "fusion"].map(stream).to_vec()
 }
 
 /// Captions of one to five tokens, by name.

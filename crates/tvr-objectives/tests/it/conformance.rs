@@ -37,6 +37,13 @@ const WEIGHTED: Kind = Kind {
     ..LOGITS
 };
 
+/// The fused term and the mean of four streams.
+const STREAMS: Kind = Kind {
+    total: |parts| parts[0] + parts[1..].iter().sum::<f64>() / 4.0,
+    contrastive: |_, parts| parts[0],
+    ..LOGITS
+};
+
 /// Texts and videos of the batteries.
 const SIZES: [[usize; 2]; 5] = [[4, 4], [7, 3], [1, 1], [5, 1], [6, 5]];
 
@@ -196,6 +203,12 @@ fn support_set() -> tvr_objectives::SupportSet {
     cast(&config.init(WIDTH, VOCABULARY, &Device::flex()).unwrap(), DType::F64)
 }
 
+fn streams() -> tvr_objectives::Streams<tvr_objectives::DualSoftmax> {
+    tvr_objectives::StreamsConfig::ours()
+        .init(grouped_dual_softmax(false), grouped_dual_softmax(true))
+        .unwrap()
+}
+
 fn weighted() -> tvr_objectives::Weighted<tvr_objectives::DualSoftmax> {
     let term = |name: &str, weight, objective| tvr_objectives::Term { name: name.into(), weight, objective };
     let paper = tvr_objectives::DualSoftmaxConfig::paper().init().unwrap();
@@ -214,4 +227,5 @@ conformance! {
     hinge_of_all (HINGE_OF_ALL): battery::hinge(tvr_objectives::Negatives::All);
     support_set (CAPTIONING): battery::support_set();
     weighted (WEIGHTED): battery::weighted();
+    streams (STREAMS): battery::streams();
 }

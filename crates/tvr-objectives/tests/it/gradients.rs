@@ -170,3 +170,9 @@ fn the_decoder_has_the_gradient_of_its_value() {
         assert!((slope - found).abs() <= 1e-6 * slope.abs().max(1.0), "{index}: {found} is not {slope}");
     }
 }
+
+#[test]
+fn streams_have_the_gradient_of_their_value() {
+    let term = DualSoftmaxConfig::paper().init().unwrap();
+    check(tvr_objectives::StreamsConfig::ours().init(term.clone(), term).unwrap());
+}

@@ -1,10 +1,11 @@
 //! What must hold for any batch.
 
+mod dual_softmax;
 mod hinge;
 mod ncl;
+mod streams;
 mod support_set;
 mod weighted;
-mod dual_softmax;
 
 use burn::prelude::*;
 use proptest::prelude::*;

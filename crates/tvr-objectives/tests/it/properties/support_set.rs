@@ -42,6 +42,7 @@ fn batch(seed: u64, texts: usize, videos: usize) -> Batch {
     let (of_texts, of_videos) = (matrix(&of_texts), matrix(&of_videos));
     let similarity = of_texts.clone().matmul(of_videos.clone().transpose());
     Batch {
+        streams: Vec::new(),
         texts: of_texts,
         videos: of_videos,
         captions: captions(&diagonal(texts), &Device::flex()),
@@ -149,6 +150,7 @@ proptest! {
                 .map(|&text| places.iter().position(|&from| from == same_of(&one)[text]).unwrap())
                 .collect();
             let other = Batch {
+        streams: Vec::new(),
                 texts: pick(&one.texts, &order),
                 videos: pick(&one.videos, &places),
                 similarity: pick(&one.similarity, &order).select(1, indices(&places)),
@@ -378,6 +380,7 @@ fn p_ss_5_the_bank_has_no_gradient_and_what_is_masked_in_it_no_weight() {
     let training = with_bank.train();
     let device = Device::flex().autodiff();
     let lifted = Batch {
+        streams: Vec::new(),
         texts: Tensor::from_inner(lonely.texts.clone()).require_grad(),
         videos: Tensor::from_inner(lonely.videos.clone()).require_grad(),
         similarity: Tensor::from_inner(lonely.similarity.clone()),
@@ -398,6 +401,7 @@ fn p_ss_5_gradients_flow_through_the_weights_into_both_sides() {
     let plain = batch(8, 3, 3);
     let device = Device::flex().autodiff();
     let lifted = Batch {
+        streams: Vec::new(),
         texts: Tensor::from_inner(plain.texts.clone()).require_grad(),
         videos: Tensor::from_inner(plain.videos.clone()).require_grad(),
         similarity: Tensor::from_inner(plain.similarity.clone()),
@@ -426,6 +430,7 @@ fn p_ss_8_without_weight_the_captions_count_for_nothing() {
     let similarity = Tensor::from_inner(batch.similarity.clone()).require_grad();
     let device = similarity.device();
     let lifted = Batch {
+        streams: Vec::new(),
         similarity,
         texts: Tensor::from_inner(batch.texts.clone()),
         videos: Tensor::from_inner(batch.videos.clone()),
