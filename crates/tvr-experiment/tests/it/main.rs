@@ -11,6 +11,7 @@
 
 mod banks;
 mod bert_adam;
+mod captions;
 mod examples;
 mod made_up;
 mod mixing;
