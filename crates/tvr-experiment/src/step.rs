@@ -128,7 +128,9 @@ pub fn gradients<H: Head, O: Objective>(
     for (part, texts) in texts.iter().enumerate() {
         let rows = start..start + texts.len();
         start = rows.end;
-        if let Some(pull) = step.code_texts(part, texts).pull(&text_gradients.rows(rows)) {
+        let pull = step.code_texts(part, texts).pull(&text_gradients.rows(rows));
+        // A side without a parameter of its own (cached frames, averaged) has nothing to pull.
+        if let Some(pull) = pull.filter(Tensor::is_tracked) {
             pulled.push(GradientsParams::from_grads(pull.backward(), model));
         }
     }
@@ -136,7 +138,8 @@ pub fn gradients<H: Head, O: Objective>(
     for (part, videos) in videos.iter().enumerate() {
         let rows = start..start + videos.len();
         start = rows.end;
-        if let Some(pull) = step.code_videos(part, videos).pull(&video_gradients.rows(rows)) {
+        let pull = step.code_videos(part, videos).pull(&video_gradients.rows(rows));
+        if let Some(pull) = pull.filter(Tensor::is_tracked) {
             pulled.push(GradientsParams::from_grads(pull.backward(), model));
         }
     }
