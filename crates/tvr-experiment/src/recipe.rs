@@ -20,7 +20,7 @@ mod unknown_key;
 
 pub use encoder::{EncoderRecipe, Frames, StreamMode};
 pub use head::{BuiltHead, HeadKind, HeadRecipe, PlainHead};
-pub use objective::{BuiltObjective, ObjectiveRecipe, TermRecipe};
+pub use objective::{BuiltObjective, ObjectiveRecipe, StreamsRecipe, TermRecipe};
 pub use optimizer::{Groups, OptimizerRecipe};
 
 /// One experiment.

@@ -4,10 +4,10 @@ use burn::module::Module;
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 use tvr_heads::{
-    Conditioned, ConditionedConfig, Emcl, EmclConfig, Head, HeadError, MeanPooling, MeanPoolingConfig, Needs,
-    SeqLstm, SeqLstmConfig, SeqTransf, SeqTransfConfig, Similarity, TextCodes, TextFeatures, TightTransf,
-    TightTransfConfig, TokenWise, TokenWiseConfig, Unit, Vectors, VideoCodes, VideoFeatures, XPool,
-    XPoolConfig,
+    Camoe, CamoeConfig, Conditioned, ConditionedConfig, Emcl, EmclConfig, Experts, ExpertsConfig, Head,
+    HeadError, MeanPooling, MeanPoolingConfig, Needs, SeqLstm, SeqLstmConfig, SeqTransf, SeqTransfConfig,
+    Similarity, TextCodes, TextFeatures, TightTransf, TightTransfConfig, TokenWise, TokenWiseConfig, Unit,
+    Vectors, VideoCodes, VideoFeatures, XPool, XPoolConfig,
 };
 
 use crate::error::ExperimentError;
@@ -43,6 +43,10 @@ pub enum HeadKind {
     XPool(XPoolConfig),
     /// DRL's token-wise interaction, weighted or not.
     TokenWise(TokenWiseConfig),
+    /// CAMoE's mixture of experts.
+    Camoe(CamoeConfig),
+    /// A host of feature experts.
+    Experts(ExpertsConfig),
 }
 
 /// A built-in head with nothing around it.
@@ -62,6 +66,10 @@ pub enum PlainHead {
     XPool(XPool),
     /// DRL's token-wise interaction.
     TokenWise(TokenWise),
+    /// CAMoE's mixture of experts.
+    Camoe(Camoe),
+    /// A host of feature experts.
+    Experts(Experts),
 }
 
 /// What a recipe's `[head]` builds.
@@ -88,13 +96,23 @@ impl HeadRecipe {
         let wrong = |error: HeadError| ExperimentError::request(format!("[head] {error}"));
         let head = self.kind.init(width, device).map_err(wrong)?;
         match &self.emcl {
-            Some(config) => config.init(head, width, device).map(BuiltHead::Emcl).map_err(wrong),
+            Some(config) => {
+                config.init(head, self.kind.vector_width(width), device).map(BuiltHead::Emcl).map_err(wrong)
+            }
             None => Ok(BuiltHead::Plain(head)),
         }
     }
 }
 
 impl HeadKind {
+    /// Width of the vectors whose cosines a head is made of, given that of the features.
+    fn vector_width(&self, width: usize) -> usize {
+        match self {
+            Self::Experts(config) => config.width,
+            _ => width,
+        }
+    }
+
     fn init(&self, width: usize, device: &Device) -> Result<PlainHead, HeadError> {
         match self {
             Self::MeanPooling(config) => config.init(width, device).map(PlainHead::MeanPooling),
@@ -104,6 +122,8 @@ impl HeadKind {
             Self::Conditioned(config) => config.init(width, device).map(PlainHead::Conditioned),
             Self::XPool(config) => config.init(width, device).map(PlainHead::XPool),
             Self::TokenWise(config) => config.init(width, device).map(PlainHead::TokenWise),
+            Self::Camoe(config) => config.init(width, device).map(PlainHead::Camoe),
+            Self::Experts(config) => config.init(width, device).map(PlainHead::Experts),
         }
     }
 }
@@ -118,6 +138,10 @@ macro_rules! one_of {
 
             fn unit(&self) -> Unit {
                 match self { $(Self::$variant(head) => head.unit()),+ }
+            }
+
+            fn streams(&self) -> Vec<&'static str> {
+                match self { $(Self::$variant(head) => head.streams()),+ }
             }
 
             fn code_videos(&self, videos: VideoFeatures) -> VideoCodes {
@@ -151,5 +175,5 @@ macro_rules! one_of {
     };
 }
 
-one_of!(PlainHead: MeanPooling, SeqLstm, SeqTransf, TightTransf, Conditioned, XPool, TokenWise);
+one_of!(PlainHead: MeanPooling, SeqLstm, SeqTransf, TightTransf, Conditioned, XPool, TokenWise, Camoe, Experts);
 one_of!(BuiltHead: Plain, Emcl);

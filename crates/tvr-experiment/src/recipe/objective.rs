@@ -5,7 +5,7 @@ use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 use tvr_objectives::{
     DualSoftmax, DualSoftmaxConfig, Hinge, HingeConfig, Loss, Ncl, NclConfig, Needs, Objective, Pairs,
-    SupportSet, SupportSetConfig, Symmetric, SymmetricConfig, Term, Weighted,
+    Streams, StreamsConfig, SupportSet, SupportSetConfig, Symmetric, SymmetricConfig, Term, Weighted,
 };
 
 use crate::error::ExperimentError;
@@ -30,6 +30,28 @@ pub enum ObjectiveRecipe {
         /// Its terms.
         terms: Vec<TermRecipe>,
     },
+    /// One term per stream beside the fused one.
+    Streams(StreamsRecipe),
+}
+
+/// One term per stream beside the fused one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamsRecipe {
+    /// What judges each stream, and the fused similarity unless `fused` is given.
+    pub each: Box<ObjectiveRecipe>,
+    /// What judges the fused similarity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fused: Option<Box<ObjectiveRecipe>>,
+    /// Which streams, and how heavy.
+    #[serde(default = "StreamsConfig::ours")]
+    pub terms: StreamsConfig,
+}
+
+impl StreamsRecipe {
+    fn fused(&self) -> &ObjectiveRecipe {
+        self.fused.as_ref().unwrap_or(&self.each)
+    }
 }
 
 /// One term of a weighted sum.
@@ -61,6 +83,8 @@ pub enum BuiltObjective {
     SupportSet(SupportSet),
     /// A weighted sum.
     Weighted(Weighted<BuiltObjective>),
+    /// One term per stream beside the fused one.
+    Streams(Streams<BuiltObjective>),
 }
 
 impl ObjectiveRecipe {
@@ -88,6 +112,10 @@ impl ObjectiveRecipe {
                 });
                 Weighted::new(terms.collect::<Result<_, ExperimentError>>()?).map(BuiltObjective::Weighted)
             }
+            Self::Streams(recipe) => {
+                let (fused, each) = (recipe.fused().init(offer, device)?, recipe.each.init(offer, device)?);
+                recipe.terms.init(fused, each).map(BuiltObjective::Streams)
+            }
         };
         objective.map_err(|error| ExperimentError::request(format!("[objective] {error}")))
     }
@@ -101,6 +129,7 @@ impl ObjectiveRecipe {
             Self::Hinge(_) => "hinge",
             Self::SupportSet(_) => "support-set",
             Self::Weighted { .. } => "weighted",
+            Self::Streams(_) => "streams",
         }
     }
 
@@ -111,6 +140,7 @@ impl ObjectiveRecipe {
             Self::Ncl(config) => ("objective.queue", config.queue),
             Self::SupportSet(config) => ("objective.bank", config.bank),
             Self::Symmetric(_) | Self::DualSoftmax(_) | Self::Hinge(_) => ("objective", 0),
+            Self::Streams(recipe) => recipe.fused().remembers(),
             Self::Weighted { terms } => {
                 let all = terms.iter().map(|term| term.objective.remembers());
                 all.max_by_key(|(_, count)| *count).unwrap_or(("objective", 0))
@@ -128,6 +158,7 @@ impl Objective for BuiltObjective {
             Self::Hinge(objective) => objective.needs(),
             Self::SupportSet(objective) => objective.needs(),
             Self::Weighted(objective) => objective.needs(),
+            Self::Streams(objective) => objective.needs(),
         }
     }
 
@@ -139,6 +170,7 @@ impl Objective for BuiltObjective {
             Self::Hinge(objective) => objective.loss(pairs),
             Self::SupportSet(objective) => objective.loss(pairs),
             Self::Weighted(objective) => objective.loss(pairs),
+            Self::Streams(objective) => objective.loss(pairs),
         }
     }
 
@@ -150,6 +182,7 @@ impl Objective for BuiltObjective {
             Self::Hinge(objective) => objective.after_step(pairs),
             Self::SupportSet(objective) => objective.after_step(pairs),
             Self::Weighted(objective) => objective.after_step(pairs),
+            Self::Streams(objective) => objective.after_step(pairs),
         }
     }
 }

@@ -8,16 +8,19 @@ use tvr_clip::ClipConfig;
 use tvr_experiment::corpus::streams::{self, Parts};
 use tvr_experiment::corpus::{Corpus, ExpertRows, StreamTexts, Texts};
 use tvr_experiment::model::{Model, TextEncoder, VideoEncoder};
-use tvr_experiment::recipe::{HeadKind, HeadRecipe, ObjectiveRecipe, TermRecipe};
+use tvr_experiment::recipe::{HeadKind, HeadRecipe, ObjectiveRecipe, StreamsRecipe, TermRecipe};
 use tvr_experiment::step::{Batch, after_step, gradients};
 use tvr_experiment::{Offer, Recipe};
+use tvr_heads::camoe::aggregators::AggregatorConfig;
 use tvr_heads::emcl::Detach;
+use tvr_heads::experts::{ExpertInput, Mixing};
 use tvr_heads::{
-    ConditionedConfig, EmclConfig, FrameAdapterConfig, MeanPoolingConfig, SeqLstmConfig, SeqTransfConfig,
-    TightTransfConfig, TokenWiseConfig, XPoolConfig,
+    CamoeConfig, ConditionedConfig, EmclConfig, ExpertsConfig, FrameAdapterConfig, MeanPoolingConfig,
+    SeqLstmConfig, SeqTransfConfig, TightTransfConfig, TokenWiseConfig, XPoolConfig,
 };
 use tvr_objectives::{
-    DecoderConfig, DualSoftmaxConfig, HingeConfig, NclConfig, SupportSetConfig, SymmetricConfig,
+    DecoderConfig, DualSoftmaxConfig, HingeConfig, NclConfig, StreamsConfig, SupportSetConfig,
+    SymmetricConfig,
 };
 
 use crate::step::flat;
@@ -129,6 +132,10 @@ impl Encoder {
     }
 }
 
+fn experts() -> Vec<ExpertInput> {
+    ["motion", "sound"].map(|name| ExpertInput { name: name.into(), width: 4 }).to_vec()
+}
+
 /// Every kind of head.
 fn kinds() -> Vec<HeadKind> {
     let adapter = Some(FrameAdapterConfig { hidden_factor: 2 });
@@ -147,6 +154,13 @@ fn kinds() -> Vec<HeadKind> {
         HeadKind::Conditioned(ConditionedConfig::ours()),
         HeadKind::XPool(XPoolConfig::reference()),
         HeadKind::TokenWise(TokenWiseConfig::ours(2)),
+        HeadKind::Camoe(CamoeConfig { fusion: AggregatorConfig::Mean, ..CamoeConfig::ours(3) }),
+        HeadKind::Experts(ExpertsConfig { width: WIDTH, frames: true, ..ExpertsConfig::ours(experts()) }),
+        HeadKind::Experts(ExpertsConfig {
+            width: WIDTH,
+            mixing: Mixing::Gating,
+            ..ExpertsConfig::ours(experts())
+        }),
     ];
     for kind in &kinds {
         // A new head does not compile here until it stands in the list above.
@@ -157,7 +171,9 @@ fn kinds() -> Vec<HeadKind> {
             | HeadKind::TightTransf(_)
             | HeadKind::Conditioned(_)
             | HeadKind::XPool(_)
-            | HeadKind::TokenWise(_) => {}
+            | HeadKind::TokenWise(_)
+            | HeadKind::Camoe(_)
+            | HeadKind::Experts(_) => {}
         }
     }
     kinds
@@ -197,6 +213,11 @@ fn objectives() -> Vec<ObjectiveRecipe> {
                 term(0.5, ObjectiveRecipe::Hinge(HingeConfig::paper())),
             ],
         },
+        ObjectiveRecipe::Streams(StreamsRecipe {
+            each: Box::new(ObjectiveRecipe::DualSoftmax(DualSoftmaxConfig::paper())),
+            fused: None,
+            terms: StreamsConfig::ours(),
+        }),
     ];
     for objective in &objectives {
         match objective {
@@ -205,7 +226,8 @@ fn objectives() -> Vec<ObjectiveRecipe> {
             | ObjectiveRecipe::Ncl(_)
             | ObjectiveRecipe::Hinge(_)
             | ObjectiveRecipe::SupportSet(_)
-            | ObjectiveRecipe::Weighted { .. } => {}
+            | ObjectiveRecipe::Weighted { .. }
+            | ObjectiveRecipe::Streams(_) => {}
         }
     }
     objectives
@@ -228,8 +250,18 @@ fn reason(encoder: Encoder, head: &HeadRecipe, objective: &ObjectiveRecipe) -> O
     if keeps_vectors && !by_vectors {
         return Some("compares single vectors");
     }
+    let camoe = matches!(head.kind, HeadKind::Camoe(_));
+    if matches!(objective, ObjectiveRecipe::Streams(_)) && !camoe {
+        return Some("needs the stream");
+    }
     if token_wise && encoder == Encoder::Projection {
         return Some("needs a vector per token");
+    }
+    if camoe && encoder == Encoder::Projection {
+        return Some("needs the text stream");
+    }
+    if matches!(head.kind, HeadKind::Experts(_)) && encoder == Encoder::World {
+        return Some("needs the expert");
     }
     let tells_captions = matches!(objective, ObjectiveRecipe::SupportSet(_));
     if tells_captions && encoder == Encoder::Projection {
