@@ -6,8 +6,10 @@
 mod encode;
 mod eval;
 mod plan;
+mod prepare;
 mod reproduce;
 mod score;
+mod store;
 mod train;
 mod verify;
 
@@ -36,6 +38,10 @@ enum Command {
     Plan(plan::Args),
     /// Judge a finished run again
     Eval(eval::Args),
+    /// Decode one's own videos once, into a store of frames
+    Prepare(prepare::Args),
+    /// Look after a store of frames: stat, verify, gc
+    Store(store::Args),
     /// Judge any similarity matrix, from any system
     Score(score::Args),
     /// Encode texts and pictures with a CLIP checkpoint
@@ -55,6 +61,8 @@ impl Cli {
             Command::Train(args) => train::run(&args, stop()?),
             Command::Plan(args) => plan::run(&args, stop()?),
             Command::Eval(args) => eval::run(&args, stop()?),
+            Command::Prepare(args) => prepare::run(args, stop()?),
+            Command::Store(args) => store::run(args),
             Command::Score(args) => score::run(args),
             Command::Encode(args) => encode::run(args, stop()?),
             Command::Verify(args) => verify::run(args),

@@ -23,6 +23,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use tvr_clip::{ClipCheckpoint, ClipError, Precision, PreprocessorConfig};
+use tvr_data::Sampler;
 
 use crate::error::ExperimentError;
 use crate::progress::{Event, Events};
@@ -63,6 +64,15 @@ pub enum Pictures {
     Images(PathBuf),
     /// Every folder that holds pictures is a video, its frames in natural order of their names.
     Frames(PathBuf),
+    /// A list of videos, whose frames are kept in a store; what is not there is decoded into it first.
+    Videos {
+        /// The list.
+        manifest: PathBuf,
+        /// The store.
+        store: PathBuf,
+        /// Which frames.
+        sampler: Sampler,
+    },
 }
 
 /// Share `index` of `of`, counted from 0.
@@ -83,6 +93,13 @@ impl std::str::FromStr for Shard {
             (shard.index < shard.of).then_some(shard)
         });
         parsed.ok_or_else(|| format!("{text:?} must be I/N with I below N, such as 0/4"))
+    }
+}
+
+impl Shard {
+    /// The items of a list that belong to it.
+    pub fn range(self, count: usize) -> std::ops::Range<usize> {
+        share(count, Some(self))
     }
 }
 
@@ -155,7 +172,7 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
                     preprocessor.side()
                 )));
             }
-            Some((pictures::list(pictures, request.shard)?, preprocessor))
+            Some((pictures::list(pictures, request, &preprocessor, stop, &mut *events)?, preprocessor))
         }
     };
     let texts = match &request.texts {
@@ -204,7 +221,7 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
 fn check(request: &Request) -> Result<(), ExperimentError> {
     let wrong = |sentence: &str| Err(ExperimentError::request(sentence));
     if request.texts.is_none() && request.pictures.is_none() {
-        return wrong("nothing to encode; give --texts, --images or --frames");
+        return wrong("nothing to encode; give --texts, --images, --frames or --videos");
     }
     if request.batch == 0 {
         return wrong("--batch: 0 items make no batch; 32 are usual");

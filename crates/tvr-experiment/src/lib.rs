@@ -27,6 +27,7 @@
 //! | [`evaluate`], [`banks`], [`score`], [`record`], [`claims`] | what is true of a matrix, a run, a claim |
 //! | [`mod@verify`], [`weights`] | a CLIP checkpoint against the reference; where checkpoints lie |
 //! | [`mod@encode`] | a checkpoint over texts and pictures |
+//! | [`mod@prepare`], [`stores`] | videos into a store of frames, and looking after it |
 //! | [`experiment`], [`mod@reproduce`] | one seed of one recipe; everything |
 
 pub mod banks;
@@ -47,6 +48,7 @@ pub mod model;
 pub mod offer;
 pub mod optimizer;
 pub mod plan;
+pub mod prepare;
 mod pool;
 pub mod progress;
 pub mod recipe;
@@ -56,6 +58,7 @@ pub mod schedule;
 pub mod score;
 pub mod select;
 pub mod step;
+pub mod stores;
 pub mod towers;
 pub mod train;
 pub mod verify;

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use tvr_experiment::ExperimentError;
 use tvr_experiment::device::{DEFAULT_DEVICE, DEVICE_HELP};
 use tvr_experiment::encode::{Pictures, Report, Request, Shard, encode};
+use tvr_experiment::prepare::sampler;
 use tvr_experiment::verify::precision;
 
 use crate::draw::draw;
@@ -33,11 +34,20 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     texts: Option<PathBuf>,
     /// Pictures: every one below the folder is an item of its own
-    #[arg(long, value_name = "DIR", conflicts_with = "frames")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["frames", "videos"])]
     images: Option<PathBuf>,
     /// Videos: every folder below that holds pictures is one, its frames in natural order of their names
     #[arg(long, value_name = "DIR")]
     frames: Option<PathBuf>,
+    /// Videos: a list as prepare takes it; what is not in the store is decoded into it first
+    #[arg(long, value_name = "MANIFEST", conflicts_with = "frames")]
+    videos: Option<PathBuf>,
+    /// The store of frames, for --videos
+    #[arg(long, value_name = "DIR", default_value = "store")]
+    store: PathBuf,
+    /// Frames of a clip, for --videos; as prepare takes them
+    #[arg(long, value_name = "SPEC", default_value = "rate:1,frames=12,cut=uniform")]
+    sampler: String,
     /// The feature file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -69,10 +79,13 @@ pub struct Args {
 /// As [`encode`].
 pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError> {
     let out = args.out.clone();
+    let sampler = sampler(&args.sampler)?;
+    let store = args.store;
+    let videos = args.videos.map(|manifest| Pictures::Videos { manifest, store, sampler });
     let request = Request {
         weights: args.weights,
         texts: args.texts,
-        pictures: args.images.map(Pictures::Images).or(args.frames.map(Pictures::Frames)),
+        pictures: args.images.map(Pictures::Images).or(args.frames.map(Pictures::Frames)).or(videos),
         out: args.out,
         batch: args.batch,
         device: args.device,

@@ -8,6 +8,7 @@ mod encode;
 mod kill;
 #[path = "../../../crates/tvr-experiment/tests/it/made_up.rs"]
 mod made_up;
+mod prepare;
 mod score;
 mod train;
 mod verify;

@@ -3,18 +3,22 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 use burn::prelude::*;
 use tvr_clip::{ImageTower, Picture, Preprocessor};
+use tvr_data::{Key, Outcome, Store};
 use walkdir::WalkDir;
 
 use super::parts::{Kind, Part};
-use super::{Job, Pace, Pictures, Shard, share};
+use super::{Job, Pace, Pictures, Request, share};
 use crate::error::ExperimentError;
 use crate::files;
-use crate::progress::Events;
+use crate::prepare::{Crop, Decoding, LIMIT_SECONDS};
+use crate::progress::{Event, Events};
 
 /// Endings of pictures. Those that cannot be decoded are here too, so that they are named and not passed over.
 const ENDINGS: [&str; 12] =
@@ -30,12 +34,71 @@ const AHEAD: usize = 2;
 #[derive(Clone, Debug)]
 pub(super) struct Video {
     pub id: String,
-    pub files: Vec<PathBuf>,
+    pub frames: Vec<Frame>,
+}
+
+/// A frame of a video.
+#[derive(Clone, Debug)]
+pub(super) enum Frame {
+    /// A picture's file.
+    File(PathBuf),
+    /// One of the frames of a record, resized and cropped.
+    Kept {
+        /// Where.
+        store: Arc<Store>,
+        /// The record.
+        key: Key,
+        /// The frame.
+        index: usize,
+    },
+}
+
+impl Frame {
+    /// Its pixels as the tower takes them.
+    fn pixels(&self, preprocessor: &Preprocessor) -> Pixels {
+        match self {
+            Self::File(path) => match Picture::read(path) {
+                Ok(picture) => Ok(preprocessor.normalise(&preprocessor.crop(&picture))),
+                Err(error) => Err(error.to_string()),
+            },
+            Self::Kept { store, key, index } => {
+                let lost =
+                    || format!("record {key} is no longer in the store; run cargo xtask prepare again");
+                let record = store.get(key).map_err(|error| error.to_string())?.ok_or_else(lost)?;
+                let side = preprocessor.side();
+                let bytes = record.bytes.chunks_exact(3 * side * side).nth(*index).ok_or_else(lost)?;
+                let crop =
+                    Picture::from_rgb(side, side, bytes.to_vec()).map_err(|error| error.to_string())?;
+                Ok(preprocessor.normalise(&crop))
+            }
+        }
+    }
+
+    /// What a resumed run compares.
+    fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.to_string_lossy().into_owned(),
+            Self::Kept { key, index, .. } => format!("{key} {index}"),
+        }
+    }
 }
 
 /// The videos of a folder, or a shard of them, in natural order of their names.
-pub(super) fn list(pictures: &Pictures, shard: Option<Shard>) -> Result<Vec<Video>, ExperimentError> {
-    let (Pictures::Images(folder) | Pictures::Frames(folder)) = pictures;
+pub(super) fn list(
+    pictures: &Pictures,
+    request: &Request,
+    preprocessor: &Preprocessor,
+    stop: &AtomicBool,
+    events: Events<'_>,
+) -> Result<Vec<Video>, ExperimentError> {
+    let shard = request.shard;
+    let folder = match pictures {
+        Pictures::Images(folder) | Pictures::Frames(folder) => folder,
+        Pictures::Videos { manifest, store, sampler } => {
+            let kept = Kept { manifest, store, sampler: *sampler, shard, skip_bad: request.skip_bad };
+            return kept.frames(preprocessor, stop, events);
+        }
+    };
     let mut found: Vec<(String, String, PathBuf)> = Vec::new(); // folder and name below it, path
     for entry in WalkDir::new(folder).follow_links(true) {
         let entry = entry.map_err(|cause| ExperimentError::work(cause.to_string()))?;
@@ -59,17 +122,18 @@ pub(super) fn list(pictures: &Pictures, shard: Option<Shard>) -> Result<Vec<Vide
     let mut videos: Vec<Video> = Vec::new();
     match pictures {
         Pictures::Images(_) => {
-            videos.extend(found.into_iter().map(|(_, id, path)| Video { id, files: vec![path] }));
+            let still = |(_, id, path)| Video { id, frames: vec![Frame::File(path)] };
+            videos.extend(found.into_iter().map(still));
         }
-        Pictures::Frames(_) => {
+        _ => {
             let own = folder.canonicalize().unwrap_or_else(|_| folder.clone());
             let own = own.file_name().unwrap_or_default().to_string_lossy().into_owned();
             for (parent, _, path) in found {
                 // Pictures of the folder itself are a video of the folder's name.
                 let id = if parent.is_empty() { own.clone() } else { parent };
                 match videos.last_mut().filter(|video| video.id == id) {
-                    Some(video) => video.files.push(path),
-                    None => videos.push(Video { id, files: vec![path] }),
+                    Some(video) => video.frames.push(Frame::File(path)),
+                    None => videos.push(Video { id, frames: vec![Frame::File(path)] }),
                 }
             }
         }
@@ -82,6 +146,48 @@ pub(super) fn list(pictures: &Pictures, shard: Option<Shard>) -> Result<Vec<Vide
         )));
     }
     Ok(videos.drain(share).collect())
+}
+
+/// Videos of a list, through a store.
+struct Kept<'a> {
+    manifest: &'a Path,
+    store: &'a Path,
+    sampler: tvr_data::Sampler,
+    shard: Option<super::Shard>,
+    skip_bad: bool,
+}
+
+impl Kept<'_> {
+    fn frames(
+        &self,
+        preprocessor: &Preprocessor,
+        stop: &AtomicBool,
+        events: Events<'_>,
+    ) -> Result<Vec<Video>, ExperimentError> {
+        let finish = Crop::new(preprocessor.clone())?;
+        let decoding = Decoding { store: self.store, sampler: self.sampler, limit_seconds: LIMIT_SECONDS };
+        let prepared = decoding.run(self.manifest, self.shard, &finish, stop, &mut *events)?;
+        let store = Arc::new(prepared.store);
+        let mut videos = Vec::new();
+        for (entry, outcome) in prepared.entries.iter().zip(&prepared.outcomes) {
+            match outcome {
+                Outcome::Ready { key, .. } => {
+                    let record = store.get(key).map_err(|error| ExperimentError::work(error.to_string()))?;
+                    let count = record.map_or(0, |record| record.shape.first().copied().unwrap_or(0));
+                    let frame = |index| Frame::Kept { store: Arc::clone(&store), key: *key, index };
+                    videos.push(Video { id: entry.id.clone(), frames: (0..count).map(frame).collect() });
+                }
+                Outcome::Failed(fault) if self.skip_bad => {
+                    events(Event::Note(format!("left out: {:?} {fault}", entry.id)));
+                }
+                Outcome::Failed(fault) => {
+                    return Err(ExperimentError::work(format!("{:?} {fault}; or give --skip-bad", entry.id)));
+                }
+                Outcome::Open => return Err(prepared.stopped()),
+            }
+        }
+        Ok(videos)
+    }
 }
 
 fn slashed(path: &Path) -> String {
@@ -99,9 +205,9 @@ pub(super) fn digest(videos: &[Video]) -> String {
     let mut names = String::new();
     for video in videos {
         names.push_str(&video.id);
-        for file in &video.files {
+        for frame in &video.frames {
             names.push('\n');
-            names.push_str(&file.to_string_lossy());
+            names.push_str(&frame.name());
         }
         names.push('\0');
     }
@@ -112,7 +218,7 @@ pub(super) fn digest(videos: &[Video]) -> String {
 fn cut(videos: &[Video]) -> Vec<Range<usize>> {
     let (mut parts, mut first, mut pictures) = (Vec::new(), 0, 0);
     for (index, video) in videos.iter().enumerate() {
-        pictures += video.files.len();
+        pictures += video.frames.len();
         if pictures >= PART || index + 1 == videos.len() {
             parts.push(first..index + 1);
             (first, pictures) = (index + 1, 0);
@@ -122,7 +228,7 @@ fn cut(videos: &[Video]) -> Vec<Range<usize>> {
 }
 
 fn pictures_of(videos: &[Video]) -> usize {
-    videos.iter().map(|video| video.files.len()).sum()
+    videos.iter().map(|video| video.frames.len()).sum()
 }
 
 /// A picture's pixels, or why there are none.
@@ -170,13 +276,10 @@ fn decode(
 ) {
     use rayon::prelude::*;
     for (_, videos) in parts {
-        let files: Vec<&PathBuf> = videos.iter().flat_map(|video| &video.files).collect();
-        for files in files.chunks(batch) {
-            let read = |path: &&PathBuf| match Picture::read(path) {
-                Ok(picture) => Ok(preprocessor.normalise(&preprocessor.crop(&picture))),
-                Err(error) => Err(error.to_string()),
-            };
-            if sender.send(files.par_iter().map(read).collect()).is_err() {
+        let frames: Vec<&Frame> = videos.iter().flat_map(|video| &video.frames).collect();
+        for frames in frames.chunks(batch) {
+            let pixels = |frame: &&Frame| frame.pixels(preprocessor);
+            if sender.send(frames.par_iter().map(pixels).collect()).is_err() {
                 return;
             }
         }
@@ -229,7 +332,7 @@ fn encode(
     part.width = part.rows.len().checked_div(rows).unwrap_or(0);
     let mut good = good.into_iter();
     for video in videos {
-        let frames = good.by_ref().take(video.files.len()).filter(|&good| good).count();
+        let frames = good.by_ref().take(video.frames.len()).filter(|&good| good).count();
         if frames > 0 {
             part.names.ids.push(video.id.clone());
             part.counts.push(frames);

@@ -1,0 +1,224 @@
+//! Videos into a store of frames as CLIP sees them: decoded once, resized and cropped exactly as its processor does.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use serde::Serialize;
+use tvr_clip::{Picture, Preprocessor, PreprocessorConfig, Reference, Size};
+use tvr_data::frames::{self, Finish, Verdict};
+use tvr_data::{DataError, Entry, Manifest, Outcome, Preparation, Sampler, Store};
+
+use crate::encode::Shard;
+use crate::error::ExperimentError;
+use crate::progress::{Event, Events};
+
+/// CLIP's resize and crop, for [`Preparation`].
+///
+/// It has threads of its own: whoever waits for frames may stand in the compute pool, and with one thread there a
+/// resize that asked for it would never begin.
+#[derive(Debug)]
+pub struct Crop {
+    preprocessor: Preprocessor,
+    threads: rayon::ThreadPool,
+}
+
+impl Crop {
+    /// For these settings.
+    ///
+    /// # Errors
+    /// A system that gives no threads.
+    pub fn new(preprocessor: Preprocessor) -> Result<Self, ExperimentError> {
+        let threads = rayon::ThreadPoolBuilder::new().build();
+        let threads =
+            threads.map_err(|cause| ExperimentError::work(format!("no threads to resize with: {cause}")))?;
+        Ok(Self { preprocessor, threads })
+    }
+}
+
+impl Finish for Crop {
+    fn name(&self) -> String {
+        let PreprocessorConfig { size, crop, reference, .. } = self.preprocessor.config();
+        let size = match size {
+            Size::Short(side) => format!("short side {side}"),
+            Size::Exact([width, height]) => format!("{width} x {height}"),
+        };
+        format!("Pillow's bicubic to {size}, centre {crop}, {}", reference.name())
+    }
+
+    fn finish(&self, picture: frames::Picture) -> frames::Picture {
+        let frames::Picture { width, height, pixels } = picture;
+        // Its own invariant: sides above 0 and three bytes for every pixel.
+        match Picture::from_rgb(width, height, pixels) {
+            Ok(picture) => {
+                let crop = self.threads.install(|| self.preprocessor.crop(&picture));
+                frames::Picture { width: crop.width(), height: crop.height(), pixels: crop.values().to_vec() }
+            }
+            Err(_) => frames::Picture { width: 0, height: 0, pixels: Vec::new() },
+        }
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The list of videos.
+    pub manifest: PathBuf,
+    /// The store.
+    pub store: PathBuf,
+    /// Which frames are kept.
+    pub sampler: Sampler,
+    /// Side of the kept square, pixels.
+    pub size: usize,
+    /// Seconds after which a clip is given up.
+    pub limit_seconds: u64,
+    /// One share of the list.
+    pub shard: Option<Shard>,
+}
+
+/// A video that something is wrong with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Trouble {
+    /// Its id.
+    pub id: String,
+    /// What kind of trouble: `partial`, or a kind of fault.
+    pub kind: String,
+    /// The reason.
+    pub reason: String,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Videos of the list, or of the share.
+    pub videos: usize,
+    /// Their captions.
+    pub captions: usize,
+    /// Videos without a caption.
+    pub without_captions: usize,
+    /// Captions that are blank and were left out.
+    pub blank_captions: usize,
+    /// Videos of each split, by name; `-` where the list names none.
+    pub splits: std::collections::BTreeMap<String, usize>,
+    /// Videos whose frames are in the store.
+    pub ready: usize,
+    /// Videos of which a part is missing; their frames are in the store too.
+    pub partial: Vec<Trouble>,
+    /// Videos without a frame.
+    pub failed: Vec<Trouble>,
+}
+
+/// Which frames a text of `--sampler` asks for.
+///
+/// # Errors
+/// A text that is no sampler, with those that are.
+pub fn sampler(text: &str) -> Result<Sampler, ExperimentError> {
+    text.parse::<Sampler>().map_err(|error| ExperimentError::request(format!("--sampler: {error}")))
+}
+
+/// Seconds after which a clip is given up, where nothing else is said.
+pub const LIMIT_SECONDS: u64 = 600;
+
+/// Which frames go where.
+#[derive(Clone, Copy, Debug)]
+pub struct Decoding<'a> {
+    /// The store.
+    pub store: &'a Path,
+    /// Which frames of a clip.
+    pub sampler: Sampler,
+    /// Seconds after which a clip is given up.
+    pub limit_seconds: u64,
+}
+
+/// A list, and where its frames are.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The videos of the list, or of the share.
+    pub entries: Vec<Entry>,
+    /// How each came out.
+    pub outcomes: Vec<Outcome>,
+    /// Ids of videos with a blank caption, once for each.
+    pub blank: Vec<String>,
+    /// The store.
+    pub store: Store,
+}
+
+impl Prepared {
+    /// For work that was stopped.
+    pub fn stopped(&self) -> ExperimentError {
+        let open = self.outcomes.iter().filter(|outcome| **outcome == Outcome::Open).count();
+        let all = self.entries.len();
+        let way = "to go on, run the same command again";
+        ExperimentError::work(format!("stopped: {open} of {all} videos are left; {way}"))
+    }
+}
+
+impl Decoding<'_> {
+    /// Decodes what is not in the store.
+    ///
+    /// # Errors
+    /// A list or a store that cannot be read, or FFmpeg that is missing although a video needs it. What is wrong with
+    /// single videos is their outcome.
+    pub fn run(
+        &self,
+        list: &Path,
+        shard: Option<Shard>,
+        finish: &Crop,
+        stop: &AtomicBool,
+        events: Events<'_>,
+    ) -> Result<Prepared, ExperimentError> {
+        let wrong = |error: DataError| ExperimentError::work(error.to_string());
+        let manifest = Manifest::read(list).map_err(wrong)?;
+        let mut entries = manifest.entries;
+        if let Some(shard) = shard {
+            entries = entries.drain(shard.range(entries.len())).collect();
+        }
+        let mut store = Store::open(self.store).map_err(wrong)?;
+        let limit = Duration::from_secs(self.limit_seconds);
+        let preparation = Preparation { sampler: self.sampler, finish, limit, stop };
+        events(Event::Begin { label: "decode".into(), total: entries.len(), done: 0 });
+        let (mut done, mut failed) = (0, 0);
+        let outcomes = preparation
+            .run(&entries, &mut store, &mut |_, outcome| {
+                done += 1;
+                failed += usize::from(matches!(outcome, Outcome::Failed(_)));
+                events(Event::Item { done, word: format!("{failed} failed") });
+            })
+            .map_err(wrong)?;
+        events(Event::End);
+        Ok(Prepared { entries, outcomes, blank: manifest.blank, store })
+    }
+}
+
+/// Decodes what is not in the store, and says what came of it.
+///
+/// # Errors
+/// As [`Decoding::run`]; a size that is none; a wish to stop. What is wrong with single videos stands in the report.
+pub fn prepare(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Result<Report, ExperimentError> {
+    let crop = PreprocessorConfig::clip(request.size, Reference::HuggingFace)
+        .init()
+        .map_err(|error| ExperimentError::request(format!("--size: {error}")))?;
+    let decoding =
+        Decoding { store: &request.store, sampler: request.sampler, limit_seconds: request.limit_seconds };
+    let prepared = decoding.run(&request.manifest, request.shard, &Crop::new(crop)?, stop, events)?;
+    let mut report = Report { videos: prepared.entries.len(), ..Report::default() };
+    report.blank_captions = prepared.blank.len();
+    for (entry, outcome) in prepared.entries.iter().zip(&prepared.outcomes) {
+        report.captions += entry.captions.len();
+        report.without_captions += usize::from(entry.captions.is_empty());
+        *report.splits.entry(entry.split.clone().unwrap_or_else(|| "-".into())).or_default() += 1;
+        let trouble =
+            |kind: &str, reason: String| Trouble { id: entry.id.clone(), kind: kind.into(), reason };
+        match outcome {
+            Outcome::Ready { verdict, .. } => {
+                report.ready += 1;
+                if let Verdict::Partial { reason } = verdict {
+                    report.partial.push(trouble("partial", reason.clone()));
+                }
+            }
+            Outcome::Failed(fault) => report.failed.push(trouble(fault.kind(), fault.to_string())),
+            Outcome::Open => return Err(prepared.stopped()),
+        }
+    }
+    Ok(report)
+}
