@@ -167,6 +167,9 @@ impl Kept<'_> {
         let finish = Crop::new(preprocessor.clone())?;
         let decoding = Decoding { store: self.store, sampler: self.sampler, limit_seconds: LIMIT_SECONDS };
         let prepared = decoding.run(self.manifest, self.shard, &finish, stop, &mut *events)?;
+        if prepared.outcomes.contains(&Outcome::Open) {
+            return Err(prepared.stopped());
+        }
         let store = Arc::new(prepared.store);
         let mut videos = Vec::new();
         for (entry, outcome) in prepared.entries.iter().zip(&prepared.outcomes) {
@@ -183,7 +186,7 @@ impl Kept<'_> {
                 Outcome::Failed(fault) => {
                     return Err(ExperimentError::work(format!("{:?} {fault}; or give --skip-bad", entry.id)));
                 }
-                Outcome::Open => return Err(prepared.stopped()),
+                Outcome::Open => {} // seen above
             }
         }
         Ok(videos)
