@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use burn::prelude::*;
 use burn::tensor::{Gradients, assert_shape};
-use tvr_nn::sum;
+use tvr_nn::{cat_masks, sum};
 
 use crate::error::HeadError;
 
@@ -150,8 +150,8 @@ impl<Side> Codes<Side> {
                 joined.push(rows);
             }
         }
-        let sequence = has_sequence
-            .then(|| Sequence { features: Tensor::cat(features, 0), mask: Tensor::cat(masks, 0) });
+        let sequence =
+            has_sequence.then(|| Sequence { features: Tensor::cat(features, 0), mask: cat_masks(masks, 0) });
         let extras = names.into_iter().zip(extras).map(|(name, rows)| (name, Tensor::cat(rows, 0)));
         Ok(Self { pooled: Tensor::cat(pooled, 0), sequence, extras: extras.collect(), side: PhantomData })
     }
@@ -243,7 +243,7 @@ impl Sequence {
         let masked = Tensor::<2, Int>::zeros([items, missing], &device).bool();
         Self {
             features: Tensor::cat(vec![self.features, zeros], 1),
-            mask: Tensor::cat(vec![self.mask, masked], 1),
+            mask: cat_masks(vec![self.mask, masked], 1),
         }
     }
 }

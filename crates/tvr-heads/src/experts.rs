@@ -243,7 +243,7 @@ impl Head for Experts {
 
     fn code_videos(&self, videos: VideoFeatures) -> VideoCodes {
         let inputs = self.inputs(videos);
-        let present = Tensor::cat(inputs.iter().map(|(_, mask)| mask.clone().any_dim(1)).collect(), 1);
+        let present = tvr_nn::cat_masks(inputs.iter().map(|(_, mask)| mask.clone().any_dim(1)).collect(), 1);
         let vectors = self.vectors_of(inputs, &present);
         let vectors = match self.missing {
             MissingExpert::Drop => {

@@ -136,7 +136,7 @@ impl TightTransf {
         let mut tokens = Tensor::cat(vec![texts.unsqueeze_dim::<3>(1), frames], 1) + positions;
         tokens = self.dropout.forward(tokens);
         let text = Tensor::<2, Int>::ones([pairs, 1], &device).bool();
-        let mask = Tensor::cat(vec![text, mask], 1);
+        let mask = tvr_nn::cat_masks(vec![text, mask], 1);
         let first = Tensor::<1, Int>::zeros([pairs], &device);
         let mut pooled = tokens.clone().slice_dim(1, 0..1).reshape([pairs, width]);
         for (index, block) in self.blocks.iter().enumerate() {

@@ -59,7 +59,7 @@ pub use activation::{Activation, gelu, quick_gelu};
 pub use attention::attention;
 pub use block::{Block, BlockConfig};
 pub use error::NnError;
-pub use mask::{masked_mean, masked_softmax};
+pub use mask::{cat_masks, masked_mean, masked_softmax};
 pub use memory::keep_freed_memory;
 pub use normalise::{biased_log_sum_exp, log_sum_exp, unit_rows};
 pub use parameters::touch;

@@ -32,3 +32,11 @@ pub(crate) fn softmax_where<const D: usize>(x: Tensor<D>, hidden: Option<Tensor<
     let lowest = if x.dtype() == DType::F16 { -6e4 } else { -1e30 };
     activation::softmax(x.mask_fill(hidden.clone(), lowest), D - 1).mask_fill(hidden, 0.0)
 }
+
+/// Masks one after another along `axis`.
+///
+/// A mask that was made on the host and one that an operation made are stored differently on flex, and burn joins like
+/// with like alone.
+pub fn cat_masks(masks: Vec<Tensor<2, Bool>>, axis: usize) -> Tensor<2, Bool> {
+    Tensor::cat(masks.into_iter().map(|mask| mask.int()).collect(), axis).bool()
+}

@@ -359,7 +359,7 @@ fn a_stopped_run_goes_on_where_it_was() {
 fn requests_that_make_no_sense_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| encode(folder.path(), Path::new("nowhere"), arguments);
-    fails(&run(&[]), 2, "nothing to encode; give --texts, --images or --frames");
+    fails(&run(&[]), 2, "nothing to encode; give --texts, --images, --frames or --videos");
     fails(&run(&["--images", "x", "--batch", "0"]), 2, "--batch: 0 items make no batch; 32 are usual");
     fails(
         &run(&["--images", "x", "--tokens"]),

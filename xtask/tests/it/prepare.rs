@@ -13,7 +13,7 @@ fn folder() -> tempfile::TempDir {
     std::fs::write(folder.path().join("clips/a b.gif"), GIF).unwrap();
     std::fs::write(folder.path().join("clips/named.mp4"), [GIF, b"\0"].concat()).unwrap();
     std::fs::write(folder.path().join("clips/empty.mp4"), "").unwrap();
-    let list = "id,path,caption,split\n../a,clips/a b.gif,a white dot,train\n../a,clips/a b.gif,\"white, small\",train\n\
+    let list = "id,path,caption,split\n../tvr-id-is-no-path,clips/a b.gif,a white dot,train\n../tvr-id-is-no-path,clips/a b.gif,\"white, small\",train\n\
                 b,clips/named.mp4,,test\nc,clips/empty.mp4,nothing,test\nd,clips/none.mp4,nothing,test\n";
     std::fs::write(folder.path().join("clips.csv"), list).unwrap();
     folder
@@ -56,7 +56,7 @@ fn a_list_is_prepared_once_and_every_failure_is_named() {
     assert_eq!(kept, "store: 1 records kept, 1 dropped; 0.3 MB before, 0.2 MB now\n");
     let json = says(folder, &["store", "stat", "--json", "-"]);
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["records"], 1);
-    assert!(!folder.parent().unwrap().join("a").exists(), "an id is no path");
+    assert!(!folder.parent().unwrap().join("tvr-id-is-no-path").exists(), "an id is no path");
 }
 
 #[test]

@@ -126,7 +126,7 @@ impl TextEncoder {
             Tokens {
                 // Places count from the start mark, as in a tower's tokens.
                 features: Tensor::cat(vec![none, projected.mask_fill(hidden, 0.0)], 1),
-                mask: Tensor::cat(vec![start, mask], 1),
+                mask: tvr_nn::cat_masks(vec![start, mask], 1),
             }
         });
         Encoded { pooled, tokens }
@@ -175,7 +175,7 @@ fn encode_ids(tower: &TextTower, rows: &[&[u32]], with_tokens: bool, device: &De
         });
         masks.push(match missing {
             0 => mask,
-            _ => Tensor::cat(vec![mask, Tensor::<2, Int>::zeros([texts, missing], device).bool()], 1),
+            _ => tvr_nn::cat_masks(vec![mask, Tensor::<2, Int>::zeros([texts, missing], device).bool()], 1),
         });
     }
     let mut back = vec![0i32; rows.len()];
@@ -185,7 +185,7 @@ fn encode_ids(tower: &TextTower, rows: &[&[u32]], with_tokens: bool, device: &De
     let back = Tensor::<1, Int>::from_data(TensorData::new(back, [rows.len()]), device);
     let tokens = with_tokens.then(|| Tokens {
         features: Tensor::cat(states, 0).select(0, back.clone()),
-        mask: Tensor::cat(masks, 0).select(0, back.clone()),
+        mask: tvr_nn::cat_masks(masks, 0).select(0, back.clone()),
     });
     Encoded { pooled: Tensor::cat(pooled, 0).select(0, back), tokens }
 }

@@ -7,6 +7,14 @@ const fn base(row: &'static str) -> Cell {
     Cell { model: "world-baseline", row }
 }
 
+const fn camoe(row: &'static str) -> Cell {
+    Cell { model: "world-camoe", row }
+}
+
+const fn against(model: &'static str, claim: &'static str) -> Assertion {
+    Assertion { claim, baseline: Cell { model, row: RAW }, treatment: camoe(RAW), remark: "" }
+}
+
 /// What is claimed. Rows of both sides are normalised alike wherever the loss normalises.
 pub const ON_WORLD: &[Assertion] = &[
     Assertion {
@@ -21,6 +29,21 @@ pub const ON_WORLD: &[Assertion] = &[
         treatment: Cell { model: "world-dual-softmax", row: DUAL_SOFTMAX },
         remark: "at the published temperature of 1000 the prior is nearly flat",
     },
+    Assertion {
+        claim: "a mixture of experts over entity, action, scene and whole caption helps",
+        baseline: base(RAW),
+        treatment: camoe(RAW),
+        remark: "",
+    },
+    Assertion {
+        claim: "streams and dual softmax together, in training and at inference, help",
+        baseline: base(DUAL_SOFTMAX),
+        treatment: Cell { model: "world-camoe-dsl", row: DUAL_SOFTMAX },
+        remark: "",
+    },
+    against("world-camoe-entity", "the mixture is better than the entity stream with the whole caption"),
+    against("world-camoe-action", "the mixture is better than the action stream with the whole caption"),
+    against("world-camoe-scene", "the mixture is better than the scene stream with the whole caption"),
 ];
 
 const fn real(row: &'static str) -> Cell {

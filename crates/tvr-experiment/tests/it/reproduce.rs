@@ -91,8 +91,11 @@ fn every_claim_has_its_models_and_every_model_its_recipe_and_a_claim() {
             }
         }
         for model in data.models() {
-            let asked =
-                claims().any(|(_, of)| of.baseline.model == model.name || of.treatment.model == model.name);
+            let asked = claims().any(|(_, of)| {
+                [of.baseline.model, of.treatment.model]
+                    .iter()
+                    .any(|of| of.split('+').next() == Some(model.name))
+            });
             assert!(asked, "{} is trained and no claim speaks of it", model.name);
         }
     }

@@ -137,7 +137,7 @@ impl Transformer {
             next += 1 + n_steps;
         }
         let input = self.dropout.forward(self.norm.forward(Tensor::cat(tokens, 1)));
-        let hidden = Tensor::cat(masks, 1).bool_not();
+        let hidden = tvr_nn::cat_masks(masks, 1).bool_not();
         let output = self.encoder.forward(TransformerEncoderInput::new(input).mask_pad(hidden));
         let vectors = places.into_iter().map(|place| output.clone().slice_dim(1, place..place + 1));
         unit_rows(Tensor::cat(vectors.collect(), 1))
