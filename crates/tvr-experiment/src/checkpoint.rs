@@ -56,7 +56,11 @@ impl Checkpoints {
         std::fs::create_dir_all(&folder).map_err(ExperimentError::file(&folder, "create the folder"))?;
         for entry in std::fs::read_dir(&folder).map_err(ExperimentError::file(&folder, "list"))?.flatten() {
             if entry.file_name().to_string_lossy().ends_with(".tmp") {
-                let _ = std::fs::remove_dir_all(entry.path());
+                // A step's checkpoint is a folder, the selected weights are a file.
+                let _ = match entry.path().is_dir() {
+                    true => std::fs::remove_dir_all(entry.path()),
+                    false => std::fs::remove_file(entry.path()),
+                };
             }
         }
         Ok(Self { folder })
