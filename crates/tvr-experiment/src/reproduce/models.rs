@@ -110,7 +110,7 @@ pub const WORLD: &[Trained] = &[
     trained!("world-ncl", Loss, 1.2, &[Ncl]),
     trained!("world-dual-softmax", Loss, 1.0, &[Camoe]),
     trained!("world-emcl", Loss, 1.3, &[Emcl]),
-    trained!("world-camoe", Loss, 3.0, &[Camoe]),
+    trained!("world-camoe", Loss, 4.0, &[Camoe]),
     trained!("world-support-set", Loss, 3.0, &[SupportSet]),
     trained!("world-mean-pooling", Head, 0.8, &[Clip4clip]),
     trained!("world-seq-transf", Head, 1.7, &[Clip4clip]),
@@ -121,14 +121,14 @@ pub const WORLD: &[Trained] = &[
     trained!("world-support-set-full", Loss, 3.0, &[SupportSet]),
     trained!("world-support-set-hybrid", Loss, 3.0, &[SupportSet]),
     trained!("world-support-set-bank", Loss, 3.0, &[SupportSet]),
-    trained!("world-camoe-dsl", Loss, 3.0, &[Camoe]),
+    trained!("world-camoe-dsl", Loss, 4.0, &[Camoe]),
     trained!("world-emcl-net-baseline", Loss, 2.5, &[Emcl]),
     trained!("world-emcl-net", Loss, 3.0, &[Emcl]),
     trained!("world-emcl-net-paper", Loss, 3.0, &[Emcl]),
     trained!("world-emcl-net-global", Loss, 3.0, &[Emcl]),
-    trained!("world-camoe-entity", Loss, 2.0, &[Camoe]),
-    trained!("world-camoe-action", Loss, 2.0, &[Camoe]),
-    trained!("world-camoe-scene", Loss, 2.0, &[Camoe]),
+    trained!("world-camoe-entity", Loss, 3.0, &[Camoe]),
+    trained!("world-camoe-action", Loss, 3.0, &[Camoe]),
+    trained!("world-camoe-scene", Loss, 3.0, &[Camoe]),
 ];
 
 /// The models on the feature file of 476 test videos of MSR-VTT; all of them run.
@@ -141,5 +141,5 @@ pub const MSRVTT476: &[Trained] = &[
     trained!("msrvtt476-conditioned", Recipe, 2.0, &[Emcl]),
     trained!("msrvtt476-xpool", Recipe, 4.0, &[Emcl]),
     trained!("msrvtt476-words", Recipe, 2.5, &[SupportSet]),
-    trained!("msrvtt476-words-support-set", Recipe, 20.0, &[SupportSet]),
+    trained!("msrvtt476-words-support-set", Recipe, 12.0, &[SupportSet]),
 ];
