@@ -99,7 +99,7 @@ pub fn run_all(
             stop_all(&mut running, GRACE);
             return Err(ExperimentError::work("stopped; the same command goes on where the runs stand"));
         }
-        if running.is_empty() {
+        if running.is_empty() && waiting.len() == 0 {
             break;
         }
         let done = finished + running.iter().map(|running| steps_done(running.job)).sum::<usize>();

@@ -112,3 +112,37 @@ fn an_unknown_paper_is_answered_with_those_that_are_known() {
         assert_eq!(paper.name().parse::<Paper>().unwrap(), paper);
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn every_job_runs_although_all_that_run_end_in_one_moment() {
+    use std::process::{Command, Stdio};
+    use std::sync::atomic::AtomicBool;
+    use tvr_experiment::reproduce::jobs::{Job, Launcher, run_all};
+
+    let folder = tempfile::tempdir().unwrap();
+    let jobs: Vec<Job> = (0..5)
+        .map(|index| Job {
+            label: format!("job {index}"),
+            recipe: folder.path().join(format!("{index}.toml")),
+            folder: folder.path().join(format!("{index}")),
+            log: folder.path().join(format!("{index}.log")),
+            steps: 1,
+        })
+        .collect();
+    let start = |job: &Job| {
+        let script = format!("mkdir -p {0}; echo {{}} > {0}/steps.jsonl", job.folder.display());
+        Command::new("sh").args(["-c", &script]).stdout(Stdio::null()).spawn()
+    };
+    let stop = AtomicBool::new(false);
+    run_all(&jobs, &Launcher { workers: 2, start: &start }, &stop, &mut |_| ()).unwrap();
+    assert!(jobs.iter().all(|job| job.folder.join("steps.jsonl").exists()));
+
+    let failing = |job: &Job| {
+        let script = format!("echo 'error: no such thing' > {}; exit 1", job.log.display());
+        Command::new("sh").args(["-c", &script]).spawn()
+    };
+    let error =
+        run_all(&jobs[..1], &Launcher { workers: 2, start: &failing }, &stop, &mut |_| ()).unwrap_err();
+    assert_eq!(error.to_string(), "job 0: no such thing");
+}
