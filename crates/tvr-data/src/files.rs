@@ -1,8 +1,10 @@
-//! Files that appear whole or not at all.
+//! Files: read as they are or unpacked; written whole or not at all.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
 
 use crate::error::DataError;
 
@@ -19,4 +21,16 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
         let _ = std::fs::remove_file(&beside);
     }
     written.map_err(DataError::file(path, "write"))
+}
+
+/// The bytes of a file, unpacked if it is `packed` by gzip.
+pub(crate) fn read(path: &Path, packed: bool) -> Result<Vec<u8>, DataError> {
+    let mut file = File::open(path).map_err(DataError::file(path, "open"))?;
+    let mut bytes = Vec::new();
+    let read = match packed {
+        true => MultiGzDecoder::new(file).read_to_end(&mut bytes),
+        false => file.read_to_end(&mut bytes),
+    };
+    read.map_err(DataError::file(path, "read"))?;
+    Ok(bytes)
 }

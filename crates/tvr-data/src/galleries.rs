@@ -165,11 +165,25 @@ pub enum Match {
     Unknown,
 }
 
-/// SHA-256, in hexadecimal, of the sorted ids, one a line without a newline at the end.
+/// SHA-256, in hexadecimal, of the sorted ids, one a line without a newline at the end: what anyone can compute from a
+/// list, in whatever order it stands. [`gallery_hash`] names the queries too, and their order.
 pub fn ids_hash(ids: &[String]) -> String {
     let mut sorted: Vec<&str> = ids.iter().map(String::as_str).collect();
     sorted.sort_unstable();
     Sha256::digest(sorted.join("\n")).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// SHA-256, in hexadecimal, of the ids of videos and captions, in order.
+pub fn gallery_hash(videos: &[String], captions: &[String]) -> String {
+    let mut hash = Sha256::new();
+    for (kind, ids) in [("videos", videos), ("captions", captions)] {
+        hash.update(format!("{kind} {}\n", ids.len()));
+        for id in ids {
+            // The length keeps ["ab", "c"] and ["a", "bc"] apart.
+            hash.update(format!("{} {id}\n", id.len()));
+        }
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Which known gallery these videos are.

@@ -28,7 +28,6 @@
 //! | [`caption_streams`] | the nouns, the verbs and the places of a caption |
 //! | [`benchmarks`], [`galleries`], [`doctor`] | six benchmarks from their files; what of one is there, and what it may be called |
 //! | [`loader`], [`prefetch`] | batches in a fixed order; work done ahead |
-//! | [`gallery`] | hashes that say what a result was measured on |
 
 mod error;
 mod files;
@@ -46,7 +45,6 @@ pub mod galleries;
 pub mod doctor;
 pub mod loader;
 pub mod prefetch;
-pub mod gallery;
 
 pub use benchmarks::manifest::{Entry, Manifest};
 pub use caption_streams::{CaptionStream, CaptionStreams};
@@ -54,7 +52,7 @@ pub use error::DataError;
 pub use feature_file::{ExpertEntry, FeatureFile, Part};
 pub use frame_batch::FrameBatch;
 pub use frames::{Decoder, Fault, Footage, FrameSource, Picture, Verdict};
-pub use gallery::gallery_hash;
+pub use galleries::gallery_hash;
 pub use loader::{Batch, Draw, Loader};
 pub use prefetch::Prefetch;
 pub use prepare::{Outcome, Preparation};

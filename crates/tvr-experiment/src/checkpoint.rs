@@ -10,11 +10,11 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::prelude::*;
 use burn::store::ModuleRecord;
-use safetensors::tensor::TensorView;
+use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ExperimentError;
-use crate::files;
+use crate::files::{self, FileTensor};
 
 /// What a checkpoint says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -273,22 +273,12 @@ fn sync_folder(folder: &Path) {
 pub fn export<M: Module>(model: &M, path: &Path) -> Result<(), ExperimentError> {
     let mut weights = Weights { path: Vec::new(), tensors: Vec::new() };
     model.visit(&mut weights);
-    let wrong =
-        |cause: safetensors::SafeTensorError| ExperimentError::work(format!("{}: {cause}", path.display()));
-    let views = weights
-        .tensors
-        .iter()
-        .map(|(name, shape, bytes)| {
-            TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).map(|view| (name.clone(), view))
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(wrong)?;
-    files::write_whole(path, &safetensors::serialize(views, None).map_err(wrong)?)
+    files::write_tensors(path, &weights.tensors)
 }
 
 struct Weights {
     path: Vec<String>,
-    tensors: Vec<(String, Vec<usize>, Vec<u8>)>,
+    tensors: Vec<FileTensor>,
 }
 
 impl ModuleVisitor for Weights {
@@ -303,6 +293,7 @@ impl ModuleVisitor for Weights {
     fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
         let data = parameter.val().into_data().convert::<f32>();
         let bytes = data.iter::<f32>().flat_map(f32::to_le_bytes).collect();
-        self.tensors.push((self.path.join("."), data.shape().to_vec(), bytes));
+        let (name, shape) = (self.path.join("."), data.shape().to_vec());
+        self.tensors.push(FileTensor { name, dtype: Dtype::F32, shape, bytes });
     }
 }

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
+use safetensors::SafeTensorError;
+use safetensors::tensor::{Dtype, TensorView};
 use sha2::{Digest, Sha256};
 
 use crate::error::ExperimentError;
@@ -54,6 +56,36 @@ pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), Expe
         .map_err(|cause| ExperimentError::work(format!("{}: cannot be JSON: {cause}", path.display())))?;
     text.push(b'\n');
     write_whole(path, &text)
+}
+
+/// A tensor on its way into a file.
+#[derive(Clone, Debug)]
+pub struct FileTensor {
+    /// Its name.
+    pub name: String,
+    /// The type of its values.
+    pub dtype: Dtype,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its values, little-endian, row by row.
+    pub bytes: Vec<u8>,
+}
+
+/// Writes tensors as one safetensors file, whole or not at all.
+///
+/// # Errors
+/// As [`write_whole`]; bytes that do not fill the shape.
+pub fn write_tensors(path: &Path, tensors: &[FileTensor]) -> Result<(), ExperimentError> {
+    let wrong = |cause: SafeTensorError| ExperimentError::work(format!("{}: {cause}", path.display()));
+    let views = tensors
+        .iter()
+        .map(|tensor| {
+            TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes)
+                .map(|view| (tensor.name.clone(), view))
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(wrong)?;
+    write_whole(path, &safetensors::serialize(views, None).map_err(wrong)?)
 }
 
 /// Reads a file.

@@ -5,10 +5,10 @@
 
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors};
 
 use crate::error::ExperimentError;
-use crate::files;
+use crate::files::{self, FileTensor};
 use crate::score::Row;
 
 /// The file's name in a run folder.
@@ -41,49 +41,47 @@ impl RowHits {
 /// # Errors
 /// The file and the system's word.
 pub fn write(folder: &Path, rows: &[Row]) -> Result<(), ExperimentError> {
-    let path = folder.join(FILE);
-    let bytes: Vec<(String, Vec<u8>)> = rows
-        .iter()
-        .map(RowHits::of)
-        .flat_map(|hits| {
-            let bytes = |values: &[f64]| values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            [
-                (format!("{}.text_to_video", hits.normalize), bytes(&hits.text_to_video)),
-                (format!("{}.video_to_text", hits.normalize), bytes(&hits.video_to_text)),
-            ]
-        })
-        .collect();
-    let wrong = |cause: safetensors::SafeTensorError| wrong(&path, cause);
-    let views = bytes
-        .iter()
-        .map(|(name, bytes)| {
-            TensorView::new(Dtype::F64, vec![bytes.len() / 8], bytes).map(|view| (name.clone(), view))
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(wrong)?;
-    files::write_whole(&path, &safetensors::serialize(views, None).map_err(wrong)?)
+    let tensors = rows.iter().map(RowHits::of).flat_map(|hits| {
+        let tensor = |direction: &str, values: &[f64]| FileTensor {
+            name: format!("{}.{direction}", hits.normalize),
+            dtype: Dtype::F64,
+            shape: vec![values.len()],
+            bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        };
+        [tensor("text_to_video", &hits.text_to_video), tensor("video_to_text", &hits.video_to_text)]
+    });
+    files::write_tensors(&folder.join(FILE), &tensors.collect::<Vec<_>>())
 }
 
-/// The hits of one row of a run.
+/// The hits of some rows of a run, in their order.
 ///
 /// # Errors
 /// The file, and what is wrong with it; a row that the run does not have.
-pub fn read(folder: &Path, normalize: &str) -> Result<RowHits, ExperimentError> {
+pub fn read<'a>(
+    folder: &Path,
+    rows: impl IntoIterator<Item = &'a str>,
+) -> Result<Vec<RowHits>, ExperimentError> {
     let path = folder.join(FILE);
     let bytes = files::read(&path)?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|cause| wrong(&path, cause))?;
-    let values = |direction: &str| -> Result<Vec<f64>, ExperimentError> {
-        let view = file.tensor(&format!("{normalize}.{direction}")).map_err(|cause| wrong(&path, cause))?;
+    let wrong = |cause: safetensors::SafeTensorError| {
+        ExperimentError::work(format!(
+            "{}: {cause}; remove the run's folder to make it again",
+            path.display()
+        ))
+    };
+    let file = SafeTensors::deserialize(&bytes).map_err(wrong)?;
+    let values = |row: &str, direction: &str| -> Result<Vec<f64>, ExperimentError> {
+        let view = file.tensor(&format!("{row}.{direction}")).map_err(wrong)?;
         let (chunks, _) = view.data().as_chunks::<8>();
         Ok(chunks.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect())
     };
-    Ok(RowHits {
-        normalize: normalize.to_string(),
-        text_to_video: values("text_to_video")?,
-        video_to_text: values("video_to_text")?,
-    })
-}
-
-fn wrong(path: &Path, cause: safetensors::SafeTensorError) -> ExperimentError {
-    ExperimentError::work(format!("{}: {cause}; remove the run's folder to make it again", path.display()))
+    rows.into_iter()
+        .map(|row| {
+            Ok(RowHits {
+                normalize: row.to_string(),
+                text_to_video: values(row, "text_to_video")?,
+                video_to_text: values(row, "video_to_text")?,
+            })
+        })
+        .collect()
 }

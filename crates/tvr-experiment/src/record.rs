@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ndarray::Array2;
+use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 use tvr_metrics::{Summary, paired_student};
 
 use crate::error::ExperimentError;
 use crate::evaluate::Judged;
-use crate::files;
+use crate::files::{self, FileTensor};
 use crate::hits;
 use crate::plan::Plan;
 use crate::recipe::{BankRecipe, DataRecipe};
@@ -191,25 +192,13 @@ pub fn read(folder: &Path) -> Result<Record, ExperimentError> {
 }
 
 fn save_similarities(path: &Path, test: &Array2<f32>, val: &Array2<f32>) -> Result<(), ExperimentError> {
-    let bytes =
-        |matrix: &Array2<f32>| -> Vec<u8> { matrix.iter().flat_map(|value| value.to_le_bytes()).collect() };
-    let (test_bytes, val_bytes) = (bytes(test), bytes(val));
-    let wrong =
-        |cause: safetensors::SafeTensorError| ExperimentError::work(format!("{}: {cause}", path.display()));
-    let tensors = [
-        (
-            "test",
-            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, test.shape().to_vec(), &test_bytes)
-                .map_err(wrong)?,
-        ),
-        (
-            "val",
-            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, val.shape().to_vec(), &val_bytes)
-                .map_err(wrong)?,
-        ),
-    ];
-    let packed = safetensors::serialize(tensors, None).map_err(wrong)?;
-    files::write_whole(path, &packed)
+    let tensor = |name: &str, matrix: &Array2<f32>| FileTensor {
+        name: name.to_string(),
+        dtype: Dtype::F32,
+        shape: matrix.shape().to_vec(),
+        bytes: matrix.iter().flat_map(|value| value.to_le_bytes()).collect(),
+    };
+    files::write_tensors(path, &[tensor("test", test), tensor("val", val)])
 }
 
 /// The process's largest resident memory, in bytes; 0 where the system does not say.

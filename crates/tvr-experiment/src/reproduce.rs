@@ -16,7 +16,6 @@ pub mod clip4clip;
 pub mod emcl;
 pub mod ncl;
 pub mod support_set;
-pub mod published;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -25,13 +24,14 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use budget::{Allowance, Fitted, fit};
-use jobs::{Job, Launcher, run_all, write_recipe};
+use jobs::{Job, Launcher, run_all};
 use models::{Length, Trained};
 pub use papers::{Data, Paper};
 use report::remarks;
 pub use report::{Machine, Reproduction, RunPlan};
 use summary::Runs;
 
+use crate::device::DEFAULT_DEVICE;
 use crate::error::ExperimentError;
 use crate::experiment::{self, Opened};
 use crate::files;
@@ -135,6 +135,11 @@ pub fn reproduce(
     Ok(reproduction)
 }
 
+/// Runs at a time on a device: as many as there are threads, but one where the device is no processor to be shared.
+pub fn workers(device: &str) -> usize {
+    if device == DEFAULT_DEVICE { rayon::current_num_threads() } else { 1 }
+}
+
 /// What a request changes in a recipe, and what runs that are compared must share: batch, passes and looks at val.
 fn adapt(recipe: &mut Recipe, length: Length, request: &Request) {
     if let (Data::Msrvtt476(folder), DataRecipe::Features { path, .. }) = (&request.data, &mut recipe.data) {
@@ -200,8 +205,7 @@ fn decide(
     began: Instant,
     stop: &AtomicBool,
 ) -> Result<RunPlan, ExperimentError> {
-    let scope = papers.iter().map(|paper| paper.name()).collect::<Vec<_>>().join("+");
-    let scope = if papers.len() == Paper::ALL.len() { "all".to_string() } else { scope };
+    let scope = request.paper.map_or("all", Paper::name);
     let extent = request.extent;
     let file = format!("plan-{}-{}-{scope}.json", request.data.name(), name(extent));
     let first = &plans[0];
@@ -307,7 +311,7 @@ fn jobs(chosen: &[(budget::Planned, Plan)], runs: &Path) -> Result<Vec<Job>, Exp
             }
             let file =
                 |kind: &str| -> PathBuf { runs.join("jobs").join(format!("{}-{seed}.{kind}", recipe.name)) };
-            write_recipe(&recipe, &file("toml"))?;
+            files::write_whole(&file("toml"), recipe.to_toml()?.as_bytes())?;
             jobs.push((
                 planned.seconds / planned.seeds.len() as f64,
                 Job {

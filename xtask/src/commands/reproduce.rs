@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::device::DEFAULT_DEVICE;
 use tvr_experiment::reproduce::jobs::{Job, Launcher};
-use tvr_experiment::reproduce::{Data, Extent, Paper, Reproduction, Request, reproduce};
+use tvr_experiment::reproduce::{Data, Extent, Paper, Reproduction, Request, reproduce, workers};
 use tvr_experiment::{ExperimentError, Surroundings};
 
 use crate::draw::draw;
@@ -62,8 +62,7 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     };
     let surroundings =
         Surroundings { runs: args.runs.clone(), cache: args.cache.clone(), device: args.device.clone() };
-    // A device that is no processor is not shared by several runs.
-    let workers = if args.device == DEFAULT_DEVICE { threads() } else { 1 };
+    let workers = workers(&args.device);
     let start = |job: &Job| start(job, args, workers);
     let launcher = Launcher { workers, start: &start };
     let request = Request { data: data(args)?, extent, paper: args.paper };
@@ -83,14 +82,6 @@ fn data(args: &Args) -> Result<Data, ExperimentError> {
             Err(ExperimentError::request(format!("unknown data set {other:?}; --dataset takes msrvtt476")))
         }
     }
-}
-
-/// Threads that this process may use: what `RAYON_NUM_THREADS` says, else what the machine has.
-fn threads() -> usize {
-    let asked = std::env::var("RAYON_NUM_THREADS").ok().and_then(|count| count.parse().ok());
-    asked
-        .filter(|&count| count > 0)
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// A `train` of its own for one run; with one thread where others run beside it.

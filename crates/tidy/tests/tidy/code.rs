@@ -28,16 +28,11 @@ const BACKENDS: [Exception; 2] = [
 ];
 
 /// Where the clock or the number of threads may be read: nothing computed depends on it.
-const CLOCKS: [Exception; 10] = [
+const CLOCKS: [Exception; 9] = [
     Exception {
         path: "crates/tvr-experiment/src/reproduce/jobs.rs",
         line: "Instant",
         reason: "how long processes may take to stop, and the progress events",
-    },
-    Exception {
-        path: "xtask/src/commands/reproduce.rs",
-        line: "available_parallelism",
-        reason: "how many runs are made at a time; a run's weights do not depend on it",
     },
     Exception {
         path: "crates/tvr-experiment/src/encode*",

@@ -13,17 +13,16 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
 use serde::Deserialize;
 
 use crate::error::DataError;
+use crate::files;
 
 /// A video of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,13 +131,7 @@ impl Manifest {
 }
 
 fn text(path: &Path, packed: bool) -> Result<String, DataError> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(DataError::file(path, "open"))?;
-    match packed {
-        true => MultiGzDecoder::new(file).read_to_end(&mut bytes),
-        false => { file }.read_to_end(&mut bytes),
-    }
-    .map_err(DataError::file(path, "read"))?;
+    let bytes = files::read(path, packed)?;
     let text = String::from_utf8(bytes).map_err(|cause| {
         let sound = &cause.as_bytes()[..cause.utf8_error().valid_up_to()];
         let line = 1 + sound.iter().filter(|&&byte| byte == b'\n').count();

@@ -1,13 +1,12 @@
 //! Annotation files: found under the names they circulate with, packed or not, and read with errors that name them.
 
 use std::collections::HashSet;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
 use serde::de::DeserializeOwned;
 
 use crate::error::DataError;
+use crate::files;
 
 /// A folder of annotation files.
 #[derive(Clone, Debug)]
@@ -53,13 +52,7 @@ impl Folder {
                 if !path.is_file() {
                     continue;
                 }
-                let file = std::fs::File::open(&path).map_err(DataError::file(&path, "open"))?;
-                let mut bytes = Vec::new();
-                match packed {
-                    true => MultiGzDecoder::new(file).read_to_end(&mut bytes),
-                    false => { file }.read_to_end(&mut bytes),
-                }
-                .map_err(DataError::file(&path, "read"))?;
+                let bytes = files::read(&path, packed)?;
                 return Ok(Some(File { path, bytes }));
             }
         }

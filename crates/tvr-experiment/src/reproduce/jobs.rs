@@ -4,7 +4,7 @@
 //! do. Each is a process of its own, since burn has one generator of random numbers a process, and a run must give
 //! the same weights whatever runs beside it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -140,12 +140,4 @@ fn last_words(job: &Job, ended: std::io::Result<Option<std::process::ExitStatus>
         (None, Ok(Some(status))) => format!("its process ended with {status}"),
         (None, _) => "its process was lost".to_string(),
     }
-}
-
-/// Writes a recipe for a run of its own, where the process will read it.
-///
-/// # Errors
-/// The file and the system's word.
-pub fn write_recipe(recipe: &crate::recipe::Recipe, path: &Path) -> Result<(), ExperimentError> {
-    crate::files::write_whole(path, recipe.to_toml()?.as_bytes())
 }

@@ -74,8 +74,7 @@ impl Runs {
         for &seed in &planned.seeds {
             let folder = plan.run_folder(seed);
             let record = record::read(&folder)?;
-            let hits = record.test.iter().map(|row| hits::read(&folder, &row.normalize));
-            runs.hits.push(hits.collect::<Result<_, _>>()?);
+            runs.hits.push(hits::read(&folder, record.test.iter().map(|row| row.normalize.as_str()))?);
             runs.rows.push(record.test.clone());
             runs.beside.push(record.beside.clone());
             records.push(record);
