@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tvr_metrics::{Resampling, Verdict, hierarchical_bootstrap, paired_student};
 
 use crate::error::ExperimentError;
-use crate::hits::RowHits;
+use crate::hits::{QueryHits, RowHits};
 
 /// A claim and what was measured of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,6 +25,11 @@ pub struct Claim {
     pub interval_over_seeds: Option<[f64; 2]>,
     /// Bootstrap over seeds and queries, 95 %.
     pub interval_over_seeds_and_queries: Option<[f64; 2]>,
+    /// Mean over seeds of the paired difference of mean ranks, below 0 where the treatment is better; absent where the
+    /// claim was not run. It stands beside the verdict, which R@1 alone decides.
+    pub mean_rank_difference: Option<f64>,
+    /// Paired Student t over seeds of the difference of mean ranks, 95 %; absent with one seed.
+    pub mean_rank_interval_over_seeds: Option<[f64; 2]>,
     /// `holds`, `does not hold`, `undecided` or `not run`.
     pub verdict: String,
     /// What a reader must know beside it.
@@ -44,6 +49,8 @@ impl Claim {
             difference: None,
             interval_over_seeds: None,
             interval_over_seeds_and_queries: None,
+            mean_rank_difference: None,
+            mean_rank_interval_over_seeds: None,
             verdict: "not run".into(),
             remark,
         }
@@ -68,8 +75,8 @@ impl Side {
         }
     }
 
-    /// This direction's hits at rank 1, query by query, in points.
-    pub fn of(self, hits: &RowHits) -> &[f64] {
+    /// This direction's hits and ranks, query by query.
+    pub fn of(self, hits: &RowHits) -> &QueryHits {
         match self {
             Self::TextToVideo => &hits.text_to_video,
             Self::VideoToText => &hits.video_to_text,
@@ -93,22 +100,27 @@ pub fn compare(
     remark: &str,
 ) -> Result<Claim, ExperimentError> {
     let wrong = |error: tvr_metrics::MetricError| ExperimentError::work(format!("claim {claim:?}: {error}"));
-    let before: Vec<&[f64]> = baseline.iter().map(|hits| side.of(hits)).collect();
-    let after: Vec<&[f64]> = treatment.iter().map(|hits| side.of(hits)).collect();
+    let column = |rows: &[RowHits], of: fn(&QueryHits) -> &Vec<f64>| -> Vec<Vec<f64>> {
+        rows.iter().map(|row| of(side.of(row)).clone()).collect()
+    };
+    let (before, after) = (column(baseline, |of| &of.hits), column(treatment, |of| &of.hits));
     let differences: Vec<Vec<f64>> = before
         .iter()
         .zip(&after)
-        .map(|(before, after)| after.iter().zip(*before).map(|(after, before)| after - before).collect())
+        .map(|(before, after)| after.iter().zip(before).map(|(after, before)| after - before).collect())
         .collect();
-    let means = |hits: &[&[f64]]| -> Vec<f64> { hits.iter().map(|of_seed| mean(of_seed)).collect() };
+    let means = |seeds: &[Vec<f64>]| -> Vec<f64> { seeds.iter().map(|of_seed| mean(of_seed)).collect() };
     let resampling = Resampling::default();
     let over_both = hierarchical_bootstrap(&differences, &resampling).map_err(wrong)?;
     // One seed says nothing of other seeds.
-    let over_seeds = match differences.len() {
-        1 => None,
-        _ => Some(paired_student(&means(&before), &means(&after), resampling.level).map_err(wrong)?),
+    let student = |before: &[f64], after: &[f64]| match before.len() {
+        1 => Ok(None),
+        _ => paired_student(before, after, resampling.level).map(Some).map_err(wrong),
     };
+    let over_seeds = student(&means(&before), &means(&after))?;
     let verdict = over_seeds.map_or(Verdict::Undecided, |over_seeds| Verdict::of(&over_seeds, &over_both));
+    let mean_ranks = [baseline, treatment].map(|rows| means(&column(rows, |of| &of.ranks)));
+    let ranks_over_seeds = student(&mean_ranks[0], &mean_ranks[1])?;
     let [baseline, treatment] = names;
     Ok(Claim {
         paper: paper.into(),
@@ -119,6 +131,8 @@ pub fn compare(
         difference: Some(over_both.mean),
         interval_over_seeds: over_seeds.map(|interval| [interval.low, interval.high]),
         interval_over_seeds_and_queries: Some([over_both.low, over_both.high]),
+        mean_rank_difference: Some(mean(&mean_ranks[1]) - mean(&mean_ranks[0])),
+        mean_rank_interval_over_seeds: ranks_over_seeds.map(|interval| [interval.low, interval.high]),
         verdict: verdict.name().to_string(),
         remark: remark.into(),
     })

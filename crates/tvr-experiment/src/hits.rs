@@ -1,7 +1,7 @@
-//! Which queries a run answered at rank 1, row by row: what paired comparisons are made of.
+//! Which queries a run answered at rank 1 and the rank of each, row by row: what paired comparisons are made of.
 //!
-//! `hits.safetensors` holds `ROW.text_to_video` and `ROW.video_to_text`, f64 `[queries]`, in points: 100 for a hit, 0
-//! for none, between where the true item ties.
+//! `hits.safetensors` holds `ROW.text_to_video` and `ROW.video_to_text`, f64 `[2, queries]`: hits at rank 1 in points
+//! (100 for a hit, 0 for none, between where the true item ties), then ranks from 1 (the mean over a tie).
 
 use std::path::Path;
 
@@ -14,15 +14,30 @@ use crate::score::Row;
 /// The file's name in a run folder.
 const FILE: &str = "hits.safetensors";
 
-/// Hits of one row.
+/// Hits and ranks of the queries of one direction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueryHits {
+    /// Hits at rank 1, in points.
+    pub hits: Vec<f64>,
+    /// Ranks, from 1.
+    pub ranks: Vec<f64>,
+}
+
+impl QueryHits {
+    fn of(ranks: &tvr_metrics::Ranks) -> Self {
+        Self { hits: ranks.hits_percent(1), ranks: ranks.per_query() }
+    }
+}
+
+/// Hits and ranks of one row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RowHits {
     /// The row, as the run's table names it.
     pub normalize: String,
-    /// Of each text, in points.
-    pub text_to_video: Vec<f64>,
-    /// Of each video, in points.
-    pub video_to_text: Vec<f64>,
+    /// Of each text.
+    pub text_to_video: QueryHits,
+    /// Of each video.
+    pub video_to_text: QueryHits,
 }
 
 impl RowHits {
@@ -30,30 +45,30 @@ impl RowHits {
     pub fn of(row: &Row) -> Self {
         Self {
             normalize: row.normalize.clone(),
-            text_to_video: row.judgement.text_to_video.ranks.hits_percent(1),
-            video_to_text: row.judgement.video_to_text.ranks.hits_percent(1),
+            text_to_video: QueryHits::of(&row.judgement.text_to_video.ranks),
+            video_to_text: QueryHits::of(&row.judgement.video_to_text.ranks),
         }
     }
 }
 
-/// Writes the hits of every row.
+/// Writes hits and ranks of every row.
 ///
 /// # Errors
 /// The file and the system's word.
 pub fn write(folder: &Path, rows: &[Row]) -> Result<(), ExperimentError> {
     let tensors = rows.iter().map(RowHits::of).flat_map(|hits| {
-        let tensor = |direction: &str, values: &[f64]| FileTensor {
+        let tensor = |direction: &str, of: &QueryHits| FileTensor {
             name: format!("{}.{direction}", hits.normalize),
             dtype: Dtype::F64,
-            shape: vec![values.len()],
-            bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            shape: vec![2, of.hits.len()],
+            bytes: of.hits.iter().chain(&of.ranks).flat_map(|value| value.to_le_bytes()).collect(),
         };
         [tensor("text_to_video", &hits.text_to_video), tensor("video_to_text", &hits.video_to_text)]
     });
     files::write_tensors(&folder.join(FILE), &tensors.collect::<Vec<_>>())
 }
 
-/// The hits of some rows of a run, in their order.
+/// Hits and ranks of some rows of a run, in their order.
 ///
 /// # Errors
 /// The file, and what is wrong with it; a row that the run does not have.
@@ -70,10 +85,12 @@ pub fn read<'a>(
         ))
     };
     let file = SafeTensors::deserialize(&bytes).map_err(wrong)?;
-    let values = |row: &str, direction: &str| -> Result<Vec<f64>, ExperimentError> {
+    let values = |row: &str, direction: &str| -> Result<QueryHits, ExperimentError> {
         let view = file.tensor(&format!("{row}.{direction}")).map_err(wrong)?;
         let (chunks, _) = view.data().as_chunks::<8>();
-        Ok(chunks.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect())
+        let mut hits: Vec<f64> = chunks.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+        let ranks = hits.split_off(hits.len() / 2);
+        Ok(QueryHits { hits, ranks })
     };
     rows.into_iter()
         .map(|row| {

@@ -48,7 +48,8 @@ pub enum Extent {
     Quick,
     /// Fifteen minutes.
     Standard,
-    /// Every model, five seeds, and both towers trained end to end.
+    /// Every model, five seeds, a grid of EM's bases and iterations, and the models that are compared by their head
+    /// with both towers trained end to end.
     Full,
 }
 
@@ -167,7 +168,9 @@ fn adapt(recipe: &mut Recipe, length: Length, request: &Request) {
         }
         Extent::Full => {
             recipe.name = format!("full-{}", recipe.name);
-            if let EncoderRecipe::World { frames, .. } = &mut recipe.encoder {
+            if let (Length::Head | Length::Control, EncoderRecipe::World { frames, .. }) =
+                (length, &mut recipe.encoder)
+            {
                 *frames = Frames::Trained;
             }
         }
@@ -214,6 +217,7 @@ fn decide(
         && let Ok(known) = serde_json::from_slice::<RunPlan>(&bytes)
         && known.extent == extent
         && known.papers == papers
+        && known.models.is_of(models)
     {
         return Ok(known);
     }
@@ -226,7 +230,7 @@ fn decide(
         .zip(plans)
         .map(|(model, plan)| (*model, plan.steps, step_seconds * model.relative_cost * share))
         .collect();
-    let again = request.data.again().len() * allowance.seeds.len();
+    let again = request.data.again(extent).len() * allowance.seeds.len();
     let spent = began.elapsed().as_secs_f64() + again as f64 * REJUDGE;
     let fitted = fit(&allowance, spent, &costs);
     let run_plan = RunPlan {
@@ -241,13 +245,13 @@ fn decide(
 }
 
 /// Seconds of a run beside its steps, alone on the machine.
-const BESIDE: f64 = 5.0;
+const BESIDE: f64 = 4.0;
 
 /// Seconds of judging a run again.
-const REJUDGE: f64 = 3.0;
+const REJUDGE: f64 = 0.8;
 
-/// How much of a worker the second and every further one adds.
-const SIDE_BY_SIDE: f64 = 0.8;
+/// How much of a worker the second and every further one adds: memory is shared.
+const SIDE_BY_SIDE: f64 = 0.6;
 
 fn name(extent: Extent) -> &'static str {
     match extent {
@@ -265,7 +269,7 @@ fn judged_again(
     events: Events<'_>,
 ) -> Result<Vec<Runs>, ExperimentError> {
     let mut all = Vec::new();
-    for again in request.data.again() {
+    for again in request.data.again(request.extent) {
         let Some((planned, plan)) = chosen.iter().find(|(planned, _)| planned.model == again.of) else {
             continue;
         };

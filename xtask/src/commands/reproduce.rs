@@ -134,10 +134,10 @@ fn shown(reproduction: &Reproduction) -> String {
         text.push_str(&format!("{}: {} {:.3}\n", beside.model, beside.name, beside.mean));
     }
     text.push('\n');
-    let mut table = Table::new(&["paper", "claim", "baseline → treatment", "verdict"]).figures(
-        "R@1, points",
-        ["metric", "measured", "t over seeds", "bootstrap"].map(String::from).to_vec(),
-    );
+    let titles = |titles: &[&str]| titles.iter().map(ToString::to_string).collect();
+    let mut table = Table::new(&["paper", "claim", "baseline → treatment", "verdict"])
+        .figures("R@1, points", titles(&["metric", "measured", "t over seeds", "bootstrap"]))
+        .figures("MnR, less is better", titles(&["measured", "t over seeds"]));
     for claim in &reproduction.claims {
         let interval = |interval: [f64; 2]| format!("{:+.1} to {:+.1}", interval[0], interval[1]);
         let one_seed = if claim.difference.is_some() { "one seed" } else { "" };
@@ -150,6 +150,8 @@ fn shown(reproduction: &Reproduction) -> String {
             claim.difference.map_or(String::new(), |difference| format!("{difference:+.2}")),
             claim.interval_over_seeds.map_or(one_seed.into(), interval),
             claim.interval_over_seeds_and_queries.map_or(String::new(), interval),
+            claim.mean_rank_difference.map_or(String::new(), |difference| format!("{difference:+.2}")),
+            claim.mean_rank_interval_over_seeds.map_or(one_seed.into(), interval),
         ]);
     }
     text.push_str(&format!("{table}\n"));

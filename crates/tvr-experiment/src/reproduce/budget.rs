@@ -49,6 +49,18 @@ pub struct Fitted {
     pub dropped: Vec<String>,
 }
 
+impl Fitted {
+    /// Whether this was decided about the same models.
+    pub fn is_of(&self, models: &[Trained]) -> bool {
+        let planned = self.planned.iter().map(|planned| planned.model.as_str());
+        let mut decided: Vec<&str> = planned.chain(self.dropped.iter().map(String::as_str)).collect();
+        let mut asked: Vec<&str> = models.iter().map(|model| model.name).collect();
+        decided.sort_unstable();
+        asked.sort_unstable();
+        decided == asked
+    }
+}
+
 /// Fits models into what is left of a budget.
 ///
 /// - `spent`: seconds that are gone already

@@ -50,6 +50,14 @@ const fn real(row: &'static str) -> Cell {
     Cell { model: "msrvtt476-mean-pooling", row }
 }
 
+const fn words(model: &'static str, row: &'static str) -> Cell {
+    Cell { model, row }
+}
+
+const fn words_camoe(row: &'static str) -> Cell {
+    words("msrvtt476-words-camoe", row)
+}
+
 /// What is claimed, on features of real clips.
 pub const ON_FEATURES: &[Assertion] = &[
     Assertion {
@@ -63,5 +71,41 @@ pub const ON_FEATURES: &[Assertion] = &[
         baseline: real(DUAL_SOFTMAX),
         treatment: Cell { model: "msrvtt476-dual-softmax", row: DUAL_SOFTMAX },
         remark: "at the published temperature of 1000 the prior is nearly flat",
+    },
+    Assertion {
+        claim: "a mixture of experts over entity, action, scene and whole caption helps",
+        baseline: words("msrvtt476-words", RAW),
+        treatment: words_camoe(RAW),
+        remark: "captions as words on both sides",
+    },
+    Assertion {
+        claim: "a mixture of experts is better than its fusion expert alone",
+        baseline: words("msrvtt476-words-seq-transf", RAW),
+        treatment: words_camoe(RAW),
+        remark: "the fusion expert is a transformer over the frames",
+    },
+    Assertion {
+        claim: "streams and dual softmax together, in training and at inference, help",
+        baseline: words("msrvtt476-words", DUAL_SOFTMAX),
+        treatment: words("msrvtt476-words-camoe-dsl", DUAL_SOFTMAX),
+        remark: "",
+    },
+    Assertion {
+        claim: "the mixture is better than the entity stream with the whole caption",
+        baseline: words("msrvtt476-words-camoe-entity", RAW),
+        treatment: words_camoe(RAW),
+        remark: "",
+    },
+    Assertion {
+        claim: "the mixture is better than the action stream with the whole caption",
+        baseline: words("msrvtt476-words-camoe-action", RAW),
+        treatment: words_camoe(RAW),
+        remark: "",
+    },
+    Assertion {
+        claim: "the mixture is better than the scene stream with the whole caption",
+        baseline: words("msrvtt476-words-camoe-scene", RAW),
+        treatment: words_camoe(RAW),
+        remark: "",
     },
 ];

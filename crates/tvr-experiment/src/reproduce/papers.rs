@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ExperimentError;
 
-use super::models::{MSRVTT476, Rejudged, Trained, WORLD, WORLD_AGAIN};
+use super::Extent;
+use super::models::{MSRVTT476, MSRVTT476_AGAIN, Rejudged, Trained, WORLD, WORLD_AGAIN, WORLD_GRID};
 use super::{camoe, clip4clip, emcl, ncl, support_set};
 
 /// A paper whose claims are judged.
@@ -47,10 +48,11 @@ impl Data {
     }
 
     /// What is judged again under other settings.
-    pub fn again(&self) -> &'static [Rejudged] {
-        match self {
-            Self::World => WORLD_AGAIN,
-            Self::Msrvtt476(_) => &[],
+    pub fn again(&self, extent: Extent) -> Vec<Rejudged> {
+        match (self, extent) {
+            (Self::World, Extent::Full) => [WORLD_AGAIN, WORLD_GRID].concat(),
+            (Self::World, _) => WORLD_AGAIN.to_vec(),
+            (Self::Msrvtt476(_), _) => MSRVTT476_AGAIN.to_vec(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use tvr_experiment::Recipe;
+use tvr_experiment::reproduce::Extent;
 use tvr_experiment::reproduce::budget::{Allowance, Fitted, fit};
 use tvr_experiment::reproduce::models::{Length, Trained, WORLD};
 use tvr_experiment::reproduce::papers::{Data, Paper};
@@ -77,7 +78,7 @@ fn every_claim_has_its_models_and_every_model_its_recipe_and_a_claim() {
         for (paper, assertion) in claims() {
             for cell in [assertion.baseline, assertion.treatment] {
                 let trained = data
-                    .again()
+                    .again(Extent::Full)
                     .iter()
                     .find(|again| again.name == cell.model)
                     .map_or(cell.model, |again| again.of);
