@@ -12,7 +12,7 @@ use burn::module::{Initializer, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::Distribution;
-use tvr_nn::{Block, layer_norm, widened};
+use tvr_nn::{Block, layer_norm, linear, widened};
 
 use crate::ClipError;
 use crate::config::{ImageConfig, PatchMode, PatchPositions};
@@ -135,7 +135,7 @@ impl ImageTower {
                 ])
             }
         };
-        self.patch_embedding.forward(patches)
+        linear(&self.patch_embedding, patches)
     }
 
     /// The norm before the blocks.
@@ -176,7 +176,7 @@ impl ImageTower {
     }
 
     fn project<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        widened(self.projection.forward(layer_norm(&self.post_norm, x)))
+        widened(linear(&self.projection, layer_norm(&self.post_norm, x)))
     }
 }
 

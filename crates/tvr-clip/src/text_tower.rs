@@ -10,7 +10,7 @@
 use burn::module::{Initializer, Param};
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::prelude::*;
-use tvr_nn::{Block, layer_norm, widened};
+use tvr_nn::{Block, layer_norm, linear, widened};
 
 use crate::ClipError;
 use crate::config::{EosRule, TextConfig};
@@ -119,6 +119,6 @@ impl TextTower {
     }
 
     fn project<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        widened(self.projection.forward(layer_norm(&self.final_norm, x)))
+        widened(linear(&self.projection, layer_norm(&self.final_norm, x)))
     }
 }

@@ -56,7 +56,7 @@ impl VideoEncoder {
             None => frames,
         };
         let frames = match &self.projection {
-            Some(projection) => projection.forward(self.dropout.forward(frames)),
+            Some(projection) => tvr_nn::linear(projection, self.dropout.forward(frames)),
             None => frames,
         };
         VideoFeatures { frames, mask, experts }

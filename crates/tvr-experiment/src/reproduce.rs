@@ -129,7 +129,7 @@ pub fn reproduce(
             .map(|record| record.peak_memory_bytes)
             .fold(peak_memory_bytes(), u64::max),
         runs: records,
-        remarks: remarks(&run_plan, &models),
+        remarks: remarks(&request.data, &run_plan, &models),
         plan: run_plan,
     };
     files::write_json(&surroundings.runs.join("reproduce.json"), &reproduction)?;

@@ -18,7 +18,7 @@ use burn::module::{Initializer, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
-use tvr_nn::quick_gelu;
+use tvr_nn::{linear, quick_gelu};
 
 use crate::error::{HeadError, at_least_one};
 
@@ -79,7 +79,7 @@ impl FrameAdapter {
     /// Adapts every frame by itself. `[videos, frames, width]` to the same
     pub fn forward(&self, frames: Tensor<3>) -> Tensor<3> {
         let projected = burn::tensor::module::linear(frames, self.projection.val(), None);
-        let hidden = quick_gelu(self.expand.forward(self.norm.forward(projected.clone())));
-        self.contract.forward(hidden) + projected
+        let hidden = quick_gelu(linear(&self.expand, self.norm.forward(projected.clone())));
+        linear(&self.contract, hidden) + projected
     }
 }

@@ -24,7 +24,7 @@ use burn::nn::Linear;
 use burn::prelude::*;
 use burn::tensor::activation::relu;
 use serde::{Deserialize, Serialize};
-use tvr_nn::{masked_mean, masked_softmax, unit_rows};
+use tvr_nn::{linear, masked_mean, masked_softmax, unit_rows};
 
 use crate::adapter::FrameAdapterConfig;
 use crate::codes::{Sequence, TextCodes, VideoCodes};
@@ -144,7 +144,7 @@ impl Weights {
         let alike = features.clone().slice_dim(2, 0..1).zeros_like();
         let mut hidden = features;
         for (index, layer) in self.layers.iter().enumerate() {
-            hidden = layer.forward(if index == 0 { hidden } else { relu(hidden) });
+            hidden = linear(layer, if index == 0 { hidden } else { relu(hidden) });
         }
         let scores = if self.layers.is_empty() { alike } else { hidden };
         masked_softmax(scores.reshape([items, steps]), mask)

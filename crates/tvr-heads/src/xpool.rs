@@ -22,7 +22,7 @@ use burn::module::{Initializer, Param};
 use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear};
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
-use tvr_nn::attention;
+use tvr_nn::{attention, linear};
 
 use crate::adapter::FrameAdapterConfig;
 use crate::codes::{TextCodes, VideoCodes};
@@ -143,9 +143,9 @@ impl XPool {
         };
         let scale = (size as f32).powf(-0.5);
         let heard = attention(query, part(0), part(width), scale, false, Some(mask));
-        let heard = self.output.forward(heard.swap_dims(1, 2).reshape([n_videos, n_texts, width]));
+        let heard = linear(&self.output, heard.swap_dims(1, 2).reshape([n_videos, n_texts, width]));
         let heard = self.output_norm.forward(heard);
-        let more = self.dropout.forward(self.linear.forward(heard.clone()));
+        let more = self.dropout.forward(linear(&self.linear, heard.clone()));
         self.last_norm.forward(more + heard)
     }
 }
@@ -161,7 +161,8 @@ impl Head for XPool {
         let frames = self.frames.forward(quiet_padding(frames, &mask), mask.clone());
         let pooled = pool_frames(quiet_padding(frames.clone(), &mask), mask.clone());
         let frames = self.input_norm.forward(frames);
-        let keys_values = Tensor::cat(vec![self.key.forward(frames.clone()), self.value.forward(frames)], 2);
+        let keys_values =
+            Tensor::cat(vec![linear(&self.key, frames.clone()), linear(&self.value, frames)], 2);
         VideoCodes::new(pooled).with_sequence(keys_values, mask)
     }
 

@@ -13,7 +13,7 @@ use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{Activation, NnError, attention, layer_norm};
+use crate::{Activation, NnError, attention, layer_norm, linear};
 
 /// Settings of a [`Block`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,13 +65,13 @@ impl BlockConfig {
         let norm = || LayerNormConfig::new(self.width).with_epsilon(epsilon).init(device);
         Ok(Block {
             attention_norm: norm(),
-            query: linear(self.width, self.width, width.powf(-0.5), device),
-            key: linear(self.width, self.width, width.powf(-0.5), device),
-            value: linear(self.width, self.width, width.powf(-0.5), device),
-            output: linear(self.width, self.width, deep, device),
+            query: layer(self.width, self.width, width.powf(-0.5), device),
+            key: layer(self.width, self.width, width.powf(-0.5), device),
+            value: layer(self.width, self.width, width.powf(-0.5), device),
+            output: layer(self.width, self.width, deep, device),
             mlp_norm: norm(),
-            expand: linear(self.width, self.hidden, (2.0 * width).powf(-0.5), device),
-            contract: linear(self.hidden, self.width, deep, device),
+            expand: layer(self.width, self.hidden, (2.0 * width).powf(-0.5), device),
+            contract: layer(self.hidden, self.width, deep, device),
             heads: self.heads,
             activation: self.activation,
         })
@@ -79,7 +79,7 @@ impl BlockConfig {
 }
 
 /// A linear layer with normal weights and a bias of zero.
-fn linear(from: usize, to: usize, std: f64, device: &Device) -> Linear {
+fn layer(from: usize, to: usize, std: f64, device: &Device) -> Linear {
     let weights = LinearConfig::new(from, to)
         .with_bias(false)
         .with_initializer(Initializer::Normal { mean: 0.0, std })
@@ -121,7 +121,7 @@ impl Block {
     pub fn forward(&self, x: Tensor<3>, mask: Option<Tensor<2, Bool>>, causal: bool) -> Tensor<3> {
         let normed = layer_norm(&self.attention_norm, x.clone());
         let context = self.attend(normed.clone(), normed, mask, causal);
-        let x = self.output.forward(context) + x;
+        let x = linear(&self.output, context) + x;
         self.mlp(x)
     }
 
@@ -158,7 +158,7 @@ impl Block {
         };
         let context = self.attend(query, normed, mask, false);
         let x = rows_at(x, positions).reshape([items, 1, width]);
-        let x = self.output.forward(context) + x;
+        let x = linear(&self.output, context) + x;
         self.mlp(x).reshape([items, width])
     }
 
@@ -172,9 +172,9 @@ impl Block {
     ) -> Tensor<3> {
         let [items, queries, width] = query.dims();
         let scale = ((width / self.heads) as f32).powf(-0.5);
-        let query = self.split(self.query.forward(query));
-        let key = self.split(self.key.forward(tokens.clone()));
-        let value = self.split(self.value.forward(tokens));
+        let query = self.split(linear(&self.query, query));
+        let key = self.split(linear(&self.key, tokens.clone()));
+        let value = self.split(linear(&self.value, tokens));
         attention(query, key, value, scale, causal, mask).swap_dims(1, 2).reshape([items, queries, width])
     }
 
@@ -185,8 +185,8 @@ impl Block {
     }
 
     fn mlp(&self, x: Tensor<3>) -> Tensor<3> {
-        let hidden = self.expand.forward(layer_norm(&self.mlp_norm, x.clone()));
-        self.contract.forward(self.activation.forward(hidden)) + x
+        let hidden = linear(&self.expand, layer_norm(&self.mlp_norm, x.clone()));
+        linear(&self.contract, self.activation.forward(hidden)) + x
     }
 }
 

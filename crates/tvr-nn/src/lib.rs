@@ -30,6 +30,7 @@
 //! | [`attention`](mod@attention) | multi-head attention, causal or not, with a key mask |
 //! | [`block`] | CLIP's residual attention block, and the same at one position only |
 //! | [`activation`] | quick-GELU and GELU |
+//! | [`linear`](fn@linear) | a linear layer as one matrix product |
 //! | [`mask`] | mean and softmax over what is real |
 //! | [`normalise`] | unit rows, log of a sum of exponentials |
 //! | [`sum`](mod@sum) | sums whose order never depends on threads |
@@ -47,6 +48,7 @@ pub mod attention;
 pub mod block;
 mod error;
 mod kernels;
+mod linear;
 pub mod mask;
 pub mod memory;
 pub mod normalise;
@@ -59,6 +61,7 @@ pub use activation::{Activation, gelu, quick_gelu};
 pub use attention::attention;
 pub use block::{Block, BlockConfig};
 pub use error::NnError;
+pub use linear::linear;
 pub use mask::{cat_masks, masked_mean, masked_softmax};
 pub use memory::keep_freed_memory;
 pub use normalise::{biased_log_sum_exp, log_sum_exp, unit_rows};

@@ -134,7 +134,7 @@ impl TextEncoder {
 
     fn project<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
         match &self.projection {
-            Some(projection) => projection.forward(self.dropout.forward(input)),
+            Some(projection) => tvr_nn::linear(projection, self.dropout.forward(input)),
             None => input,
         }
     }

@@ -84,11 +84,13 @@ impl std::fmt::Display for RunPlan {
 }
 
 /// Sentences that a reader must know.
-pub(super) fn remarks(plan: &RunPlan, models: &[Trained]) -> Vec<String> {
+pub(super) fn remarks(data: &Data, plan: &RunPlan, models: &[Trained]) -> Vec<String> {
     let mut remarks = vec![
-        "Intervals are given these towers: they are trained once, with one seed.".to_string(),
         "Transductive rows see the other test queries; they are compared with raw rows only where the claim is about that.".to_string(),
     ];
+    if *data == Data::World {
+        remarks.push("Intervals are given these towers: they are trained once, with one seed.".into());
+    }
     if !plan.models.dropped.is_empty() {
         remarks.push(format!("Dropped, for want of time: {}.", plan.models.dropped.join(", ")));
     }

@@ -38,6 +38,28 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
+    fn a_linear_layer_is_that_of_burn_whatever_the_leading_axes(
+        items in 1usize..4, steps in prop::sample::select(vec![1usize, 2, 5, 31, 32, 64]), inputs in 1usize..7,
+    ) {
+        let device = Device::flex().autodiff();
+        let layer = burn::nn::LinearConfig::new(inputs, 3).init(&device);
+        tvr_nn::touch(&layer);
+        let x = Tensor::<3>::random([items, steps, inputs], burn::tensor::Distribution::Default, &device);
+        let gradients = |of: fn(&burn::nn::Linear, Tensor<3>) -> Tensor<3>| {
+            let x = x.clone().require_grad();
+            let y = of(&layer, x.clone());
+            let gradients = (y.clone() * y.clone()).sum().backward();
+            let weight = layer.weight.val();
+            (y.inner(), x.grad(&gradients).unwrap(), weight.grad(&gradients).unwrap())
+        };
+        let ours = gradients(|layer, x| tvr_nn::linear(layer, x));
+        let burns = gradients(|layer, x| layer.forward(x));
+        assert_close(ours.0, burns.0, 1e-5);
+        assert_close(ours.1, burns.1, 1e-5);
+        assert_close(ours.2, burns.2, 1e-5);
+    }
+
+    #[test]
     fn padding_never_changes_a_block(items in 1usize..4, real in 1usize..9, more in 0usize..40, causal: bool, seed: u64) {
         let tokens = real + more;
         let (block, x) = (block(seed), numbers([items, tokens, 12], seed));
