@@ -15,9 +15,11 @@ pub fn sum<const D: usize>(x: Tensor<D>) -> Tensor<1> {
         return x.sum();
     }
     let (rows, values) = (count / ROW, x.reshape([count]));
-    let rest = values.clone().narrow(0, rows * ROW, count - rows * ROW);
-    let whole = values.narrow(0, 0, rows * ROW).reshape([rows, ROW]).sum_dim(1).sum_dim(0).reshape([1]);
-    if count == rows * ROW { whole } else { whole + rest.sum() }
+    let rest = count - rows * ROW;
+    let whole =
+        values.clone().narrow(0, 0, rows * ROW).reshape([rows, ROW]).sum_dim(1).sum_dim(0).reshape([1]);
+    // An empty rest cannot be narrowed to.
+    if rest == 0 { whole } else { whole + values.narrow(0, rows * ROW, rest).sum() }
 }
 
 /// Mean of all values.

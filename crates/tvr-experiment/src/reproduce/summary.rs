@@ -225,10 +225,12 @@ fn claim(
     compare(paper.title(), assertion.claim, names, side, &before, &after, assertion.remark)
 }
 
-/// A cell as tables print it: the model without its data's prefix, and the row.
+/// A cell as tables print it: the model without its data's prefix, and the row's normaliser, whose settings stand in
+/// the table of results.
 fn name(cell: Cell) -> String {
     let model = cell.model.trim_start_matches("world-").trim_start_matches("msrvtt476-");
-    format!("{model}, {}", cell.row)
+    let normalizer = cell.row.split(':').next().unwrap_or(cell.row);
+    format!("{model}, {normalizer}")
 }
 
 fn mean(values: &[f64]) -> f64 {
