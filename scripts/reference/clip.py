@@ -15,11 +15,12 @@ given; the versions that ran are written into the metadata of `expected.safetens
     python scripts/reference/clip.py --fixture crates/tvr-clip/tests/fixtures/clip    # the tiny random checkpoint of the
                                                                                       # repository's own test, and its tensors
 
-A golden folder holds `texts.txt`, `images/*.png` and `expected.safetensors`:
+A golden folder holds `texts.txt`, `images/*.png`, `images_other/*.jpg` and `expected.safetensors`:
 input_ids, attention_mask [T, L]; pixels_u8, openai.pixels_u8 [I, 3, S, S] (Hugging Face's crop, which rounds the offset
 down, and OpenAI's, which rounds it to even); pixel_values; patch_embed, vision_embed, vision_hidden.0 ... n,
 vision_pooled, image_tokens, image, image_normalized; text_hidden.0 ... n, text_last, text_pooled, text_tokens, text,
-text_normalized; logit_scale, logits [T, I]. `--small` keeps the codes and leaves the states between out.
+text_normalized; logit_scale, logits [T, I]; of the JPEGs, as Pillow's libjpeg-turbo decodes them, other.pixels_u8 and
+other.image: decoders differ by a few levels, and `verify` says by how many. `--small` keeps the codes and leaves the states between out.
 """
 import argparse
 import json
@@ -67,6 +68,17 @@ def pictures(folder):
         os.path.join(folder, "2_small_13x11.png"), optimize=True)
 
 
+def lossy(folder):
+    """A picture of our own as JPEG, with colour at half the resolution and at the full."""
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    y, x = np.mgrid[0:90, 0:140]
+    picture = np.stack([128 + 100 * np.sin(x / 9), 128 + 100 * np.cos(y / 7), (x * 2 + y) % 256], -1).astype(np.uint8)
+    picture[(x - 70) ** 2 + (y - 40) ** 2 < 500] = (250, 40, 10)
+    for name, subsampling in [("0_colour_420.jpg", 2), ("1_colour_444.jpg", 0)]:
+        Image.fromarray(picture).save(os.path.join(folder, name), quality=85, subsampling=subsampling)
+
+
 def openai_pixels(image, processor):
     """OpenAI's transform on Pillow: the short side by bicubic, the centre with an offset rounded half to even."""
     side, crop = processor.size["shortest_edge"], processor.crop_size["height"]
@@ -86,18 +98,23 @@ def golden(weights, out, small):
     texts = [t for t in open(os.path.join(out, "texts.txt"), encoding="utf-8", newline="\n").read().split("\n") if t]
     folder = os.path.join(out, "images")
     images = [Image.open(os.path.join(folder, name)) for name in sorted(os.listdir(folder))]
+    folder = os.path.join(out, "images_other")
+    others = [Image.open(os.path.join(folder, name)) for name in sorted(os.listdir(folder))]
     encoded = tokenizer(texts, padding=True, truncation=True, max_length=context, return_tensors="pt")
     ids, mask = encoded["input_ids"], encoded["attention_mask"]
     crops = processor(images=images, do_rescale=False, do_normalize=False, return_tensors="np")["pixel_values"]
     assert crops.dtype == np.uint8
     pixels = torch.from_numpy(np.ascontiguousarray(processor(images=images, return_tensors="np")["pixel_values"]))
     pixels = pixels.float()
+    other_crops = processor(images=others, do_rescale=False, do_normalize=False, return_tensors="np")["pixel_values"]
+    other_pixels = torch.from_numpy(np.ascontiguousarray(processor(images=others, return_tensors="np")["pixel_values"]))
     result = {
         "input_ids": ids,
         "attention_mask": mask,
         "pixels_u8": torch.from_numpy(np.ascontiguousarray(crops)),
         "openai.pixels_u8": torch.from_numpy(np.stack([openai_pixels(i, processor) for i in images]).copy()),
         "pixel_values": pixels,
+        "other.pixels_u8": torch.from_numpy(np.ascontiguousarray(other_crops)),
     }
     vision, text = model.vision_model, model.text_model
     with torch.no_grad():
@@ -114,6 +131,8 @@ def golden(weights, out, small):
             result["text_last"], result["text_pooled"] = read.last_hidden_state, read.pooler_output
             result["text_tokens"] = model.text_projection(read.last_hidden_state)
         result["image"], result["text"] = image, code
+        seen = vision(pixel_values=other_pixels.float())
+        result["other.image"] = model.visual_projection(seen.pooler_output)
         result["image_normalized"] = image / image.norm(dim=-1, keepdim=True)
         result["text_normalized"] = code / code.norm(dim=-1, keepdim=True)
         result["logit_scale"] = model.logit_scale.clone()
@@ -205,6 +224,7 @@ def inputs(out, texts, images):
         shutil.copytree(images, folder)
     else:
         pictures(folder)
+    lossy(os.path.join(out, "images_other"))
 
 
 def main():

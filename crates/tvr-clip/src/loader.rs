@@ -208,6 +208,7 @@ pub(crate) fn origins(layout: &Layout) -> BTreeMap<String, Origin> {
 #[derive(Debug)]
 pub struct ClipCheckpoint {
     folder: PathBuf,
+    processor: PathBuf,
     layout: Layout,
     weights: Weights,
 }
@@ -220,7 +221,7 @@ impl ClipCheckpoint {
     pub fn open(folder: &Path) -> Result<Self, ClipError> {
         let weights = Weights::open(folder)?;
         let layout = Layout::read(folder, &weights)?;
-        let checkpoint = Self { folder: folder.to_owned(), layout, weights };
+        let checkpoint = Self { folder: folder.to_owned(), processor: folder.to_owned(), layout, weights };
         checkpoint.compare()?;
         Ok(checkpoint)
     }
@@ -228,6 +229,16 @@ impl ClipCheckpoint {
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The same weights with tokenizer and pixels of another folder, for weights that come without.
+    pub fn with_processor(self, folder: &Path) -> Self {
+        Self { processor: folder.to_owned(), ..self }
+    }
+
+    /// The folder of tokenizer and pixels.
+    pub fn processor(&self) -> &Path {
+        &self.processor
     }
 
     /// Both towers' settings.
@@ -261,6 +272,15 @@ impl ClipCheckpoint {
     /// Width of the joint space.
     pub fn joint(&self) -> usize {
         self.layout.joint
+    }
+
+    /// Logarithm of the scale between cosines and logits; `None` for a checkpoint of one tower.
+    ///
+    /// # Errors
+    /// A value that is not finite.
+    pub fn logit_scale(&self) -> Result<Option<f32>, ClipError> {
+        let values = origins(&self.layout).get("logit_scale").map(|origin| self.weights.read(origin));
+        Ok(values.transpose()?.and_then(|values| values.first().copied()))
     }
 
     /// SHA-256 of the weights' files, in the order of their names.
@@ -302,21 +322,13 @@ impl ClipCheckpoint {
         self.fill(tower, "text", device, precision)
     }
 
-    /// The folder's own tokenizer.
-    ///
-    /// # Errors
-    /// As [`tokenizer_from`](Self::tokenizer_from).
-    pub fn tokenizer(&self) -> Result<Tokenizer, ClipError> {
-        self.tokenizer_from(&self.folder)
-    }
-
-    /// A tokenizer from another folder, for checkpoints that come without one.
+    /// The tokenizer of the [`processor`](Self::processor)'s folder.
     ///
     /// # Errors
     /// [`ClipError::OtherTokenizer`] if it was made for another vocabulary or ends its texts with another token, or
     /// as [`Tokenizer::open`].
-    pub fn tokenizer_from(&self, folder: &Path) -> Result<Tokenizer, ClipError> {
-        let text = self.text_config()?;
+    pub fn tokenizer(&self) -> Result<Tokenizer, ClipError> {
+        let (text, folder) = (self.text_config()?, &self.processor);
         let tokenizer = Tokenizer::open(folder)?;
         let other =
             |what, found, expected| ClipError::OtherTokenizer { path: folder.into(), what, found, expected };

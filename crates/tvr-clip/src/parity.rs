@@ -174,7 +174,7 @@ impl Session<'_> {
             self.leave_out("pixels", "the checkpoint has no image tower");
             return Ok(None);
         }
-        let folder = checkpoint.folder();
+        let folder = checkpoint.processor();
         let told =
             ["preprocessor_config.json", "open_clip_config.json"].map(|name| folder.join(name).exists());
         if told == [false, false] {

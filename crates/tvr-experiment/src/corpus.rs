@@ -1,7 +1,9 @@
 //! One split of a data set, in memory, as training and evaluation want it.
 
 mod features;
+mod rows;
 pub mod streams;
+mod videos;
 mod world;
 
 use burn::prelude::*;
@@ -12,9 +14,10 @@ use tvr_objectives::CaptionTokens;
 use crate::error::ExperimentError;
 use crate::plan::Plan;
 use crate::recipe::DataRecipe;
-use crate::towers::Towers;
+use crate::sources::Sources;
 
 pub(crate) use features::vocabulary;
+pub use rows::{FrameRows, StoredFrames};
 pub use streams::StreamTexts;
 pub use world::WORLD_CAPTIONS;
 
@@ -30,7 +33,7 @@ pub struct Corpus {
     /// One caption of each video: the standard protocol's queries, in video order.
     pub queries: Vec<usize>,
     /// Frame features `[videos, frames, width]`, or pixels.
-    pub frames: Vec<f32>,
+    pub frames: FrameRows,
     /// Frames of a video, padding included.
     pub frames_per_video: usize,
     /// Values of a frame.
@@ -81,17 +84,23 @@ impl Corpus {
     ///
     /// # Errors
     /// What is missing or broken in the data, by name.
-    pub fn open(plan: &Plan, split: Split, towers: Option<&Towers>) -> Result<Self, ExperimentError> {
-        match (&plan.recipe.data, towers) {
-            (DataRecipe::Features { path }, _) => features::open(plan, path, split),
-            (DataRecipe::World { gallery, .. }, Some(towers)) => {
+    pub fn open(plan: &Plan, split: Split, sources: &Sources) -> Result<Self, ExperimentError> {
+        match (&plan.recipe.data, sources) {
+            (DataRecipe::Features { path }, _) => features::open(plan, path, split, sources),
+            (DataRecipe::Videos { .. }, Sources { clips: Some(clips), pretrained: Some(pretrained), .. }) => {
+                videos::open(plan, clips, pretrained, split)
+            }
+            (DataRecipe::Videos { .. }, _) => {
+                Err(ExperimentError::work("a list of videos needs a checkpoint, which was not opened"))
+            }
+            (DataRecipe::World { gallery, .. }, Sources { world: Some(towers), .. }) => {
                 let videos = match split {
                     Split::Test => *gallery,
                     other => World::size(other),
                 };
                 world::open(split, videos, towers, &plan.recipe.encoder, &plan.needs)
             }
-            (DataRecipe::World { .. }, None) => {
+            (DataRecipe::World { .. }, _) => {
                 Err(ExperimentError::work("the world's features need its towers, which were not made"))
             }
         }
@@ -109,34 +118,35 @@ impl Corpus {
     /// Features of some videos as they lie in memory, with the experts that a head needs.
     ///
     /// `order` gives, per video, the frame that each place shows; without it frames keep their order.
+    ///
+    /// # Errors
+    /// Pictures that are gone from their store, or changed there.
     pub fn video_features(
         &self,
         videos: &[usize],
         order: Option<&dyn Fn(usize) -> Vec<usize>>,
         needs: &Needs,
         device: &Device,
-    ) -> VideoFeatures {
-        let row = self.frames_per_video * self.width;
-        let mut values = Vec::with_capacity(videos.len() * row);
-        for &video in videos {
-            let frames = &self.frames[video * row..(video + 1) * row];
-            match order {
-                None => values.extend_from_slice(frames),
-                Some(order) => {
-                    for frame in order(video) {
-                        values.extend_from_slice(&frames[frame * self.width..(frame + 1) * self.width]);
-                    }
+    ) -> Result<VideoFeatures, ExperimentError> {
+        let mut values = self.frames.read(videos, self.frames_per_video, self.width)?;
+        if let Some(order) = order {
+            let row = self.frames_per_video * self.width;
+            let mut ordered = Vec::with_capacity(values.len());
+            for (&video, frames) in videos.iter().zip(values.chunks(row.max(1))) {
+                for frame in order(video) {
+                    ordered.extend_from_slice(&frames[frame * self.width..(frame + 1) * self.width]);
                 }
             }
+            values = ordered;
         }
         let shape = [videos.len(), self.frames_per_video, self.width];
         let frames = Tensor::from_data(TensorData::new(values, shape), device);
         let experts = self.experts.iter().filter(|expert| needs.experts.contains(&expert.name));
-        VideoFeatures {
+        Ok(VideoFeatures {
             frames,
             mask: mask_rows(&self.mask, self.frames_per_video, videos, device),
             experts: experts.map(|expert| expert.rows(videos, device)).collect(),
-        }
+        })
     }
 
     /// Token ids of the captions; `None` where they are vectors.

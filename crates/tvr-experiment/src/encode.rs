@@ -22,10 +22,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use tvr_clip::{ClipCheckpoint, ClipError, Precision, PreprocessorConfig};
+use tvr_clip::{ClipCheckpoint, Precision};
 use tvr_data::Sampler;
 
 use crate::error::ExperimentError;
+use crate::pretrained::{preprocessor, refused};
 use crate::progress::{Event, Events};
 use crate::{device, weights};
 use parts::Parts;
@@ -35,6 +36,8 @@ use parts::Parts;
 pub struct Request {
     /// The checkpoint: a folder, or a name on the Hugging Face hub.
     pub weights: String,
+    /// A folder with tokenizer and `preprocessor_config.json`, for a checkpoint that comes without.
+    pub processor: Option<PathBuf>,
     /// Captions: `.txt` with one a line, or `.jsonl` with `text`, and `id` and `video` if there are any.
     pub texts: Option<PathBuf>,
     /// Pictures.
@@ -158,20 +161,14 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
     check(request)?;
     let device = device::open(&request.device)?;
     let folder = weights::folder(&request.weights, &mut *events)?;
-    let checkpoint = ClipCheckpoint::open(&folder).map_err(refused)?;
+    let mut checkpoint = ClipCheckpoint::open(&folder).map_err(refused)?;
+    if let Some(processor) = &request.processor {
+        checkpoint = checkpoint.with_processor(processor);
+    }
     let pictures = match &request.pictures {
         None => None,
         Some(pictures) => {
-            let side = checkpoint.image_config().map_err(refused)?.size;
-            let preprocessor =
-                PreprocessorConfig::read(&folder).and_then(PreprocessorConfig::init).map_err(refused)?;
-            if preprocessor.side() != side {
-                return Err(ExperimentError::work(format!(
-                    "{}: pictures are cut to {} pixels, but the image tower takes {side}; mend preprocessor_config.json",
-                    folder.display(),
-                    preprocessor.side()
-                )));
-            }
+            let preprocessor = preprocessor(&checkpoint)?;
             Some((pictures::list(pictures, request, &preprocessor, stop, &mut *events)?, preprocessor))
         }
     };
@@ -244,11 +241,6 @@ fn named(checkpoint: &ClipCheckpoint) -> String {
     words.push(format!("joint {}", checkpoint.joint()));
     words.push(format!("sha256 {}", checkpoint.sha256()));
     words.join(", ")
-}
-
-/// A checkpoint's or picture's complaint; it names its file.
-fn refused(error: ClipError) -> ExperimentError {
-    ExperimentError::work(error.to_string())
 }
 
 impl Job<'_> {

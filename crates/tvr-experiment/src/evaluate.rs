@@ -19,11 +19,14 @@ use crate::model::Model;
 use crate::plan::Plan;
 use crate::recipe::DataRecipe;
 use crate::score::{Row, judge_rows};
-use crate::towers::Towers;
+use crate::sources::Sources;
 use scorer::Scorer;
 
 /// Items encoded at a time.
 const CHUNK: usize = 256;
+
+/// Values of frames encoded at a time, at most, where one video has no more: 256 MiB.
+const VALUES: usize = 1 << 26;
 
 /// A split's similarities and what is true of them.
 #[derive(Clone, Debug)]
@@ -55,9 +58,9 @@ pub fn test<H: Head, O: Objective>(
     model: &Model<H, O>,
     plan: &Plan,
     train: &Corpus,
-    towers: Option<&Towers>,
+    sources: &Sources,
 ) -> Result<Judged, ExperimentError> {
-    let corpus = Corpus::open(plan, Split::Test, towers)?;
+    let corpus = Corpus::open(plan, Split::Test, sources)?;
     judged(model, Splits { judged: &corpus, train }, plan)
 }
 
@@ -138,11 +141,12 @@ pub(crate) fn code_videos<H: Head, O: Objective>(
     let needs = model.head.needs();
     let order = order.map(|order| move |video| order.of(video));
     let order = order.as_ref().map(|order| order as &dyn Fn(usize) -> Vec<usize>);
-    let code = |chunk: &[usize]| {
-        let features = corpus.video_features(chunk, order, &needs, device);
-        model.head.code_videos(model.video.encode(features))
+    let code = |chunk: &[usize]| -> Result<VideoCodes, ExperimentError> {
+        let features = corpus.video_features(chunk, order, &needs, device)?;
+        Ok(model.head.code_videos(model.video.encode(features)))
     };
-    VideoCodes::cat(videos.chunks(CHUNK).map(code).collect()).map_err(refused)
+    let chunk = (VALUES / (corpus.frames_per_video * corpus.width).max(1)).clamp(1, CHUNK);
+    VideoCodes::cat(videos.chunks(chunk).map(code).collect::<Result<_, _>>()?).map_err(refused)
 }
 
 /// Codes of some captions of a split, a chunk at a time.
@@ -188,9 +192,9 @@ pub(crate) fn refused(error: tvr_heads::HeadError) -> ExperimentError {
 pub fn order_accuracy<H: Head, O: Objective>(
     model: &Model<H, O>,
     plan: &Plan,
-    towers: &Towers,
+    sources: &Sources,
 ) -> Result<f64, ExperimentError> {
-    let corpus = Corpus::open(plan, Split::Test, Some(towers))?;
+    let corpus = Corpus::open(plan, Split::Test, sources)?;
     let model = model.valid();
     let world = tvr_data::World::default();
     let bearing: Vec<usize> =
@@ -207,7 +211,7 @@ pub fn order_accuracy<H: Head, O: Objective>(
                     .map(|frame| if reversed && frame < length { length - 1 - frame } else { frame })
                     .collect()
             };
-            let features = corpus.video_features(chunk, Some(&order), &model.head.needs(), &plan.device);
+            let features = corpus.video_features(chunk, Some(&order), &model.head.needs(), &plan.device)?;
             let videos = model.head.code_videos(model.video.encode(features));
             scores.push(matrix(&model, &texts, &videos)?);
         }

@@ -13,11 +13,12 @@ use crate::corpus::{Corpus, Texts};
 use crate::error::ExperimentError;
 use crate::evaluate::{self, Judged, Splits};
 use crate::model::{Model, TextEncoder, VideoEncoder};
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
+use crate::pretrained::Trained;
 use crate::progress::Events;
 use crate::recipe::{DataRecipe, EncoderRecipe, Frames};
 use crate::record::{self, Record};
-use crate::towers::Towers;
+use crate::sources::Sources;
 use crate::train;
 
 /// Data and towers of a plan, opened once for all seeds.
@@ -26,8 +27,8 @@ pub struct Opened {
     pub train: Corpus,
     /// The validation split.
     pub val: Corpus,
-    /// The world's towers, where the recipe uses them.
-    pub towers: Option<Towers>,
+    /// What they came through.
+    pub sources: Sources,
 }
 
 impl Opened {
@@ -45,19 +46,14 @@ pub struct Outcome {
     pub test: Judged,
 }
 
-/// Opens what a plan needs, training the world's towers if the cache has none.
+/// Opens what a plan needs: trains the world's towers, decodes and encodes videos where that is not done yet.
 ///
 /// # Errors
-/// Missing or broken data.
+/// Missing or broken data, or an interruption.
 pub fn open(plan: &Plan, stop: &AtomicBool, events: Events<'_>) -> Result<Opened, ExperimentError> {
-    let towers = match &plan.recipe.encoder {
-        EncoderRecipe::World { .. } => {
-            Some(Towers::open(&plan.recipe.encoder, &plan.surroundings.cache, &plan.device, stop, events)?)
-        }
-        EncoderRecipe::Projection { .. } | EncoderRecipe::Words { .. } => None,
-    };
-    let (train, val) = train::open_data(plan, towers.as_ref())?;
-    Ok(Opened { train, val, towers })
+    let sources = Sources::open(plan, stop, events)?;
+    let (train, val) = train::open_data(plan, &sources)?;
+    Ok(Opened { train, val, sources })
 }
 
 /// Trains and judges one seed of a plan with the recipe's own head and objective.
@@ -74,7 +70,7 @@ pub fn run(
 ) -> Result<Outcome, ExperimentError> {
     seed_parameters(plan, seed);
     let device = plan.device.clone().autodiff();
-    let head = plan.recipe.head.init(&plan.offer, &device)?;
+    let head = plan::head(&plan.recipe, &plan.offer, opened.sources.pretrained.as_ref(), &device)?;
     let objective = plan.recipe.objective.init(&plan.offer, &device)?;
     run_with(plan, opened, head, objective, seed, resume, stop, events)
 }
@@ -97,16 +93,18 @@ pub fn run_with<H: Head, O: Objective>(
     let plan = &plan.with(&head, &objective)?;
     let model = build(plan, opened, head, objective, seed)?;
     let (model, run) = train::train(plan, seed, model, &opened.train, &opened.val, resume, stop, events)?;
-    let test = evaluate::test(&model, plan, &opened.train, opened.towers.as_ref())?;
+    if let (Some(pretrained), Some(text)) = (&opened.sources.pretrained, &model.text.tower) {
+        let trained = Trained { text, image: model.video.tower.as_ref(), logit_scale: &model.logit_scale };
+        pretrained.save(&trained, &run.folder.join("clip"), &plan.device)?;
+    }
+    let test = evaluate::test(&model, plan, &opened.train, &opened.sources)?;
     let val = evaluate::judged(&model, opened.val_splits(), plan)?;
     let mut beside = BTreeMap::new();
-    if let (Some(towers), DataRecipe::World { shuffle_frames: false, .. }) =
-        (&opened.towers, &plan.recipe.data)
-    {
-        beside.insert("order accuracy, %".to_string(), evaluate::order_accuracy(&model, plan, towers)?);
+    if let DataRecipe::World { shuffle_frames: false, .. } = plan.recipe.data {
+        let accuracy = evaluate::order_accuracy(&model, plan, &opened.sources)?;
+        beside.insert("order accuracy, %".to_string(), accuracy);
     }
-    let weights = opened.towers.as_ref().map(|towers| towers.sha256.clone());
-    let record = record::write(plan, &run, &test, &val, weights, beside)?;
+    let record = record::write(plan, &run, &test, &val, opened.sources.weights(), beside)?;
     Ok(Outcome { record, test })
 }
 
@@ -117,7 +115,7 @@ pub fn run_with<H: Head, O: Objective>(
 pub fn judge_again(plan: &Plan, opened: &Opened, seed: u64, on_val: bool) -> Result<Judged, ExperimentError> {
     seed_parameters(plan, seed);
     let device = plan.device.clone().autodiff();
-    let head = plan.recipe.head.init(&plan.offer, &device)?;
+    let head = plan::head(&plan.recipe, &plan.offer, opened.sources.pretrained.as_ref(), &device)?;
     let model = build(plan, opened, head, plan.recipe.objective.init(&plan.offer, &device)?, seed)?;
     let folder = plan.run_folder(seed);
     let record = record::read(&folder)?;
@@ -125,7 +123,7 @@ pub fn judge_again(plan: &Plan, opened: &Opened, seed: u64, on_val: bool) -> Res
     if on_val {
         evaluate::judged(&model, opened.val_splits(), plan)
     } else {
-        evaluate::test(&model, plan, &opened.train, opened.towers.as_ref())
+        evaluate::test(&model, plan, &opened.train, &opened.sources)
     }
 }
 
@@ -144,7 +142,7 @@ fn build<H: Head, O: Objective>(
     seed_parameters(plan, seed);
     let device = plan.device.clone().autodiff();
     let (text, video) = encoders(plan, opened, &device)?;
-    let scale = (plan.recipe.train.initial_scale as f32).ln();
+    let scale = (plan.recipe.train.initial_scale.unwrap_or(plan::INITIAL_SCALE) as f32).ln();
     let logit_scale = Param::from_data([scale], &device);
     let model = Model { text, video, head, objective, logit_scale };
     tvr_nn::touch(&model);
@@ -159,7 +157,8 @@ fn encoders(
     let linear =
         |input: usize, width: usize| nn::LinearConfig::new(input, width).with_bias(false).init(device);
     let dropout = |share: f64| nn::DropoutConfig::new(share).init();
-    let (text, frames) = match (&plan.recipe.encoder, &opened.towers, &opened.train.texts) {
+    let Sources { world, pretrained, .. } = &opened.sources;
+    let (text, frames) = match (&plan.recipe.encoder, world, &opened.train.texts) {
         (EncoderRecipe::Projection { width, dropout: share }, _, Texts::Features { width: input, .. }) => {
             let text = TextEncoder {
                 tower: None,
@@ -187,13 +186,25 @@ fn encoders(
                 dropout: dropout(0.0),
             };
             let tower = (*frames == Frames::Trained).then(|| towers.clip.image.clone());
-            return Ok((text, VideoEncoder { tower, projection: None, dropout: dropout(0.0) }));
+            return Ok((text, VideoEncoder { tower, projection: None, dropout: dropout(0.0), unit: true }));
+        }
+        (EncoderRecipe::Clip { .. }, None, Texts::Tokens(_)) => {
+            let pretrained =
+                pretrained.as_ref().ok_or_else(|| ExperimentError::work("the checkpoint was not opened"))?;
+            let text = TextEncoder {
+                tower: Some(pretrained.text_tower(device)?),
+                words: None,
+                projection: None,
+                dropout: dropout(0.0),
+            };
+            let tower = pretrained.image_tower(device)?;
+            return Ok((text, VideoEncoder { tower, projection: None, dropout: dropout(0.0), unit: false }));
         }
         _ => return Err(ExperimentError::work("the encoder and the data do not fit")),
     };
     let (width, share) = frames;
     let projection = Some(linear(opened.train.width, width));
-    Ok((text, VideoEncoder { tower: None, projection, dropout: dropout(share) }))
+    Ok((text, VideoEncoder { tower: None, projection, dropout: dropout(share), unit: false }))
 }
 
 /// Seconds of a training step, measured on the plan's own model and data; nothing of it is kept.
@@ -212,7 +223,7 @@ pub fn measure_step(plan: &Plan, opened: &Opened, stop: &AtomicBool) -> Result<f
     let mut seconds = Vec::new();
     seed_parameters(plan, 0);
     let device = plan.device.clone().autodiff();
-    let head = plan.recipe.head.init(&plan.offer, &device)?;
+    let head = plan::head(&plan.recipe, &plan.offer, opened.sources.pretrained.as_ref(), &device)?;
     let model = build(plan, opened, head, plan.recipe.objective.init(&plan.offer, &device)?, 0)?;
     let outcome = train::train(&trial, 0, model, &opened.train, &opened.val, false, stop, &mut |event| {
         if let crate::progress::Event::Step { seconds: of_step, .. } = event {

@@ -20,7 +20,8 @@
 //! |---|---|
 //! | [`recipe`], [`mod@plan`], [`offer`] | what is asked for, and every check before data is read |
 //! | [`device`] | the only place that names backends |
-//! | [`towers`], [`words`], [`corpus`], [`model`] | data and modules of one run |
+//! | [`towers`], [`pretrained`], [`words`] | the world's towers, a checkpoint's, words without a tower |
+//! | [`clips`], [`sources`], [`corpus`], [`model`] | data and modules of one run |
 //! | [`step`], [`collective`] | the gradient of a whole batch from its parts |
 //! | [`optimizer`], [`bert_adam`], [`schedule`], [`clip_norm`] | how weights move |
 //! | [`train`], [`checkpoint`], [`mod@select`] | the loop, its memory, its choice on val |
@@ -34,6 +35,7 @@ pub mod banks;
 pub mod bert_adam;
 pub mod checkpoint;
 pub mod claims;
+pub mod clips;
 pub mod clip_norm;
 pub mod collective;
 pub mod corpus;
@@ -49,6 +51,7 @@ pub mod offer;
 pub mod optimizer;
 pub mod plan;
 pub mod prepare;
+pub mod pretrained;
 mod pool;
 pub mod progress;
 pub mod recipe;
@@ -57,6 +60,7 @@ pub mod reproduce;
 pub mod schedule;
 pub mod score;
 pub mod select;
+pub mod sources;
 pub mod step;
 pub mod stores;
 pub mod towers;

@@ -6,7 +6,6 @@ use burn::module::{Module, ModuleDisplay, Param};
 use burn::nn;
 use burn::prelude::*;
 use tvr_clip::ImageTower;
-use tvr_data::world::SIDE;
 use tvr_heads::{Head, Unit, VideoFeatures};
 use tvr_objectives::Objective;
 
@@ -25,6 +24,9 @@ pub struct VideoEncoder {
     pub projection: Option<nn::Linear>,
     /// Dropout before the linear map.
     pub dropout: nn::Dropout,
+    /// Whether a tower's codes are brought to unit length, as the world's cached ones are.
+    #[module(skip)]
+    pub unit: bool,
 }
 
 /// A whole model.
@@ -43,15 +45,16 @@ pub struct Model<H: Module + ModuleDisplay, O: Module + ModuleDisplay> {
 }
 
 impl VideoEncoder {
-    /// Features of frames, `[videos, frames, width]`, or of pixels, `[videos, frames, 3 · 32 · 32]` for a tower.
+    /// Features of frames, `[videos, frames, width]`, or of pixels, `[videos, frames, 3 · side · side]` for a tower.
     /// Experts stay as they are: what is done to them is the head's.
     pub fn encode(&self, videos: VideoFeatures) -> VideoFeatures {
         let VideoFeatures { frames, mask, experts } = videos;
         let frames = match &self.tower {
             Some(tower) => {
-                let [videos, count, _] = frames.dims();
-                let images = frames.reshape([videos * count, 3, SIDE, SIDE]);
-                tvr_nn::unit_rows(tower.encode(images)).reshape([videos as i32, count as i32, -1])
+                let [videos, count, values] = frames.dims();
+                let side = (values / 3).isqrt();
+                let codes = tower.encode_videos(frames.reshape([videos, count, 3, side, side]));
+                if self.unit { tvr_nn::unit_rows(codes) } else { codes }
             }
             None => frames,
         };

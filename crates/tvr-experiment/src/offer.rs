@@ -5,8 +5,10 @@ use tvr_data::{FeatureFile, Split, World};
 use tvr_heads::Head;
 use tvr_objectives::Objective;
 
+use crate::clips::{Listed, frames_of};
 use crate::corpus;
 use crate::error::ExperimentError;
+use crate::pretrained::Pretrained;
 use crate::recipe::{Captions, DataRecipe, EncoderRecipe, Recipe};
 use crate::towers;
 
@@ -37,8 +39,8 @@ impl Offer {
     /// What a recipe's data and encoder offer.
     ///
     /// # Errors
-    /// A feature folder that cannot be read.
-    pub fn of(recipe: &Recipe) -> Result<Self, ExperimentError> {
+    /// A feature folder or a list that cannot be read; features of another width than the checkpoint's.
+    pub fn of(recipe: &Recipe, pretrained: Option<&Pretrained>) -> Result<Self, ExperimentError> {
         let wrong = |error: tvr_data::DataError| ExperimentError::work(error.to_string());
         let from_data = match &recipe.data {
             DataRecipe::World { .. } => Self {
@@ -48,6 +50,16 @@ impl Offer {
                 val_videos: World::size(Split::Val),
                 ..Self::default()
             },
+            DataRecipe::Videos { manifest, sampler, .. } => {
+                let listed = Listed::read(manifest)?;
+                Self {
+                    frames: frames_of(sampler)?,
+                    train_videos: listed.of(Split::Train).count(),
+                    train_texts: listed.of(Split::Train).map(|entry| entry.captions.len()).sum(),
+                    val_videos: listed.of(Split::Val).count(),
+                    ..Self::default()
+                }
+            }
             DataRecipe::Features { path } => {
                 let set = FeatureFile::open(path).map_err(wrong)?;
                 let train = set.part(Split::Train).map_err(wrong)?;
@@ -58,6 +70,17 @@ impl Offer {
                     }
                     _ => None,
                 };
+                if let Some(checkpoint) = pretrained.map(Pretrained::checkpoint)
+                    && checkpoint.joint() != set.width()
+                {
+                    return Err(ExperimentError::request(format!(
+                        "{}: frames are {} wide, but the joint space of {} is {}; encode them with that checkpoint",
+                        path.display(),
+                        set.width(),
+                        checkpoint.folder().display(),
+                        checkpoint.joint()
+                    )));
+                }
                 let experts = set.experts().iter().map(|expert| (expert.name.clone(), expert.width));
                 Self {
                     frames: set.frames_per_video(),
@@ -70,12 +93,22 @@ impl Offer {
                 }
             }
         };
-        Ok(match &recipe.encoder {
-            EncoderRecipe::Projection { width, .. } => Self { width: *width, ..from_data },
-            EncoderRecipe::Words { width, .. } => {
+        Ok(match (&recipe.encoder, pretrained) {
+            (EncoderRecipe::Projection { width, .. }, _) => Self { width: *width, ..from_data },
+            (EncoderRecipe::Words { width, .. }, _) => {
                 Self { width: *width, tokens: true, streams: corpus::streams::names(), ..from_data }
             }
-            EncoderRecipe::World { .. } => Self {
+            (EncoderRecipe::Clip { .. }, Some(pretrained)) => Self {
+                width: pretrained.checkpoint().joint(),
+                tokens: true,
+                streams: corpus::streams::names(),
+                vocabulary: Some(pretrained.vocabulary()),
+                ..from_data
+            },
+            (EncoderRecipe::Clip { .. }, None) => {
+                return Err(ExperimentError::work("encoder.kind = \"clip\": the checkpoint was not opened"));
+            }
+            (EncoderRecipe::World { .. }, _) => Self {
                 width: tvr_clip::ClipConfig::world(1, 1).joint,
                 tokens: true,
                 streams: corpus::streams::names(),

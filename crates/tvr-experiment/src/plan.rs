@@ -9,8 +9,12 @@ use tvr_objectives::Objective;
 
 use crate::error::ExperimentError;
 use crate::offer::Offer;
-use crate::recipe::{DataRecipe, EncoderRecipe, OptimizerRecipe, Recipe};
-use crate::{banks, device};
+use crate::pretrained::Pretrained;
+use crate::recipe::{BuiltHead, DataRecipe, EncoderRecipe, Frames, OptimizerRecipe, Recipe};
+use crate::{banks, clips, device};
+
+/// Where the learned scale starts where neither a recipe nor a checkpoint says it.
+pub const INITIAL_SCALE: f64 = 1.0 / 0.07;
 
 /// What surrounds a run: folders and the device.
 #[derive(Clone, Debug)]
@@ -61,11 +65,17 @@ pub fn plan(recipe: &Recipe, source: &Path, surroundings: &Surroundings) -> Resu
     };
     check(recipe).map_err(named)?;
     let device = device::open(&surroundings.device)?;
-    let offer = Offer::of(recipe).map_err(named)?;
+    let pretrained = Pretrained::open(&recipe.encoder, &mut |_| ()).map_err(named)?;
+    let offer = Offer::of(recipe, pretrained.as_ref()).map_err(named)?;
+    let mut recipe = recipe.clone();
+    if recipe.train.initial_scale.is_none() {
+        let own = pretrained.as_ref().map(Pretrained::scale).transpose().map_err(named)?.flatten();
+        recipe.train.initial_scale = Some(own.unwrap_or(INITIAL_SCALE));
+    }
     // Building head and objective once checks their settings; no weights are ever drawn.
-    let head = recipe.head.init(&offer, &device).map_err(named)?;
+    let head = head(&recipe, &offer, pretrained.as_ref(), &device).map_err(named)?;
     let objective = recipe.objective.init(&offer, &device).map_err(named)?;
-    offer.check(recipe, &head, &objective).map_err(named)?;
+    offer.check(&recipe, &head, &objective).map_err(named)?;
     banks::check(&recipe.eval, &offer, !head.needs().judges_pairs).map_err(named)?;
     let items = offer.items(recipe.train.captions);
     for (what, count) in [("train.batch", recipe.train.batch), recipe.objective.remembers()] {
@@ -83,7 +93,7 @@ pub fn plan(recipe: &Recipe, source: &Path, surroundings: &Surroundings) -> Resu
         )));
     }
     Ok(Plan {
-        recipe: recipe.clone(),
+        recipe,
         source: source.to_path_buf(),
         surroundings: surroundings.clone(),
         device,
@@ -110,6 +120,23 @@ impl Plan {
     }
 }
 
+/// The recipe's head; a temporal one starts from the checkpoint's text tower unless the recipe says otherwise.
+pub(crate) fn head(
+    recipe: &Recipe,
+    offer: &Offer,
+    pretrained: Option<&Pretrained>,
+    device: &Device,
+) -> Result<BuiltHead, ExperimentError> {
+    match (&recipe.encoder, pretrained) {
+        (EncoderRecipe::Clip { start_from_tower: true, .. }, Some(pretrained))
+            if recipe.head.is_temporal() =>
+        {
+            recipe.head.init_from_tower(offer, &pretrained.text_tower(device)?, device)
+        }
+        _ => recipe.head.init(offer, device),
+    }
+}
+
 fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
     let request = |text: String| Err(ExperimentError::request(text));
     if recipe.name.is_empty() || recipe.name.contains(['/', '\\']) || recipe.name.contains("..") {
@@ -131,11 +158,8 @@ fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
             train.clip_norm
         ));
     }
-    if !(train.initial_scale > 0.0 && train.initial_scale <= 100.0) {
-        return request(format!(
-            "train.initial_scale = {}, but it must be above 0 and at most 100",
-            train.initial_scale
-        ));
+    if let Some(scale) = train.initial_scale.filter(|scale| !(*scale > 0.0 && *scale <= 100.0)) {
+        return request(format!("train.initial_scale = {scale}, but it must be above 0 and at most 100"));
     }
     let rates = match &train.optimizer {
         OptimizerRecipe::Adamw { learning_rate, tower_learning_rate, warmup_share, .. } => {
@@ -181,14 +205,25 @@ fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
                 ));
             }
         }
-        (DataRecipe::World { .. }, EncoderRecipe::Projection { .. } | EncoderRecipe::Words { .. }) => {
+        (DataRecipe::Features { .. }, EncoderRecipe::Clip { frames, .. }) => {
+            if *frames == Frames::Trained {
+                return request(
+                    "encoder.frames = \"trained\" needs pictures, and data.kind = \"features\" has none; use data.kind = \"videos\""
+                        .into(),
+                );
+            }
+        }
+        (DataRecipe::Videos { sampler, .. }, EncoderRecipe::Clip { .. }) => _ = clips::frames_of(sampler)?,
+        (DataRecipe::World { .. }, _) => {
             return request("data.kind = \"world\" needs encoder.kind = \"world\"".into());
         }
         (DataRecipe::Features { .. }, EncoderRecipe::World { .. }) => {
             return request(
-                "data.kind = \"features\" needs encoder.kind = \"projection\" or encoder.kind = \"words\""
-                    .into(),
+                "data.kind = \"features\" needs encoder.kind = \"projection\", \"words\" or \"clip\"".into(),
             );
+        }
+        (DataRecipe::Videos { .. }, _) => {
+            return request("data.kind = \"videos\" needs encoder.kind = \"clip\"".into());
         }
     }
     Ok(())

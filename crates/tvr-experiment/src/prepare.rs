@@ -173,6 +173,22 @@ impl Decoding<'_> {
         if let Some(shard) = shard {
             entries = entries.drain(shard.range(entries.len())).collect();
         }
+        let prepared = self.decode(entries, finish, stop, events)?;
+        Ok(Prepared { blank: manifest.blank, ..prepared })
+    }
+
+    /// As [`run`](Self::run), for videos that are known.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn decode(
+        &self,
+        entries: Vec<Entry>,
+        finish: &Crop,
+        stop: &AtomicBool,
+        events: Events<'_>,
+    ) -> Result<Prepared, ExperimentError> {
+        let wrong = |error: DataError| ExperimentError::work(error.to_string());
         let mut store = Store::open(self.store).map_err(wrong)?;
         let limit = Duration::from_secs(self.limit_seconds);
         let preparation = Preparation { sampler: self.sampler, finish, limit, stop };
@@ -186,7 +202,7 @@ impl Decoding<'_> {
             })
             .map_err(wrong)?;
         events(Event::End);
-        Ok(Prepared { entries, outcomes, blank: manifest.blank, store })
+        Ok(Prepared { entries, outcomes, blank: Vec::new(), store })
     }
 }
 

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tvr_data::Sampler;
 use tvr_heads::EmclConfig;
 
 use crate::error::ExperimentError;
@@ -18,7 +19,7 @@ mod objective;
 mod optimizer;
 mod unknown_key;
 
-pub use encoder::{EncoderRecipe, Frames, StreamMode};
+pub use encoder::{EncoderRecipe, Frames, StreamMode, TextMode};
 pub use head::{BuiltHead, HeadKind, HeadRecipe, PlainHead};
 pub use objective::{BuiltObjective, ObjectiveRecipe, StreamsRecipe, TermRecipe};
 pub use optimizer::{Groups, OptimizerRecipe};
@@ -66,6 +67,17 @@ pub enum DataRecipe {
         /// The folder; a relative path is looked up from the working folder.
         path: PathBuf,
     },
+    /// A list of videos whose frames are kept in a store, as `prepare` makes it; what is not there is decoded first.
+    Videos {
+        /// The list; its column `split` says train, val and test, and every video of these has a caption.
+        manifest: PathBuf,
+        /// The store.
+        #[serde(default = "store")]
+        store: PathBuf,
+        /// Which frames of a clip; CLIP4Clip's rule by default.
+        #[serde(default = "Sampler::clip4clip")]
+        sampler: Sampler,
+    },
 }
 
 /// How the loss is driven down.
@@ -88,9 +100,10 @@ pub struct TrainRecipe {
     /// Largest global norm of the gradient; 0 does not clip.
     #[serde(default = "unit")]
     pub clip_norm: f64,
-    /// Where the learned scale starts; cosines times the scale are logits.
-    #[serde(default = "initial_scale")]
-    pub initial_scale: f64,
+    /// Where the learned scale starts; cosines times the scale are logits. By default that of the CLIP checkpoint,
+    /// where there is one, else 1 / 0.07; a plan has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_scale: Option<f64>,
     /// Looks at val this many times in a run, evenly; the best is kept.
     #[serde(default = "evaluations")]
     pub evaluations: usize,
@@ -188,8 +201,8 @@ fn one() -> usize {
 fn unit() -> f64 {
     1.0
 }
-fn initial_scale() -> f64 {
-    1.0 / 0.07
+fn store() -> PathBuf {
+    "store".into()
 }
 fn evaluations() -> usize {
     5

@@ -220,6 +220,9 @@ fn card(plan: &Plan, record: &Record) -> String {
             if *shuffle_frames { ", frames in random order" } else { "" }
         ),
         DataRecipe::Features { path } => format!("feature file {}", path.display()),
+        DataRecipe::Videos { manifest, sampler, .. } => {
+            format!("videos of {}, frames by {sampler}", manifest.display())
+        }
     };
     let mut beside = String::new();
     if let Some(mixing) = &record.mixing {

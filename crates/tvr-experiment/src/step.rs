@@ -104,7 +104,7 @@ pub fn gradients<H: Head, O: Objective>(
     let texts = parts(&batch.texts, chunk);
     let videos = parts(&batch.videos, chunk);
     if texts.len() == 1 && videos.len() == 1 {
-        let (texts, videos) = (step.code_texts(0, texts[0]), step.code_videos(0, videos[0]));
+        let (texts, videos) = (step.code_texts(0, texts[0]), step.code_videos(0, videos[0])?);
         let (loss, similarity) = step.judge(&texts, &videos)?;
         let judged = read(&loss);
         let (texts, videos) = (texts.inner(), videos.inner());
@@ -114,8 +114,10 @@ pub fn gradients<H: Head, O: Objective>(
     let wrong = |error: tvr_heads::HeadError| ExperimentError::work(error.to_string());
     let text_codes = texts.iter().enumerate().map(|(part, texts)| step.code_texts(part, texts).inner());
     let text_leaves = Single.gather(text_codes.collect()).map_err(wrong)?.leaves();
-    let video_codes = videos.iter().enumerate().map(|(part, videos)| step.code_videos(part, videos).inner());
-    let video_leaves = Single.gather(video_codes.collect()).map_err(wrong)?.leaves();
+    let video_codes =
+        videos.iter().enumerate().map(|(part, videos)| Ok(step.code_videos(part, videos)?.inner()));
+    let video_codes = video_codes.collect::<Result<_, ExperimentError>>()?;
+    let video_leaves = Single.gather(video_codes).map_err(wrong)?.leaves();
 
     let (loss, similarity) = step.judge(&text_leaves, &video_leaves)?;
     let judged = read(&loss);
@@ -138,7 +140,7 @@ pub fn gradients<H: Head, O: Objective>(
     for (part, videos) in videos.iter().enumerate() {
         let rows = start..start + videos.len();
         start = rows.end;
-        let pull = step.code_videos(part, videos).pull(&video_gradients.rows(rows));
+        let pull = step.code_videos(part, videos)?.pull(&video_gradients.rows(rows));
         if let Some(pull) = pull.filter(Tensor::is_tracked) {
             pulled.push(GradientsParams::from_grads(pull.backward(), model));
         }
@@ -170,13 +172,13 @@ impl<H: Head, O: Objective> Step<'_, H, O> {
         self.model.head.code_texts(features)
     }
 
-    fn code_videos(&self, part: usize, videos: &[usize]) -> VideoCodes {
+    fn code_videos(&self, part: usize, videos: &[usize]) -> Result<VideoCodes, ExperimentError> {
         self.device.seed(tvr_data::stream(self.random, "videos", part as u64).next());
         let order = self.batch.shuffle.map(|seed| FrameOrder { corpus: self.corpus, seed });
         let order = order.map(|order| move |video| order.of(video));
         let order = order.as_ref().map(|order| order as &dyn Fn(usize) -> Vec<usize>);
-        let videos = self.corpus.video_features(videos, order, &self.needs, &self.device);
-        self.model.head.code_videos(self.model.video.encode(videos))
+        let videos = self.corpus.video_features(videos, order, &self.needs, &self.device)?;
+        Ok(self.model.head.code_videos(self.model.video.encode(videos)))
     }
 
     fn same(&self) -> Tensor<1, Int> {

@@ -22,6 +22,7 @@ use crate::plan::Plan;
 use crate::progress::{Event, Events};
 use crate::recipe::{Captions, DataRecipe};
 use crate::select;
+use crate::sources::Sources;
 use crate::step::{self, Batch};
 
 /// A finished run.
@@ -198,9 +199,6 @@ fn append(log: &mut std::fs::File, path: &Path, line: &StepLine) -> Result<(), E
 ///
 /// # Errors
 /// What is missing or broken in the data.
-pub fn open_data(
-    plan: &Plan,
-    towers: Option<&crate::towers::Towers>,
-) -> Result<(Corpus, Corpus), ExperimentError> {
-    Ok((Corpus::open(plan, Split::Train, towers)?, Corpus::open(plan, Split::Val, towers)?))
+pub fn open_data(plan: &Plan, sources: &Sources) -> Result<(Corpus, Corpus), ExperimentError> {
+    Ok((Corpus::open(plan, Split::Train, sources)?, Corpus::open(plan, Split::Val, sources)?))
 }

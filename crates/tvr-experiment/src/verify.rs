@@ -15,6 +15,8 @@ use crate::weights;
 pub struct Request {
     /// The checkpoint: a folder, or a name on the Hugging Face hub.
     pub weights: String,
+    /// A folder with tokenizer and `preprocessor_config.json`, for a checkpoint that comes without.
+    pub processor: Option<PathBuf>,
     /// The golden folder; by default the checkpoint's own.
     pub golden: Option<PathBuf>,
     /// The device's name.
@@ -35,7 +37,10 @@ pub fn verify(
     let device = device::open(&request.device)?;
     let folder = weights::folder(&request.weights, events)?;
     let golden = request.golden.as_deref().unwrap_or(&folder);
-    let checkpoint = ClipCheckpoint::open(&folder).map_err(work)?;
+    let mut checkpoint = ClipCheckpoint::open(&folder).map_err(work)?;
+    if let Some(processor) = &request.processor {
+        checkpoint = checkpoint.with_processor(processor);
+    }
     let golden = open_golden(golden, &folder)?;
     certify(&checkpoint, &golden, &device, precision).map_err(work)
 }

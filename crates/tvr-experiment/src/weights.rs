@@ -7,9 +7,21 @@ use tvr_clip::hub::{Fetched, Hub};
 
 use crate::error::ExperimentError;
 use crate::progress::{Event, Events};
+use crate::recipe::{EncoderRecipe, Recipe};
 
 /// Files below this many bytes come without a bar.
 const SHOWN: u64 = 1 << 20;
+
+/// Downloads the checkpoint of a recipe, where it names one on the hub and nothing of it is there.
+///
+/// # Errors
+/// As [`folder`].
+pub fn fetch(recipe: &Recipe, events: Events<'_>) -> Result<(), ExperimentError> {
+    match &recipe.encoder {
+        EncoderRecipe::Clip { weights, .. } => folder(weights, events).map(drop),
+        _ => Ok(()),
+    }
+}
 
 /// The folder of a checkpoint: `weights` itself, or where a repository of that name on the Hugging Face hub was put.
 ///

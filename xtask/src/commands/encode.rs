@@ -30,6 +30,9 @@ pub struct Args {
     /// The checkpoint: a Hugging Face or OpenCLIP folder, or OWNER/NAME on the hub (feature `hub`)
     #[arg(long, value_name = "DIR|NAME")]
     weights: String,
+    /// A folder with tokenizer and preprocessor_config.json, for weights that come without [default: that of --weights]
+    #[arg(long, value_name = "DIR")]
+    processor: Option<PathBuf>,
     /// Texts: .txt with one a line, or .jsonl
     #[arg(long, value_name = "FILE")]
     texts: Option<PathBuf>,
@@ -84,6 +87,7 @@ pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError>
     let videos = args.videos.map(|manifest| Pictures::Videos { manifest, store, sampler });
     let request = Request {
         weights: args.weights,
+        processor: args.processor,
         texts: args.texts,
         pictures: args.images.map(Pictures::Images).or(args.frames.map(Pictures::Frames)).or(videos),
         out: args.out,

@@ -7,6 +7,7 @@ use tvr_experiment::device::DEFAULT_DEVICE;
 use tvr_experiment::{
     ExperimentError, Plan, Recipe, Surroundings, experiment, plan,
     record::{Record, half_width},
+    weights,
 };
 
 use crate::draw::draw;
@@ -55,6 +56,7 @@ impl Args {
     pub fn plan(&self) -> Result<Plan, ExperimentError> {
         let mut recipe = Recipe::read(&self.recipe)?;
         apply(&mut recipe, &self.set)?;
+        weights::fetch(&recipe, &mut draw())?;
         let surroundings =
             Surroundings { runs: self.runs.clone(), cache: self.cache.clone(), device: self.device.clone() };
         plan(&recipe, &self.recipe, &surroundings)

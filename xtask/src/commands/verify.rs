@@ -24,6 +24,9 @@ pub struct Args {
     /// The checkpoint: a Hugging Face or OpenCLIP folder, or OWNER/NAME on the hub (feature `hub`)
     #[arg(long, value_name = "DIR|NAME")]
     weights: String,
+    /// A folder with tokenizer and preprocessor_config.json, for weights that come without [default: that of --weights]
+    #[arg(long, value_name = "DIR")]
+    processor: Option<PathBuf>,
     /// Golden tensors, texts and pictures, as scripts/reference/clip.py makes them [default: the checkpoint's folder]
     #[arg(long, value_name = "DIR")]
     golden: Option<PathBuf>,
@@ -42,13 +45,13 @@ pub struct Args {
 /// # Errors
 /// As [`verify`], or a stage beyond its tolerance.
 pub fn run(args: Args) -> Result<(), ExperimentError> {
-    let request =
-        Request { weights: args.weights, golden: args.golden, device: args.device, dtype: args.dtype };
+    let Args { weights, processor, golden, device, dtype, json } = args;
+    let request = Request { weights, processor, golden, device, dtype };
     let certificate = verify(&request, &mut draw())?;
-    if args.json.as_deref() != Some(std::path::Path::new("-")) {
+    if json.as_deref() != Some(std::path::Path::new("-")) {
         exit::print(&shown(&certificate, &request))?;
     }
-    exit::json(args.json.as_deref(), &certificate)?;
+    exit::json(json.as_deref(), &certificate)?;
     let beyond: Vec<&str> =
         certificate.lines.iter().filter(|line| !line.holds()).map(|line| line.stage).collect();
     if certificate.holds() {

@@ -336,7 +336,7 @@ fn a_tokenizer_of_another_model_is_refused() {
     tokenizer.save(&other.path().join("tokenizer.json")).unwrap();
     let checkpoint = ClipCheckpoint::open(folder.path()).unwrap();
     let text = checkpoint.text_config().unwrap().vocabulary;
-    let message = checkpoint.tokenizer_from(other.path()).unwrap_err().to_string();
+    let message = checkpoint.with_processor(other.path()).tokenizer().unwrap_err().to_string();
     let expected = format!(
         "{}: the tokenizer's vocabulary is {}, but the text tower has {text}",
         other.path().display(),

@@ -15,4 +15,5 @@ mod hub;
 mod parity;
 mod pixels;
 mod properties;
+mod published;
 mod tokenizer;

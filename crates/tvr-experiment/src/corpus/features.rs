@@ -4,14 +4,20 @@ use std::path::Path;
 
 use tvr_data::{FeatureFile, Split};
 
-use super::{Corpus, ExpertRows, Texts, streams};
+use super::{Corpus, ExpertRows, FrameRows, Texts, streams};
 use crate::error::ExperimentError;
 use crate::plan::Plan;
 use crate::recipe::EncoderRecipe;
+use crate::sources::Sources;
 use crate::words::Vocabulary;
 
-/// Opens a split: captions as vectors, or as words where the encoder takes words.
-pub(super) fn open(plan: &Plan, folder: &Path, split: Split) -> Result<Corpus, ExperimentError> {
+/// Opens a split: captions as vectors, as words where the encoder takes words, or in a checkpoint's tokens.
+pub(super) fn open(
+    plan: &Plan,
+    folder: &Path,
+    split: Split,
+    sources: &Sources,
+) -> Result<Corpus, ExperimentError> {
     let wrong = |error: tvr_data::DataError| ExperimentError::work(error.to_string());
     let set = FeatureFile::open(folder).map_err(wrong)?;
     let part = set.part(split).map_err(wrong)?;
@@ -36,7 +42,7 @@ pub(super) fn open(plan: &Plan, folder: &Path, split: Split) -> Result<Corpus, E
         text_ids: part.texts.iter().map(|&text| set.text_ids()[text].clone()).collect(),
         text_video: part.text_video.clone(),
         queries: part.queries.clone(),
-        frames,
+        frames: FrameRows::Values(frames),
         frames_per_video: set.frames_per_video(),
         width: set.width(),
         mask,
@@ -45,8 +51,8 @@ pub(super) fn open(plan: &Plan, folder: &Path, split: Split) -> Result<Corpus, E
         streams: Vec::new(),
         experts,
     };
-    match &plan.recipe.encoder {
-        EncoderRecipe::Words { least, streams: mode, .. } => {
+    match (&plan.recipe.encoder, &sources.pretrained) {
+        (EncoderRecipe::Words { least, streams: mode, .. }, _) => {
             let captions = set.captions().map_err(wrong)?;
             let words = vocabulary(&set, &captions, *least)?;
             corpus.sentences = part.texts.iter().map(|&text| captions[text].clone()).collect();
@@ -54,6 +60,13 @@ pub(super) fn open(plan: &Plan, folder: &Path, split: Split) -> Result<Corpus, E
             corpus.streams = streams::of(&corpus.sentences, &plan.needs.streams, *mode, encode)?;
             let ids = corpus.sentences.iter().map(|caption| words.encode(caption).0);
             corpus.texts = Texts::Tokens(ids.collect());
+        }
+        (EncoderRecipe::Clip { streams: mode, .. }, Some(pretrained)) => {
+            let captions = set.captions().map_err(wrong)?;
+            corpus.sentences = part.texts.iter().map(|&text| captions[text].clone()).collect();
+            let encode = |text: &str| pretrained.encode_spans(text);
+            corpus.streams = streams::of(&corpus.sentences, &plan.needs.streams, *mode, encode)?;
+            corpus.texts = Texts::Tokens(pretrained.tokens(&corpus.sentences)?);
         }
         _ => {
             let mut values = Vec::new();

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use tvr_data::{Split, World};
 use tvr_heads::Needs;
 
-use super::{Corpus, Texts, streams};
+use super::{Corpus, FrameRows, Texts, streams};
 use crate::error::ExperimentError;
 use crate::recipe::{EncoderRecipe, Frames};
 use crate::towers::Towers;
@@ -45,7 +45,7 @@ pub(super) fn open(
         queries: (0..videos).map(|video| video * WORLD_CAPTIONS).collect(),
         frames_per_video: features.frames_per_video,
         width: features.width,
-        frames: features.values,
+        frames: FrameRows::Values(features.values),
         mask: features.mask,
         texts: Texts::Tokens(towers.tokens(&sentences)?),
         sentences,

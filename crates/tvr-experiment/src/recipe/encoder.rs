@@ -1,6 +1,7 @@
 //! The built-in encoders.
 
 use serde::{Deserialize, Serialize};
+use tvr_clip::PatchMode;
 
 /// How texts and frames become features.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,6 +59,34 @@ pub enum EncoderRecipe {
         #[serde(default)]
         streams: StreamMode,
     },
+    /// The towers of a CLIP checkpoint, over videos, or over a feature file whose frames its own image tower has made
+    /// (`cargo xtask encode`). Codes are not normalised, as in CLIP4Clip.
+    Clip {
+        /// The checkpoint's folder, or its name on the Hugging Face hub (feature `hub`).
+        weights: String,
+        /// Whether frames go through the frozen image tower once, or through one that is trained along.
+        #[serde(default)]
+        frames: Frames,
+        /// Whether the text tower is trained along.
+        #[serde(default)]
+        text: TextMode,
+        /// Blocks of a trained tower that stay as they are, counted from its input, with all that comes before the
+        /// blocks; absent, everything is trained. CLIP4Clip's `--freeze_layer_num`, 0 in its published commands.
+        #[serde(default)]
+        frozen_blocks: Option<usize>,
+        /// What a patch sees of a video; `3d` starts equal to `2d` and wants a trained image tower.
+        #[serde(default)]
+        patches: PatchMode,
+        /// Longest caption in tokens, marks included; CLIP4Clip's 32, or 64 for paragraphs.
+        #[serde(default = "context")]
+        context: usize,
+        /// Whether the positions and blocks of seq-transf and tight-transf start as those of the text tower.
+        #[serde(default = "start_from_tower")]
+        start_from_tower: bool,
+        /// How a stream of a caption becomes a vector, for heads that ask for streams.
+        #[serde(default)]
+        streams: StreamMode,
+    },
 }
 
 impl EncoderRecipe {
@@ -67,11 +96,12 @@ impl EncoderRecipe {
             Self::World { .. } => "world",
             Self::Projection { .. } => "projection",
             Self::Words { .. } => "words",
+            Self::Clip { .. } => "clip",
         }
     }
 }
 
-/// Where the world's frame features come from.
+/// Where frame features come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Frames {
@@ -80,6 +110,17 @@ pub enum Frames {
     Cached,
     /// The tower, in every step, trained along.
     Trained,
+}
+
+/// What becomes of a text tower in training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TextMode {
+    /// It is trained along.
+    #[default]
+    Trained,
+    /// It stays as it is.
+    Frozen,
 }
 
 /// How a stream of a caption (its nouns, its verbs, ...) becomes a vector.
@@ -106,6 +147,12 @@ fn pretrain_batch() -> usize {
 }
 fn pretrain_learning_rate() -> f64 {
     2.5e-3
+}
+fn context() -> usize {
+    32
+}
+fn start_from_tower() -> bool {
+    true
 }
 fn embedding() -> usize {
     256

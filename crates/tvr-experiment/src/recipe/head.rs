@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
+use tvr_clip::TextTower;
 use tvr_heads::{
     Camoe, CamoeConfig, Conditioned, ConditionedConfig, Emcl, EmclConfig, Experts, ExpertsConfig, Head,
     HeadError, MeanPooling, MeanPoolingConfig, Needs, SeqLstm, SeqLstmConfig, SeqTransf, SeqTransfConfig,
@@ -92,16 +93,47 @@ impl HeadRecipe {
     /// # Errors
     /// The first setting outside its domain.
     pub fn init(&self, offer: &Offer, device: &Device) -> Result<BuiltHead, ExperimentError> {
-        let width = offer.width;
-        let wrong = |error: HeadError| ExperimentError::request(format!("[head] {error}"));
-        let head = self.kind.init(width, device).map_err(wrong)?;
-        match &self.emcl {
-            Some(config) => {
-                config.init(head, self.kind.vector_width(width), device).map(BuiltHead::Emcl).map_err(wrong)
-            }
-            None => Ok(BuiltHead::Plain(head)),
-        }
+        self.wrapped(self.kind.init(offer.width, device).map_err(wrong)?, offer, device)
     }
+
+    /// As [`init`](Self::init), with a temporal head's positions and blocks as copies of a text tower's, as
+    /// CLIP4Clip does; other heads start as they always do.
+    ///
+    /// # Errors
+    /// As [`init`](Self::init), or a tower of other sizes.
+    pub fn init_from_tower(
+        &self,
+        offer: &Offer,
+        tower: &TextTower,
+        device: &Device,
+    ) -> Result<BuiltHead, ExperimentError> {
+        let (positions, blocks) = (tower.positions.val(), &tower.blocks);
+        let head = match self.kind.init(offer.width, device).map_err(wrong)? {
+            PlainHead::SeqTransf(head) => head.start_from_tower(&positions, blocks).map(PlainHead::SeqTransf),
+            PlainHead::TightTransf(head) => {
+                head.start_from_tower(&positions, blocks).map(PlainHead::TightTransf)
+            }
+            head => Ok(head),
+        };
+        let way_out = "encoder.start_from_tower = false starts it at random";
+        let head = head.map_err(|error| ExperimentError::request(format!("[head] {error}; {way_out}")))?;
+        self.wrapped(head, offer, device)
+    }
+
+    /// Whether the head has parts that can start as a text tower's.
+    pub fn is_temporal(&self) -> bool {
+        matches!(self.kind, HeadKind::SeqTransf(_) | HeadKind::TightTransf(_))
+    }
+
+    fn wrapped(&self, head: PlainHead, offer: &Offer, device: &Device) -> Result<BuiltHead, ExperimentError> {
+        let Some(config) = &self.emcl else { return Ok(BuiltHead::Plain(head)) };
+        let width = self.kind.vector_width(offer.width);
+        config.init(head, width, device).map(BuiltHead::Emcl).map_err(wrong)
+    }
+}
+
+fn wrong(error: HeadError) -> ExperimentError {
+    ExperimentError::request(format!("[head] {error}"))
 }
 
 impl HeadKind {

@@ -16,6 +16,7 @@ mod examples;
 mod made_up;
 mod mixing;
 mod optimizer;
+mod pretrained;
 mod recipe;
 mod reproduce;
 mod run;

@@ -6,7 +6,7 @@ use burn::optim::AdamWConfig;
 use burn::prelude::*;
 use tvr_clip::ClipConfig;
 use tvr_experiment::corpus::streams::{self, Parts};
-use tvr_experiment::corpus::{Corpus, ExpertRows, StreamTexts, Texts};
+use tvr_experiment::corpus::{Corpus, ExpertRows, FrameRows, StreamTexts, Texts};
 use tvr_experiment::model::{Model, TextEncoder, VideoEncoder};
 use tvr_experiment::recipe::{HeadKind, HeadRecipe, ObjectiveRecipe, StreamsRecipe, TermRecipe};
 use tvr_experiment::step::{Batch, after_step, gradients};
@@ -81,7 +81,7 @@ impl Encoder {
         match self {
             Self::Words => Corpus { experts, ..bare },
             _ => Corpus {
-                frames: (0..VIDEOS * 3 * WIDTH).map(|index| wave(index, 0.7)).collect(),
+                frames: FrameRows::Values((0..VIDEOS * 3 * WIDTH).map(|index| wave(index, 0.7)).collect()),
                 width: WIDTH,
                 ..bare
             },
@@ -104,7 +104,7 @@ impl Encoder {
         let linear = |input| nn::LinearConfig::new(input, WIDTH).with_bias(false).init(device);
         let dropout = || nn::DropoutConfig::new(0.0).init();
         let text = |projection| TextEncoder { tower: None, words: None, projection, dropout: dropout() };
-        let video = |projection| VideoEncoder { tower: None, projection, dropout: dropout() };
+        let video = |projection| VideoEncoder { tower: None, projection, dropout: dropout(), unit: false };
         match self {
             Self::Projection => (text(Some(linear(6))), video(Some(linear(5)))),
             Self::Words => {

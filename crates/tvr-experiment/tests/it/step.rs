@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn;
 use burn::optim::GradientsParams;
 use burn::prelude::*;
-use tvr_experiment::corpus::{Corpus, Texts};
+use tvr_experiment::corpus::{Corpus, FrameRows, Texts};
 use tvr_experiment::model::{Model, TextEncoder, VideoEncoder};
 use tvr_experiment::step::{Batch, after_step, gradients};
 use tvr_heads::{Head, MeanPooling, MeanPoolingConfig, SeqLstmConfig, SeqTransfConfig, TightTransfConfig};
@@ -22,7 +22,7 @@ pub fn corpus(videos: usize) -> Corpus {
         text_ids: (0..2 * videos).map(|text| format!("t{text}")).collect(),
         text_video: (0..2 * videos).map(|text| text / 2).collect(),
         queries: (0..videos).map(|video| 2 * video).collect(),
-        frames: (0..videos * 3 * 5).map(|index| wave(index, 0.7)).collect(),
+        frames: FrameRows::Values((0..videos * 3 * 5).map(|index| wave(index, 0.7)).collect()),
         frames_per_video: 3,
         width: 5,
         mask,
@@ -42,7 +42,7 @@ pub fn model<H: Head, O: Objective>(head: H, objective: O, dropout: f64, device:
     let dropout = || nn::DropoutConfig::new(dropout).init();
     let model = Model {
         text: TextEncoder { tower: None, words: None, projection: Some(linear(6)), dropout: dropout() },
-        video: VideoEncoder { tower: None, projection: Some(linear(5)), dropout: dropout() },
+        video: VideoEncoder { tower: None, projection: Some(linear(5)), dropout: dropout(), unit: false },
         head,
         objective,
         logit_scale: Param::from_data([2.0f32], device),

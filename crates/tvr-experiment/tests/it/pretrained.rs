@@ -1,0 +1,325 @@
+//! `encoder.kind = "clip"`: a checkpoint's towers over videos and over a feature file, frozen and trained, and heads
+//! that start from its text tower.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::module::Module;
+use burn::prelude::*;
+use tvr_clip::saver::{self, Towers};
+use tvr_clip::{ClipCheckpoint, ClipConfig, EosRule, Precision, Tokenizer};
+use tvr_experiment::offer::Offer;
+use tvr_experiment::pretrained::Pretrained;
+use tvr_experiment::recipe::{BuiltHead, PlainHead};
+use tvr_experiment::{Event, ExperimentError, Plan, Recipe, Surroundings, checkpoint, experiment, plan};
+
+use crate::run::generator;
+
+const RECIPE: &str = r#"
+name = "clip"
+seeds = [3]
+[data]
+kind = "videos"
+manifest = "ROOT/clips.jsonl"
+store = "ROOT/store"
+sampler = "segments:4,offset=centre"
+[encoder]
+kind = "clip"
+weights = "ROOT/weights"
+context = 24
+[head]
+kind = "mean-pooling"
+[objective]
+kind = "symmetric"
+[train]
+batch = 4
+epochs = 2
+evaluations = 1
+[train.optimizer]
+kind = "adamw"
+learning_rate = 1e-2
+tower_learning_rate = 1e-3
+"#;
+
+const SEQ_TRANSF: &str = "kind = \"seq-transf\"\nlayers = 2\nheads = 2\nmax_frames = 4";
+
+/// Width of the joint space, and of the text tower.
+const WIDTH: usize = 8;
+
+const COLOURS: [(&str, [u8; 3]); 5] = [
+    ("red", [220, 30, 20]),
+    ("green", [20, 200, 40]),
+    ("blue", [10, 40, 230]),
+    ("white", [240, 240, 240]),
+    ("black", [9, 9, 9]),
+];
+
+/// Eight videos to train on, four for each of the other splits, as folders of frames; and a checkpoint of random
+/// weights whose joint space is as wide as its text tower.
+fn root() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path();
+    let (mut list, mut captions) = (String::new(), Vec::new());
+    for video in 0..16u32 {
+        let (name, colour) = COLOURS[video as usize % 5];
+        let frames = folder.join(format!("clips/{video}"));
+        std::fs::create_dir_all(&frames).unwrap();
+        for frame in 0..3 + video % 2 {
+            let square = |x: u32, y: u32| {
+                let inside = x / 8 == (frame + video) % 5 && y / 8 == video / 4;
+                image::Rgb(if inside { colour } else { [90, (9 * video) as u8, (20 * frame) as u8] })
+            };
+            image::RgbImage::from_fn(40, 36, square).save(frames.join(format!("{frame}.png"))).unwrap();
+        }
+        let split = ["train", "train", "val", "test"][video as usize / 4];
+        let said = [format!("a {name} square in row {}", video / 4), format!("{name} on number {video}")];
+        let row = serde_json::json!({
+            "id": format!("v{video}"), "path": format!("clips/{video}"), "captions": said, "split": split,
+        });
+        list.push_str(&format!("{row}\n"));
+        captions.extend(said);
+    }
+    std::fs::write(folder.join("clips.jsonl"), list).unwrap();
+
+    let weights = folder.join("weights");
+    let tokenizer = Tokenizer::train_world(captions, 40).unwrap();
+    let mut config = ClipConfig::world(tokenizer.vocabulary(), 24);
+    (config.joint, config.text.width, config.text.heads, config.text.hidden) = (WIDTH, WIDTH, 2, 4 * WIDTH);
+    config.text.eos = EosRule::First(tokenizer.end());
+    let device = Device::flex();
+    device.seed(1);
+    saver::save(Towers::Both(&config.init(&device).unwrap(), &config), &weights).unwrap();
+    tokenizer.save(&weights.join("tokenizer.json")).unwrap();
+    let pixels = r#"{"size": 32, "crop_size": 32, "resample": 3, "do_resize": true, "do_center_crop": true,
+        "do_normalize": true, "image_mean": [0.5, 0.5, 0.4], "image_std": [0.3, 0.3, 0.3]}"#;
+    std::fs::write(weights.join("preprocessor_config.json"), pixels).unwrap();
+    root
+}
+
+/// The recipe with lines of `[encoder]` added, and another head.
+fn recipe(folder: &Path, encoder: &str, head: &str) -> Recipe {
+    let text = RECIPE
+        .replace("ROOT", folder.to_str().unwrap())
+        .replace("context = 24", &format!("context = 24\n{encoder}"))
+        .replace("kind = \"mean-pooling\"", head);
+    Recipe::parse(&text).unwrap()
+}
+
+fn planned(folder: &Path, recipe: &Recipe, runs: &str) -> Result<Plan, ExperimentError> {
+    let (runs, cache) = (folder.join(runs), folder.join("cache"));
+    plan(recipe, Path::new("clip.toml"), &Surroundings { runs, cache, device: "flex".into() })
+}
+
+/// Trains; the record, and all weights at the end by their paths.
+fn run(plan: &Plan) -> (experiment::Outcome, BTreeMap<String, Vec<f32>>) {
+    let never = AtomicBool::new(false);
+    let opened = experiment::open(plan, &never, &mut |_| ()).unwrap();
+    let outcome = experiment::run(plan, &opened, 3, false, &never, &mut |_| ()).unwrap();
+    (outcome, tensors(&plan.run_folder(3).join("model.safetensors")))
+}
+
+fn tensors(path: &Path) -> BTreeMap<String, Vec<f32>> {
+    let bytes = std::fs::read(path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let values =
+        |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    file.tensors().into_iter().map(|(name, view)| (name, values(view.data()))).collect()
+}
+
+/// A module's weights by their paths.
+fn weights(module: &impl Module, prefix: &str, folder: &Path) -> BTreeMap<String, Vec<f32>> {
+    let path = folder.join("module.safetensors");
+    checkpoint::export(module, &path).unwrap();
+    tensors(&path).into_iter().map(|(name, values)| (format!("{prefix}{name}"), values)).collect()
+}
+
+/// Paths whose values are another than before.
+fn moved<'a>(before: &'a BTreeMap<String, Vec<f32>>, after: &BTreeMap<String, Vec<f32>>) -> Vec<&'a str> {
+    before.iter().filter(|(path, values)| after[*path] != **values).map(|(path, _)| path.as_str()).collect()
+}
+
+#[test]
+fn frames_of_the_cache_and_frames_of_the_store_give_one_matrix() {
+    let _alone = generator();
+    let root = root();
+    // Rates at which nothing moves: the matrix is that of the checkpoint.
+    let still = |encoder: &str, head: &str, runs: &str| {
+        let mut recipe = recipe(root.path(), encoder, head);
+        recipe.set("train.optimizer.learning_rate", "1e-30").unwrap();
+        recipe.set("train.optimizer.tower_learning_rate", "1e-30").unwrap();
+        recipe.set("train.optimizer.weight_decay", "0.0").unwrap();
+        run(&planned(root.path(), &recipe, runs).unwrap()).0.test.logits
+    };
+    for head in ["kind = \"mean-pooling\"", SEQ_TRANSF] {
+        let cached = still("", head, "cached");
+        assert_eq!(cached.dim(), (4, 4));
+        for (encoder, runs) in
+            [("frames = \"trained\"", "trained"), ("frames = \"trained\"\npatches = \"3d\"", "temporal")]
+        {
+            let found = still(encoder, head, runs);
+            let largest = (&found - &cached).iter().fold(0f32, |most, value| most.max(value.abs()));
+            assert!(largest < 1e-3, "{encoder} {head}: {largest}"); // of logits, the scale is 14
+        }
+        let spread = cached.iter().fold(0f32, |most, value| most.max((value - cached[[0, 0]]).abs()));
+        assert!(spread > 0.1, "{head}: all logits are alike, and the test sees nothing");
+    }
+}
+
+#[test]
+fn what_is_frozen_stays_and_everything_else_moves() {
+    let _alone = generator();
+    let root = root();
+    let checkpoint = ClipCheckpoint::open(&root.path().join("weights")).unwrap();
+    let clip = checkpoint.load(&Device::flex()).unwrap();
+    let text = weights(&clip.text, "text.tower.", root.path());
+    let image = weights(&clip.image, "video.tower.", root.path());
+    let before: BTreeMap<String, Vec<f32>> = text.clone().into_iter().chain(image).collect();
+    let after = |encoder: &str| {
+        run(&planned(root.path(), &recipe(root.path(), encoder, "kind = \"mean-pooling\""), "runs").unwrap())
+    };
+
+    let (outcome, cached) = after("");
+    assert_eq!(moved(&text, &cached).len(), text.len());
+    assert!(!cached.keys().any(|path| path.starts_with("video.")), "{:?}", cached.keys());
+    assert_eq!(outcome.record.weights, Some(checkpoint.sha256()));
+    let scale = outcome.record.metric("raw.text_to_video.MnR");
+    assert!(scale.is_some_and(|rank| (1.0..=4.0).contains(&rank)));
+
+    let (_, frozen) = after("text = \"frozen\"");
+    assert_eq!(moved(&text, &frozen), Vec::<&str>::new());
+    assert!(!root.path().join("runs/clip-3/clip").exists(), "nothing was trained");
+
+    let (_, trained) = after("frames = \"trained\"");
+    assert_eq!(moved(&before, &trained).len(), before.len());
+    // What was trained lies beside the run as a checkpoint, from which the next run may start.
+    let out = root.path().join("runs/clip-3/clip");
+    let saved = ClipCheckpoint::open(&out).unwrap();
+    let clip = saved.load(&Device::flex()).unwrap();
+    assert_eq!(moved(&weights(&clip.text, "text.tower.", root.path()), &trained), Vec::<&str>::new());
+    assert_eq!(moved(&weights(&clip.image, "video.tower.", root.path()), &trained), Vec::<&str>::new());
+    assert_eq!(saved.logit_scale().unwrap(), Some(trained["logit_scale"][0]));
+    assert!(saved.tokenizer().is_ok() && out.join("preprocessor_config.json").exists());
+
+    let (_, partly) = after("frames = \"trained\"\nfrozen_blocks = 1");
+    let stayed: Vec<&String> = before.keys().filter(|path| partly[*path] == before[*path]).collect();
+    let is_first = |path: &str| {
+        let path = path.split_once(".tower.").unwrap().1;
+        let first = ["blocks.0.", "patch_embedding.", "class", "positions", "pre_norm.", "token_embedding."];
+        first.iter().any(|start| path.starts_with(start))
+    };
+    let expected: Vec<&String> = before.keys().filter(|path| is_first(path)).collect();
+    assert_eq!(stayed, expected);
+}
+
+#[test]
+fn an_interrupted_run_of_partly_frozen_towers_ends_with_the_same_weights() {
+    let _alone = generator();
+    let root = root();
+    let recipe =
+        recipe(root.path(), "frames = \"trained\"\nfrozen_blocks = 2\nstart_from_tower = true", SEQ_TRANSF);
+    let straight = planned(root.path(), &recipe, "straight").unwrap();
+    let (_, expected) = run(&straight);
+    let broken = planned(root.path(), &recipe, "broken").unwrap();
+    let (stop, never) = (AtomicBool::new(false), AtomicBool::new(false));
+    let opened = experiment::open(&broken, &never, &mut |_| ()).unwrap();
+    let mut listen = |event: Event| {
+        if let Event::Step { done: 2, .. } = event {
+            stop.store(true, Ordering::Relaxed);
+        }
+    };
+    let error = experiment::run(&broken, &opened, 3, true, &stop, &mut listen).unwrap_err();
+    assert!(matches!(error, ExperimentError::Interrupted { .. }), "{error}");
+    experiment::run(&broken, &opened, 3, true, &never, &mut |_| ()).unwrap();
+    assert_eq!(tensors(&broken.run_folder(3).join("model.safetensors")), expected);
+}
+
+#[test]
+fn a_temporal_head_starts_as_a_copy_of_the_text_tower_and_the_scale_as_the_checkpoint_s() {
+    let root = root();
+    let recipe = recipe(root.path(), "", SEQ_TRANSF);
+    let pretrained = Pretrained::open(&recipe.encoder, &mut |_| ()).unwrap().unwrap();
+    let device = Device::flex();
+    let tower = pretrained.checkpoint().load_text(&device, Precision::F32).unwrap();
+    let offer = Offer::of(&recipe, Some(&pretrained)).unwrap();
+    assert_eq!((offer.width, offer.frames, offer.train_videos, offer.train_texts), (WIDTH, 4, 8, 16));
+    let built = recipe.head.init_from_tower(&offer, &tower, &device).unwrap();
+    let BuiltHead::Plain(PlainHead::SeqTransf(head)) = built else { panic!("another head") };
+    for (ours, theirs) in head.blocks.iter().zip(&tower.blocks) {
+        ours.query.weight.val().into_data().assert_eq(&theirs.query.weight.val().into_data(), true);
+        ours.contract.weight.val().into_data().assert_eq(&theirs.contract.weight.val().into_data(), true);
+    }
+    head.positions.val().into_data().assert_eq(&tower.positions.val().narrow(0, 0, 4).into_data(), true);
+    let plan = planned(root.path(), &recipe, "runs").unwrap();
+    let scale = plan.recipe.train.initial_scale.unwrap();
+    assert!(
+        (scale - pretrained.scale().unwrap().unwrap()).abs() < 1e-12 && (scale - 1.0 / 0.07).abs() < 1e-5
+    );
+}
+
+/// What the README shows is a recipe.
+#[test]
+fn the_recipe_of_the_readme_can_be_read() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let block = readme.split("```toml\n").find(|block| block.contains("kind = \"clip\"")).unwrap();
+    let recipe = Recipe::parse(block.split("```").next().unwrap()).unwrap();
+    assert_eq!(recipe.encoder.kind(), "clip");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_by_its_key() {
+    let root = root();
+    let folder = root.path();
+    let refusal = |recipe: &Recipe| planned(folder, recipe, "runs").unwrap_err().to_string();
+    let plain = |encoder: &str| recipe(folder, encoder, "kind = \"mean-pooling\"");
+    let set = |key: &str, value: &str| {
+        let mut recipe = plain("");
+        recipe.set(key, value).unwrap();
+        refusal(&recipe)
+    };
+    assert_eq!(
+        set("encoder.context", "25"),
+        "clip.toml: encoder.context = 25, but the checkpoint's text tower takes from 2 to 24 tokens"
+    );
+    assert_eq!(
+        set("encoder.weights", "nowhere"),
+        "clip.toml: nowhere: no such folder, and no name of the form OWNER/NAME on the Hugging Face hub"
+    );
+    assert_eq!(
+        set("encoder.frozen_blocks", "3"),
+        "clip.toml: encoder.frozen_blocks = 3, but the deepest trained tower has 2 blocks"
+    );
+    assert_eq!(
+        set("encoder.patches", "3d"),
+        "clip.toml: encoder.patches = \"3d\" starts equal to 2d and learns from there; use frames = \"trained\""
+    );
+    assert_eq!(
+        set("data.sampler", "all"),
+        "clip.toml: data.sampler = \"all\" takes as many frames as a clip has; a run wants a fixed number, as \
+         \"rate:1,frames=12,cut=uniform\""
+    );
+    let deep = SEQ_TRANSF.replace("layers = 2", "layers = 3");
+    let found = refusal(&recipe(folder, "", &deep));
+    assert!(found.ends_with("; encoder.start_from_tower = false starts it at random"), "{found}");
+    assert!(planned(folder, &recipe(folder, "start_from_tower = false", &deep), "runs").is_ok());
+
+    let list = std::fs::read_to_string(folder.join("clips.jsonl")).unwrap();
+    std::fs::write(folder.join("other.jsonl"), list.replace("\"val\"", "\"validation\"")).unwrap();
+    let other = folder.join("other.jsonl");
+    let found = set("data.manifest", other.to_str().unwrap());
+    assert_eq!(
+        found,
+        format!(
+            "clip.toml: {}: has no video whose split is \"val\"; a run trains on train, chooses on val and is \
+             judged on test",
+            other.display()
+        )
+    );
+    std::fs::write(&other, list.replace("clips/12", "clips/gone")).unwrap();
+    let mut gone = plain("");
+    gone.set("data.manifest", other.to_str().unwrap()).unwrap();
+    let plan = planned(folder, &gone, "runs").unwrap();
+    let error = experiment::open(&plan, &AtomicBool::new(false), &mut |_| ()).err().unwrap().to_string();
+    assert!(error.contains("\"v12\"") && error.contains("take it out of its split"), "{error}");
+}
