@@ -154,7 +154,8 @@ impl ImageTower {
         if self.mode == PatchMode::Flat {
             let own = self.patch_embedding.weight.val().detach();
             let nothing = own.zeros_like();
-            let weight = Tensor::cat(vec![nothing.clone(), own, nothing], 0);
+            // A parameter is a leaf, on a device with gradients too.
+            let weight = Tensor::cat(vec![nothing.clone(), own, nothing], 0).detach();
             self.patch_embedding.weight = Param::from_tensor(weight);
             self.mode = PatchMode::Temporal;
         }
