@@ -18,7 +18,7 @@ use crate::error::ExperimentError;
 use crate::files;
 use crate::plan::Plan;
 use crate::prepare::{Crop, Decoding, LIMIT_SECONDS};
-use crate::pretrained::{Pretrained, preprocessor};
+use crate::pretrained::{Pretrained, preprocessor, refused};
 use crate::progress::Events;
 use crate::recipe::{DataRecipe, EncoderRecipe, Frames};
 
@@ -95,7 +95,7 @@ impl Clips {
             return Ok(None);
         };
         let listed = Listed::read(manifest)?;
-        let preprocessor = preprocessor(pretrained.checkpoint())?;
+        let preprocessor = preprocessor(pretrained.checkpoint()).map_err(refused)?;
         let finish = Crop::new(preprocessor.clone())?;
         let decoding = Decoding { store, sampler: *sampler, limit_seconds: LIMIT_SECONDS };
         let prepared = decoding.decode(listed.entries.clone(), &finish, stop, &mut *events)?;

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use tvr_clip::{ClipCheckpoint, Precision};
+use tvr_clip::{ClipCheckpoint, ClipError, Precision};
 use tvr_data::Sampler;
 
 use crate::error::ExperimentError;
@@ -168,14 +168,14 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
     let pictures = match &request.pictures {
         None => None,
         Some(pictures) => {
-            let preprocessor = preprocessor(&checkpoint)?;
+            let preprocessor = preprocessor(&checkpoint).map_err(lacking)?;
             Some((pictures::list(pictures, request, &preprocessor, stop, &mut *events)?, preprocessor))
         }
     };
     let texts = match &request.texts {
         None => None,
         Some(path) => {
-            let tokenizer = checkpoint.tokenizer().map_err(refused)?;
+            let tokenizer = checkpoint.tokenizer().map_err(lacking)?;
             let context = checkpoint.text_config().map_err(refused)?.context;
             let texts = texts::Texts::open(path, request.shard, request.skip_bad)?;
             Some((texts, tokenizer, context))
@@ -227,6 +227,16 @@ fn check(request: &Request) -> Result<(), ExperimentError> {
         return wrong("--tokens: only texts have tokens in a feature file; give --texts");
     }
     Ok(())
+}
+
+/// A folder without tokenizer or pixels has a way out.
+fn lacking(error: ClipError) -> ExperimentError {
+    match error {
+        ClipError::NoCheckpoint { .. } | ClipError::File { .. } => ExperimentError::work(format!(
+            "{error}; --processor DIR takes tokenizer and preprocessor_config.json from another folder"
+        )),
+        other => refused(other),
+    }
 }
 
 /// The checkpoint in one line: sizes, and the hash of its weights.

@@ -127,10 +127,15 @@ pub(crate) fn head(
     pretrained: Option<&Pretrained>,
     device: &Device,
 ) -> Result<BuiltHead, ExperimentError> {
-    match (&recipe.encoder, pretrained) {
-        (EncoderRecipe::Clip { start_from_tower: true, .. }, Some(pretrained))
-            if recipe.head.is_temporal() =>
-        {
+    match (&recipe.encoder, pretrained, recipe.head.block_heads()) {
+        (EncoderRecipe::Clip { start_from_tower: true, .. }, Some(pretrained), Some(heads)) => {
+            let tower = pretrained.text_heads()?;
+            if heads != tower {
+                return Err(ExperimentError::request(format!(
+                    "head.heads = {heads}, but the text tower that its blocks start as has {tower}; \
+                     encoder.start_from_tower = false starts them at random"
+                )));
+            }
             recipe.head.init_from_tower(offer, &pretrained.text_tower(device)?, device)
         }
         _ => recipe.head.init(offer, device),

@@ -79,6 +79,14 @@ impl Pretrained {
         &self.checkpoint
     }
 
+    /// Attention heads of the text tower.
+    ///
+    /// # Errors
+    /// A checkpoint without a text tower.
+    pub fn text_heads(&self) -> Result<usize, ExperimentError> {
+        self.checkpoint.text_config().map(|config| config.heads).map_err(refused)
+    }
+
     /// Tokens of the vocabulary.
     pub fn vocabulary(&self) -> usize {
         self.tokenizer.vocabulary()
@@ -209,17 +217,16 @@ fn frozen<M: Module>(blocks: Vec<M>, count: usize) -> Vec<M> {
 ///
 /// # Errors
 /// A checkpoint without an image tower, settings that cannot be read, or pixels of another size.
-pub fn preprocessor(checkpoint: &ClipCheckpoint) -> Result<Preprocessor, ExperimentError> {
-    let side = checkpoint.image_config().map_err(refused)?.size;
+pub fn preprocessor(checkpoint: &ClipCheckpoint) -> Result<Preprocessor, ClipError> {
+    let side = checkpoint.image_config()?.size;
     let folder = checkpoint.processor();
-    let preprocessor =
-        PreprocessorConfig::read(folder).and_then(PreprocessorConfig::init).map_err(refused)?;
+    let preprocessor = PreprocessorConfig::read(folder).and_then(PreprocessorConfig::init)?;
     if preprocessor.side() != side {
-        return Err(ExperimentError::work(format!(
-            "{}: pictures are cut to {} pixels, but the image tower takes {side}; mend preprocessor_config.json",
-            folder.display(),
+        let reason = format!(
+            "pictures are cut to {} pixels, but the image tower takes {side}; mend preprocessor_config.json",
             preprocessor.side()
-        )));
+        );
+        return Err(ClipError::Format { path: folder.to_owned(), reason });
     }
     Ok(preprocessor)
 }

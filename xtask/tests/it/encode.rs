@@ -363,6 +363,24 @@ fn requests_that_make_no_sense_are_refused() {
 }
 
 #[test]
+fn weights_without_tokenizer_or_pixels_name_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(own().join(name), folder.path().join(name)).unwrap();
+    }
+    let way_out = "; --processor DIR takes tokenizer and preprocessor_config.json from another folder";
+    let texts = own().join("texts.txt");
+    let sentence = format!(
+        "{}: no checkpoint; a folder needs tokenizer.json, or vocab.json and merges.txt{way_out}",
+        folder.path().display()
+    );
+    fails(&encode(folder.path(), folder.path(), &["--texts", texts.to_str().unwrap()]), 1, &sentence);
+    let output = encode(folder.path(), folder.path(), &["--frames", own().join("images").to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).trim_end().ends_with(way_out), "{}", stderr(&output));
+}
+
+#[test]
 fn texts_and_folders_that_hold_nothing_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| encode(folder.path(), &own(), arguments);

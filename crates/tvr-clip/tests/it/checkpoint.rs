@@ -348,6 +348,19 @@ fn a_tokenizer_of_another_model_is_refused() {
     assert!(message.ends_with("but the text tower has 3"), "{message}");
 }
 
+/// Older exports say 2 and mean the largest id; MetaCLIP 2 means it.
+#[test]
+fn an_end_of_text_of_2_is_the_largest_id_for_clip_and_itself_for_metaclip_2() {
+    let _alone = alone();
+    let folder = folder();
+    let rule = || ClipCheckpoint::open(folder.path()).unwrap().text_config().unwrap().eos;
+    let EosRule::First(end) = rule() else { panic!("another rule") };
+    edit(folder.path(), &format!("\"eos_token_id\": {end}"), "\"eos_token_id\": 2");
+    assert_eq!(rule(), EosRule::LargestId);
+    edit(folder.path(), "\"model_type\": \"clip\"", "\"model_type\": \"metaclip_2\"");
+    assert_eq!(rule(), EosRule::First(2));
+}
+
 /// A folder whose file is changed in one place, opened and, if that works, loaded. Errors are fine, panics are not.
 fn survives(file: &str, change: impl Fn(&mut Vec<u8>)) {
     static WHOLE: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();

@@ -123,13 +123,20 @@ fn a_mistake_shows_in_its_stage() {
         ["image tower", "text tower", "logits", "from words", "from pictures"]
     );
     let other_mean = changed("preprocessor_config.json", |text| text.replace("0.48145466", "0.5"));
-    assert_eq!(beyond(other_mean.path()), ["normalised pixels", "from pictures"]);
+    assert_eq!(beyond(other_mean.path()), ["normalised pixels", "from pictures", "from lossy pictures"]);
     let other_size = changed("preprocessor_config.json", |text| {
         text.replace("\"shortest_edge\": 19", "\"shortest_edge\": 16")
     });
     assert_eq!(
         beyond(other_size.path()),
-        ["pixels, Hugging Face's crop", "pixels, OpenAI's crop", "normalised pixels", "from pictures"]
+        [
+            "pixels, Hugging Face's crop",
+            "pixels, OpenAI's crop",
+            "normalised pixels",
+            "pixels, lossy files",
+            "from pictures",
+            "from lossy pictures"
+        ]
     );
     let other_case =
         changed("tokenizer.json", |text| text.replace("\"type\": \"Lowercase\"", "\"type\": \"NFC\""));

@@ -120,9 +120,13 @@ impl HeadRecipe {
         self.wrapped(head, offer, device)
     }
 
-    /// Whether the head has parts that can start as a text tower's.
-    pub fn is_temporal(&self) -> bool {
-        matches!(self.kind, HeadKind::SeqTransf(_) | HeadKind::TightTransf(_))
+    /// Attention heads of the blocks that can start as a text tower's; `None` for a head without such blocks.
+    pub fn block_heads(&self) -> Option<usize> {
+        match &self.kind {
+            HeadKind::SeqTransf(config) => Some(config.heads),
+            HeadKind::TightTransf(config) => Some(config.heads),
+            _ => None,
+        }
     }
 
     fn wrapped(&self, head: PlainHead, offer: &Offer, device: &Device) -> Result<BuiltHead, ExperimentError> {

@@ -299,6 +299,11 @@ fn what_does_not_fit_is_refused_by_its_key() {
         "clip.toml: data.sampler = \"all\" takes as many frames as a clip has; a run wants a fixed number, as \
          \"rate:1,frames=12,cut=uniform\""
     );
+    assert_eq!(
+        refusal(&recipe(folder, "", &SEQ_TRANSF.replace("heads = 2", "heads = 4"))),
+        "clip.toml: head.heads = 4, but the text tower that its blocks start as has 2; encoder.start_from_tower = \
+         false starts them at random"
+    );
     let deep = SEQ_TRANSF.replace("layers = 2", "layers = 3");
     let found = refusal(&recipe(folder, "", &deep));
     assert!(found.ends_with("; encoder.start_from_tower = false starts it at random"), "{found}");
