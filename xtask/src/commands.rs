@@ -38,7 +38,7 @@ enum Command {
     Plan(plan::Args),
     /// Judge a finished run again
     Eval(eval::Args),
-    /// Decode one's own videos once, into a store of frames
+    /// Decode videos once, into a store of frames; of a benchmark, say what is missing, broken or odd
     Prepare(prepare::Args),
     /// Look after a store of frames: stat, verify, gc
     Store(store::Args),

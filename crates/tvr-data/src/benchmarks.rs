@@ -13,7 +13,8 @@
 //! | ActivityNet Captions | `train`, `val-1`, `val-2`: likewise |
 //! | VATEX | `train`, `val`, `test` of the HGR split, `test-1k5` |
 //!
-//! One's own videos have a reader of their own, [`manifest`].
+//! [`protocols`] says which listings are trained on and tested together. One's own videos have a reader of their own,
+//! [`manifest`].
 
 pub mod source;
 pub mod activitynet;
@@ -24,6 +25,7 @@ pub mod msvd;
 pub mod pickle;
 pub mod vatex;
 pub mod manifest;
+pub mod protocols;
 
 use std::path::Path;
 use std::str::FromStr;
@@ -150,19 +152,11 @@ impl Benchmark {
     /// # Errors
     /// A file that is there and cannot be read as what it is; a folder without any of the files.
     pub fn read(self, folder: &Path) -> Result<Annotations, DataError> {
-        let folder = Folder::open(folder)?;
-        let annotations = match self {
-            Self::Msrvtt => msrvtt::read(&folder),
-            Self::Msvd => msvd::read(&folder),
-            Self::Lsmdc => lsmdc::read(&folder),
-            Self::Didemo => didemo::read(&folder),
-            Self::Activitynet => activitynet::read(&folder),
-            Self::Vatex => vatex::read(&folder),
-        }?;
+        let annotations = self.look(folder)?;
         if annotations.listings.is_empty() {
             let wanted: Vec<&str> = annotations.absent.iter().map(|absent| absent.file).collect();
             return Err(DataError::format(
-                folder.path(),
+                folder,
                 format!(
                     "holds no annotation file of {}; wanted are {}; they come from {}",
                     self.name(),
@@ -172,6 +166,22 @@ impl Benchmark {
             ));
         }
         Ok(annotations)
+    }
+
+    /// As [`Benchmark::read`]; a folder without any of the files has no listing.
+    ///
+    /// # Errors
+    /// A path that is no folder; a file that is there and cannot be read as what it is.
+    pub fn look(self, folder: &Path) -> Result<Annotations, DataError> {
+        let folder = Folder::open(folder)?;
+        match self {
+            Self::Msrvtt => msrvtt::read(&folder),
+            Self::Msvd => msvd::read(&folder),
+            Self::Lsmdc => lsmdc::read(&folder),
+            Self::Didemo => didemo::read(&folder),
+            Self::Activitynet => activitynet::read(&folder),
+            Self::Vatex => vatex::read(&folder),
+        }
     }
 }
 
@@ -200,6 +210,17 @@ impl Annotations {
     /// The listing of that name.
     pub fn listing(&self, name: &str) -> Option<&Listing> {
         self.listings.iter().find(|listing| listing.name == name)
+    }
+
+    /// Counts captions of videos that no listing names; of listings that are there.
+    fn strangers<'a>(&mut self, told: impl Iterator<Item = (&'a String, usize)>) {
+        let listed: std::collections::HashSet<&str> =
+            self.listings.iter().flat_map(|listing| &listing.videos).map(String::as_str).collect();
+        let strangers =
+            told.filter(|(id, _)| !listed.contains(id.as_str())).map(|(_, captions)| captions).sum();
+        if !self.listings.is_empty() {
+            self.odd(None, "captions of videos that no listing names", strangers);
+        }
     }
 
     fn lack(&mut self, file: &'static str, needed_for: &'static str) {

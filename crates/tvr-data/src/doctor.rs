@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
 use crate::benchmarks::Benchmark;
@@ -80,14 +80,23 @@ pub struct Decoded {
 }
 
 /// `gallery.json`: what an evaluation card quotes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GalleryFile {
     /// `tvr-gallery/1`.
-    pub schema: &'static str,
+    pub schema: String,
     /// The benchmark.
     pub benchmark: Benchmark,
+    /// What is there of each listing.
+    pub galleries: Vec<PresentGallery>,
+}
+
+/// What is there of a listing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PresentGallery {
     /// The listing.
-    pub listing: &'static str,
+    pub listing: String,
+    /// Videos that it names.
+    pub listed: usize,
     /// What the videos are, in words.
     pub known_as: String,
     /// [`ids_hash`] of the ids.
@@ -97,6 +106,44 @@ pub struct GalleryFile {
     /// The ids of the videos that are there, in the order of the listing.
     pub videos: Vec<String>,
 }
+
+impl GalleryFile {
+    /// Of what was found.
+    pub fn of(benchmark: Benchmark, found: &[Diagnosis]) -> Self {
+        let gallery = |found: &Diagnosis| PresentGallery {
+            listing: found.listing.to_owned(),
+            listed: found.videos,
+            known_as: found.present_gallery.to_string(),
+            sha256: found.present_hash.clone(),
+            quarantined: found.quarantined.clone(),
+            videos: found.present.clone(),
+        };
+        Self { schema: GALLERY.to_owned(), benchmark, galleries: found.iter().map(gallery).collect() }
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// The file, and what is wrong with it.
+    pub fn read(path: &Path) -> Result<Self, DataError> {
+        let bytes = std::fs::read(path).map_err(DataError::file(path, "read"))?;
+        let file: Self = serde_json::from_slice(&bytes)
+            .map_err(|cause| DataError::format(path, format!("is no {GALLERY}: {cause}")))?;
+        match file.schema == GALLERY {
+            true => Ok(file),
+            false => Err(DataError::format(path, format!("is {:?}, not {GALLERY}", file.schema))),
+        }
+    }
+
+    /// The gallery of these videos, in whatever order.
+    pub fn find(&self, videos: &[String]) -> Option<&PresentGallery> {
+        let hash = ids_hash(videos);
+        self.galleries.iter().find(|gallery| gallery.sha256 == hash)
+    }
+}
+
+/// The schema of `gallery.json`.
+const GALLERY: &str = "tvr-gallery/1";
 
 impl Clips {
     /// Finds the video files below a folder. Links are not followed into circles.
@@ -129,6 +176,25 @@ impl Clips {
     /// The file of a video, if there is one alone; of several, the first by name.
     pub fn file(&self, benchmark: Benchmark, id: &str) -> Option<&Path> {
         self.of(benchmark, id).and_then(|files| files.first()).map(PathBuf::as_path)
+    }
+
+    /// Files that no listing names, in order.
+    pub fn strays(&self, annotations: &Annotations) -> Vec<&Path> {
+        let listed: HashSet<&Vec<PathBuf>> = annotations
+            .listings
+            .iter()
+            .flat_map(|listing| &listing.videos)
+            .filter_map(|id| self.of(annotations.benchmark, id))
+            .collect();
+        let mut strays: Vec<&Path> = self
+            .files
+            .values()
+            .filter(|files| !listed.contains(files))
+            .flatten()
+            .map(PathBuf::as_path)
+            .collect();
+        strays.sort_unstable();
+        strays
     }
 
     fn of(&self, benchmark: Benchmark, id: &str) -> Option<&Vec<PathBuf>> {
@@ -266,19 +332,6 @@ fn copies(annotations: &Annotations, listing: &Listing, clips: &Clips) -> Vec<[S
 /// The oddities that concern a listing, or the benchmark as a whole.
 pub fn oddities<'a>(annotations: &'a Annotations, listing: &str) -> Vec<&'a Oddity> {
     annotations.oddities.iter().filter(|odd| odd.listing.is_none_or(|of| of == listing)).collect()
-}
-
-/// `gallery.json` of a listing.
-pub fn gallery_file(benchmark: Benchmark, found: &Diagnosis) -> GalleryFile {
-    GalleryFile {
-        schema: "tvr-gallery/1",
-        benchmark,
-        listing: found.listing,
-        known_as: found.present_gallery.to_string(),
-        sha256: found.present_hash.clone(),
-        quarantined: found.quarantined.clone(),
-        videos: found.present.clone(),
-    }
 }
 
 /// Reads a list of ids to exclude: one a line; what follows a `#` is a remark.

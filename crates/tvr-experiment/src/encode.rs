@@ -16,6 +16,7 @@ mod feature_file;
 mod parts;
 mod pictures;
 mod texts;
+mod told;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +31,7 @@ use crate::pretrained::{preprocessor, refused};
 use crate::progress::{Event, Events};
 use crate::{device, weights};
 use parts::Parts;
+use told::Told;
 
 /// What is encoded, and how.
 #[derive(Clone, Debug)]
@@ -38,8 +40,8 @@ pub struct Request {
     pub weights: String,
     /// A folder with tokenizer and `preprocessor_config.json`, for a checkpoint that comes without.
     pub processor: Option<PathBuf>,
-    /// Captions: `.txt` with one a line, or `.jsonl` with `text`, and `id` and `video` if there are any.
-    pub texts: Option<PathBuf>,
+    /// Captions.
+    pub texts: Option<Captions>,
     /// Pictures.
     pub pictures: Option<Pictures>,
     /// Where the feature file goes.
@@ -58,6 +60,17 @@ pub struct Request {
     pub shard: Option<Shard>,
     /// Whether an unfinished run is gone on with.
     pub resume: bool,
+}
+
+/// Where captions come from.
+#[derive(Clone, Debug)]
+pub enum Captions {
+    /// `.txt` with one a line, or `.jsonl` with `text`, and `id` and `video` if there are any.
+    File(PathBuf),
+    /// What the list of [`Pictures::Videos`] says of its videos. Captions and splits are then written beside the
+    /// feature file, unless it is a shard: the folder is a data set. Nothing is encoded where the list says nothing, or
+    /// the checkpoint has no text tower.
+    OfList,
 }
 
 /// A folder of pictures.
@@ -172,12 +185,25 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
             Some((pictures::list(pictures, request, &preprocessor, stop, &mut *events)?, preprocessor))
         }
     };
-    let texts = match &request.texts {
+    let mut told = None;
+    let texts = match (&request.texts, &request.pictures) {
+        (Some(Captions::File(path)), _) => Some(texts::Texts::open(path, request.shard, request.skip_bad)?),
+        (Some(Captions::OfList), Some(Pictures::Videos { manifest, .. }))
+            if checkpoint.text_config().is_ok() =>
+        {
+            told = pictures.as_ref().and_then(|(videos, _)| Told::of(videos));
+            told.as_ref().map(|told| texts::Texts::of_list(manifest, told.lines())).transpose()?
+        }
+        _ => None,
+    };
+    if let Some(told) = told.as_ref().filter(|_| request.shard.is_none()) {
+        told.check(&request.out)?;
+    }
+    let texts = match texts {
         None => None,
-        Some(path) => {
+        Some(texts) => {
             let tokenizer = checkpoint.tokenizer().map_err(lacking)?;
             let context = checkpoint.text_config().map_err(refused)?.context;
-            let texts = texts::Texts::open(path, request.shard, request.skip_bad)?;
             Some((texts, tokenizer, context))
         }
     };
@@ -210,6 +236,11 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
             events,
         )?;
     }
+    if let (Some(told), None, Some(Pictures::Videos { manifest, .. })) =
+        (&told, request.shard, &request.pictures)
+    {
+        told.write(manifest, &request.out)?;
+    }
     let report = feature_file::write(&request.out, &parts, &settings)?;
     parts.remove()?;
     Ok(report)
@@ -224,7 +255,7 @@ fn check(request: &Request) -> Result<(), ExperimentError> {
         return wrong("--batch: 0 items make no batch; 32 are usual");
     }
     if request.tokens && request.texts.is_none() {
-        return wrong("--tokens: only texts have tokens in a feature file; give --texts");
+        return wrong("--tokens: only texts have tokens in a feature file; give --texts or --videos");
     }
     Ok(())
 }

@@ -28,7 +28,7 @@
 //! | [`evaluate`], [`banks`], [`score`], [`record`], [`claims`] | what is true of a matrix, a run, a claim |
 //! | [`mod@verify`], [`weights`] | a CLIP checkpoint against the reference; where checkpoints lie |
 //! | [`mod@encode`] | a checkpoint over texts and pictures |
-//! | [`mod@prepare`], [`stores`] | videos into a store of frames, and looking after it |
+//! | [`mod@prepare`], [`doctor`], [`stores`] | videos into a store of frames, a benchmark with what is wrong with it; looking after the store |
 //! | [`experiment`], [`mod@reproduce`] | one seed of one recipe; everything |
 
 pub mod banks;
@@ -40,6 +40,7 @@ pub mod clip_norm;
 pub mod collective;
 pub mod corpus;
 pub mod device;
+pub mod doctor;
 pub mod encode;
 mod error;
 pub mod evaluate;

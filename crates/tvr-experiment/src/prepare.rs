@@ -34,6 +34,17 @@ impl Crop {
             threads.map_err(|cause| ExperimentError::work(format!("no threads to resize with: {cause}")))?;
         Ok(Self { preprocessor, threads })
     }
+
+    /// CLIP's own, to a square of `size` pixels.
+    ///
+    /// # Errors
+    /// A size that is none; a system that gives no threads.
+    pub fn square(size: usize) -> Result<Self, ExperimentError> {
+        let preprocessor = PreprocessorConfig::clip(size, Reference::HuggingFace)
+            .init()
+            .map_err(|error| ExperimentError::request(format!("--size: {error}")))?;
+        Self::new(preprocessor)
+    }
 }
 
 impl Finish for Crop {
@@ -173,14 +184,13 @@ impl Decoding<'_> {
         if let Some(shard) = shard {
             entries = entries.drain(shard.range(entries.len())).collect();
         }
-        let prepared = self.decode(entries, finish, stop, events)?;
-        Ok(Prepared { blank: manifest.blank, ..prepared })
+        Ok(Prepared { blank: manifest.blank, ..self.decode(entries, finish, stop, events)? })
     }
 
-    /// As [`run`](Self::run), for videos that are known.
+    /// Decodes what is not in the store of these videos.
     ///
     /// # Errors
-    /// As [`run`](Self::run).
+    /// As [`Decoding::run`].
     pub fn decode(
         &self,
         entries: Vec<Entry>,
@@ -211,12 +221,10 @@ impl Decoding<'_> {
 /// # Errors
 /// As [`Decoding::run`]; a size that is none; a wish to stop. What is wrong with single videos stands in the report.
 pub fn prepare(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Result<Report, ExperimentError> {
-    let crop = PreprocessorConfig::clip(request.size, Reference::HuggingFace)
-        .init()
-        .map_err(|error| ExperimentError::request(format!("--size: {error}")))?;
+    let crop = Crop::square(request.size)?;
     let decoding =
         Decoding { store: &request.store, sampler: request.sampler, limit_seconds: request.limit_seconds };
-    let prepared = decoding.run(&request.manifest, request.shard, &Crop::new(crop)?, stop, events)?;
+    let prepared = decoding.run(&request.manifest, request.shard, &crop, stop, events)?;
     let mut report = Report { videos: prepared.entries.len(), ..Report::default() };
     report.blank_captions = prepared.blank.len();
     for (entry, outcome) in prepared.entries.iter().zip(&prepared.outcomes) {

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::ExperimentError;
 use tvr_experiment::device::{DEFAULT_DEVICE, DEVICE_HELP};
-use tvr_experiment::encode::{Pictures, Report, Request, Shard, encode};
+use tvr_experiment::encode::{Captions, Pictures, Report, Request, Shard, encode};
 use tvr_experiment::prepare::sampler;
 use tvr_experiment::verify::precision;
 
@@ -33,7 +33,7 @@ pub struct Args {
     /// A folder with tokenizer and preprocessor_config.json, for weights that come without [default: that of --weights]
     #[arg(long, value_name = "DIR")]
     processor: Option<PathBuf>,
-    /// Texts: .txt with one a line, or .jsonl
+    /// Texts: .txt with one a line, or .jsonl; for --videos the list's captions if absent
     #[arg(long, value_name = "FILE")]
     texts: Option<PathBuf>,
     /// Pictures: every one below the folder is an item of its own
@@ -42,7 +42,8 @@ pub struct Args {
     /// Videos: every folder below that holds pictures is one, its frames in natural order of their names
     #[arg(long, value_name = "DIR")]
     frames: Option<PathBuf>,
-    /// Videos: a list as prepare takes it; what is not in the store is decoded into it first
+    /// Videos: a list as prepare takes it; what is not in the store is decoded into it first. Its captions and splits
+    /// are written beside the features
     #[arg(long, value_name = "MANIFEST", conflicts_with = "frames")]
     videos: Option<PathBuf>,
     /// The store of frames, for --videos
@@ -84,11 +85,12 @@ pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError>
     let out = args.out.clone();
     let sampler = sampler(&args.sampler)?;
     let store = args.store;
+    let of_list = args.videos.is_some().then_some(Captions::OfList);
     let videos = args.videos.map(|manifest| Pictures::Videos { manifest, store, sampler });
     let request = Request {
         weights: args.weights,
         processor: args.processor,
-        texts: args.texts,
+        texts: args.texts.map(Captions::File).or(of_list),
         pictures: args.images.map(Pictures::Images).or(args.frames.map(Pictures::Frames)).or(videos),
         out: args.out,
         batch: args.batch,

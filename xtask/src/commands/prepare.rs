@@ -1,11 +1,14 @@
-//! `prepare`: videos into a store, decoded once.
+//! `prepare`: videos into a store, decoded once; of a benchmark also what is missing, broken or odd.
 
-use std::path::PathBuf;
+pub(super) mod doctor;
+
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::ExperimentError;
+use tvr_experiment::doctor::{self as examination, Benchmark, examine};
 use tvr_experiment::encode::Shard;
-use tvr_experiment::prepare::{Report, Request, Trouble, prepare, sampler};
+use tvr_experiment::prepare::{Crop, Report, Request, Trouble, prepare, sampler};
 
 use crate::draw::draw;
 use crate::exit;
@@ -15,18 +18,40 @@ Examples:
   cargo xtask prepare --manifest clips.csv
   cargo xtask prepare --manifest clips.jsonl --store store --sampler segments:12,offset=centre
   cargo xtask prepare --manifest clips.jsonl --shard 0/4
+  cargo xtask prepare msrvtt --data-root MSRVTT
+  cargo xtask prepare didemo --data-root videos --annotations lists --quarantine dead.txt
 
 clips.csv has a column path, and may have id, caption (one a row) and split. Paths are relative to it; a path names a
 video, an image, or a folder of frames. What cannot be decoded is named and counted, and stops nothing. Run again, the
-command decodes what is new.";
+command decodes what is new.
+
+A benchmark's annotation files are looked for in --annotations, or in the data root, annotations/ and annotations/NAME
+in or beside it. What is there is decoded; gallery.json and a table for each protocol, which encode --videos and recipes
+take, are written to prepared/NAME.";
 
 /// What may be asked.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["dataset", "manifest"]))]
 pub struct Args {
+    /// A benchmark: msrvtt, msvd, lsmdc, didemo, activitynet or vatex
+    #[arg(requires = "data_root")]
+    dataset: Option<Benchmark>,
     /// The list of videos: .jsonl, .csv, .tsv (each also .gz) or .parquet
     #[arg(long, value_name = "FILE")]
-    manifest: PathBuf,
+    manifest: Option<PathBuf>,
+    /// The folder below which a benchmark's videos are
+    #[arg(long, value_name = "DIR", requires = "dataset")]
+    data_root: Option<PathBuf>,
+    /// The folder of a benchmark's annotation files
+    #[arg(long, value_name = "DIR", requires = "dataset")]
+    annotations: Option<PathBuf>,
+    /// Ids to leave out, one a line; gallery.json and the evaluation card say so
+    #[arg(long, value_name = "FILE", requires = "dataset")]
+    quarantine: Option<PathBuf>,
+    /// Where gallery.json and the tables of a benchmark go; prepared/NAME if absent
+    #[arg(long, value_name = "DIR", requires = "dataset")]
+    out: Option<PathBuf>,
     /// The store; it is made where there is none
     #[arg(long, value_name = "DIR", default_value = "store")]
     store: PathBuf,
@@ -51,18 +76,45 @@ pub struct Args {
 /// Prepares, and says what came of it.
 ///
 /// # Errors
-/// As [`prepare`].
+/// As [`prepare`] and [`examine`]; a benchmark of which no clip is there.
 pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError> {
+    let sampler = sampler(&args.sampler)?;
+    let quiet = args.json.as_deref() == Some(Path::new("-"));
+    if let (Some(benchmark), Some(data_root)) = (args.dataset, args.data_root) {
+        let request = examination::Request {
+            benchmark,
+            data_root,
+            annotations: args.annotations,
+            quarantine: args.quarantine,
+            out: args.out.unwrap_or_else(|| Path::new("prepared").join(benchmark.name())),
+            store: args.store,
+            sampler,
+            limit_seconds: args.limit,
+            shard: args.shard,
+        };
+        let found = examine(&request, &Crop::square(args.size)?, stop, &mut draw())?.examination;
+        if !quiet {
+            exit::print(&doctor::said(&found))?;
+        }
+        exit::json(args.json.as_deref(), &found)?;
+        return match found.present() {
+            0 => Err(ExperimentError::work(format!(
+                "{}: no clip of {benchmark} that can be decoded is below it; clips are named after their ids",
+                request.data_root.display()
+            ))),
+            _ => Ok(()),
+        };
+    }
     let request = Request {
-        sampler: sampler(&args.sampler)?,
-        manifest: args.manifest,
+        sampler,
+        manifest: args.manifest.unwrap_or_default(),
         store: args.store,
         size: args.size,
         limit_seconds: args.limit,
         shard: args.shard,
     };
     let report = prepare(&request, stop, &mut draw())?;
-    if args.json.as_deref() != Some(std::path::Path::new("-")) {
+    if !quiet {
         exit::print(&said(&request, &report))?;
     }
     exit::json(args.json.as_deref(), &report)

@@ -348,7 +348,7 @@ fn requests_that_make_no_sense_are_refused() {
     fails(
         &run(&["--images", "x", "--tokens"]),
         2,
-        "--tokens: only texts have tokens in a feature file; give --texts",
+        "--tokens: only texts have tokens in a feature file; give --texts or --videos",
     );
     let output = run(&["--images", "x", "--shard", "4/4"]);
     assert_eq!(output.status.code(), Some(2));

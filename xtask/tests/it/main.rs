@@ -4,10 +4,12 @@
 #![allow(clippy::print_stderr, reason = "a test that skips says why")]
 
 mod bad_input;
+mod benchmark;
 mod encode;
 mod kill;
 #[path = "../../../crates/tvr-experiment/tests/it/made_up.rs"]
 mod made_up;
+mod own_videos;
 mod prepare;
 mod score;
 mod train;

@@ -124,6 +124,27 @@ impl Manifest {
         Ok(Self { path: path.to_path_buf(), entries, blank })
     }
 
+    /// Writes videos as JSON lines, which [`Manifest::read`] reads; whole or not at all. Paths are written as they are.
+    ///
+    /// # Errors
+    /// A path that is no text; a file that cannot be written.
+    pub fn write(path: &Path, entries: &[Entry]) -> Result<(), DataError> {
+        let mut text = String::new();
+        for entry in entries {
+            let file = entry.path.to_str().ok_or_else(|| {
+                DataError::item(
+                    path,
+                    &entry.id,
+                    "has a path that is no UTF-8; rename it, a table cannot hold it",
+                )
+            })?;
+            let Entry { id, captions, split, .. } = entry;
+            let line = serde_json::json!({ "id": id, "path": file, "split": split, "captions": captions });
+            text.push_str(&format!("{line}\n"));
+        }
+        files::write_whole(path, text.as_bytes())
+    }
+
     /// Captions of all videos.
     pub fn captions(&self) -> usize {
         self.entries.iter().map(|entry| entry.captions.len()).sum()

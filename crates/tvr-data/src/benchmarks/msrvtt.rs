@@ -85,6 +85,7 @@ pub fn read(folder: &Folder) -> Result<Annotations, DataError> {
         Some(file) => annotations.listings.push(one_sentence(&file)?),
         None => annotations.lack("MSRVTT_JSFUSION_test.csv", "test-1k-a"),
     }
+    annotations.strangers(sentences.captions.iter().map(|(id, captions)| (id, captions.len())));
     if let Some(file) = folder.find(&["mdmmt_duplicates.lst"])? {
         annotations.copies = copies(&file)?;
     }

@@ -31,6 +31,7 @@ pub fn read(folder: &Folder) -> Result<Annotations, DataError> {
             None => annotations.lack(file, name),
         }
     }
+    annotations.strangers(captions.iter().map(|(id, captions)| (id, captions.len())));
     let repeated: usize = annotations.listings.iter().map(repeated).sum();
     annotations.odd(None, "captions that repeat another of the same video", repeated);
     Ok(annotations)

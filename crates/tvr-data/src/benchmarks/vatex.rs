@@ -53,6 +53,7 @@ pub fn read(folder: &Folder) -> Result<Annotations, DataError> {
             None => annotations.lack(file, name),
         }
     }
+    annotations.strangers(captions.iter().map(|(id, captions)| (id, captions.len())));
     let of =
         |name: &str| annotations.listing(name).map(|listing| listing.videos.as_slice()).unwrap_or_default();
     let from_val = of("test-1k5").iter().filter(|id| of("val").contains(id)).count();

@@ -1,15 +1,15 @@
 //! The six benchmarks: their real files where they are there, and small ones of the same shape written by hand.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
+use tvr_data::benchmarks::protocols::Protocol;
 use tvr_data::benchmarks::{Annotations, Benchmark};
-use tvr_data::doctor::{Clips, Decoded, diagnose, gallery_file, quarantine};
 use tvr_data::galleries::{GALLERIES, Match, ids_hash, recognise};
+use tvr_data::{Entry, Manifest};
 
 /// The folder of real annotation files; prints why a test skips where it is not there.
-fn real(benchmark: Benchmark) -> Option<Annotations> {
+pub fn real(benchmark: Benchmark) -> Option<Annotations> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/annotations");
     let folder = folder.join(benchmark.name());
     if !folder.is_dir() {
@@ -154,10 +154,10 @@ fn every_listed_gallery_is_found_again_in_the_real_files() {
 
 // --- small files of the same shape, written by hand
 
-struct Shelf(tempfile::TempDir);
+pub struct Shelf(tempfile::TempDir);
 
 impl Shelf {
-    fn new(files: &[(&str, &str)]) -> Self {
+    pub fn new(files: &[(&str, &str)]) -> Self {
         let shelf = Self(tempfile::tempdir().unwrap());
         for (name, text) in files {
             let path = shelf.path(name);
@@ -167,11 +167,11 @@ impl Shelf {
         shelf
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn read(&self, benchmark: Benchmark) -> Result<Annotations, String> {
+    pub fn read(&self, benchmark: Benchmark) -> Result<Annotations, String> {
         benchmark
             .read(self.0.path())
             .map_err(|error| error.to_string().replace(&format!("{}", self.0.path().display()), "FOLDER"))
@@ -256,66 +256,40 @@ fn a_pickle_of_words_is_read() {
 }
 
 #[test]
-fn the_doctor_sorts_what_is_there_from_what_is_not() {
+fn captions_of_videos_that_no_list_names_are_counted() {
+    let shelf =
+        Shelf::new(&[("test_list.txt", "a\n"), ("captions_msvd.json", r#"{"a": ["x"], "b": ["y", "z"]}"#)]);
+    let annotations = shelf.read(Benchmark::Msvd).unwrap();
+    assert_eq!(odd(&annotations, None, "no listing names"), 2);
+}
+
+#[test]
+fn a_protocol_is_a_table_of_what_is_there() {
+    let ids: Vec<String> = (0..40).map(|number| format!("video{number}")).collect();
+    let captions: Vec<String> = ids
+        .iter()
+        .map(|id| format!(r#"{{"caption": "{id} runs", "video_id": "{id}", "sen_id": 0}}"#))
+        .collect();
+    let package = format!(r#"{{"videos": [], "sentences": [{}]}}"#, captions.join(","));
+    let test = "key,vid_key,video_id,sentence\nr,m,video38,it runs\nr,m,video39,it walks\n";
     let shelf = Shelf::new(&[
-        ("lists/train_list.txt", "fine\nempty\ngone\nout\n../up\ntwice\nbroken\n"),
-        ("lists/captions_msvd.json", r#"{"fine": ["a", "a", " "], "gone": ["A"], "empty": ["b"]}"#),
-        ("videos/fine.mp4", "x"),
-        ("videos/empty.mp4", ""),
-        ("videos/out.avi", "x"),
-        ("videos/twice.avi", "x"),
-        ("videos/deep/twice.mp4", "x"),
-        ("videos/broken.mp4", "x"),
-        ("videos/gone.txt", "no video"),
-        ("quarantine.txt", "out # shows nothing\n\n# a remark\n"),
+        ("MSRVTT_data.json", &package),
+        ("MSRVTT_train.9k.csv", &format!("video_id\n{}\n", ids[..38].join("\n"))),
+        ("MSRVTT_JSFUSION_test.csv", test),
     ]);
-    let annotations = Benchmark::Msvd.read(&shelf.path("lists")).unwrap();
-    let clips = Clips::find(&shelf.path("videos")).unwrap();
-    let mut decoded = Decoded::default();
-    decoded.corrupt.insert(shelf.path("videos/broken.mp4"), "no picture".into());
-    let quarantine = quarantine(&shelf.path("quarantine.txt")).unwrap();
-    assert_eq!(quarantine, BTreeSet::from(["out".to_string()]));
-    let found = diagnose(&annotations, &clips, &decoded, &quarantine).remove(0);
-    assert_eq!(found.present, ["fine", "twice"]);
-    assert_eq!(found.missing, ["gone"]);
-    assert_eq!(found.zero_length, ["empty"]);
-    assert_eq!(found.quarantined, ["out"]);
-    assert_eq!(found.unsafe_ids, ["../up"]);
-    assert_eq!(found.ambiguous, ["twice"]);
-    assert_eq!(found.corrupt["broken"], "no picture");
-    assert_eq!((found.blank, found.repeated_within, found.repeated_across), (1, 1, 3));
-    assert_eq!(found.silent, 4);
-    assert_eq!(found.present_gallery, Match::Unknown);
-    let file = serde_json::to_value(gallery_file(Benchmark::Msvd, &found)).unwrap();
-    assert_eq!(file["schema"], "tvr-gallery/1");
-    assert_eq!(file["sha256"], ids_hash(&found.present));
-    assert_eq!(file["quarantined"][0], "out");
-}
-
-#[cfg(unix)]
-#[test]
-fn a_circle_of_links_is_told_and_not_followed() {
-    let shelf = Shelf::new(&[("videos/a.mp4", "x")]);
-    std::os::unix::fs::symlink(shelf.path("videos"), shelf.path("videos/again")).unwrap();
-    let clips = Clips::find(&shelf.path("videos")).unwrap();
-    assert_eq!(clips.files["a"].len(), 1);
-    assert_eq!(clips.unreadable.len(), 1);
-}
-
-#[test]
-fn mtebs_879_clips_are_never_called_1k_a() {
-    let ids: Vec<String> = (0..879).map(|index| format!("video{index}")).collect();
-    let name = recognise(Benchmark::Msrvtt, &ids).to_string();
-    assert_eq!(
-        name,
-        "as many videos as MTEB's MSR-VTT task, which is not 1k-A (879), whose list is not public"
-    );
-    let thousand: Vec<String> = (0..1000).map(|index| format!("video{index}")).collect();
-    assert_eq!(
-        recognise(Benchmark::Msrvtt, &thousand),
-        Match::Unknown,
-        "a thousand clips are no 1k-A by number"
-    );
+    let annotations = shelf.read(Benchmark::Msrvtt).unwrap();
+    let protocol = Protocol::of(Benchmark::Msrvtt).next().unwrap();
+    let path = PathBuf::from("clip.mp4");
+    let entries = protocol.entries(&annotations, |id| (id != "video3").then_some(path.as_path())).unwrap();
+    let of = |split: &str| entries.iter().filter(|entry| entry.split.as_deref() == Some(split)).count();
+    assert_eq!((of("train"), of("val"), of("test")), (35, 2, 2), "37 of 38 are there, two are held out");
+    assert_eq!(entries.last().unwrap().captions, ["it walks"]);
+    Manifest::write(&shelf.path("1k-a.jsonl"), &entries).unwrap();
+    let known: Vec<Entry> =
+        entries.into_iter().map(|entry| Entry { path: shelf.path("clip.mp4"), ..entry }).collect();
+    assert_eq!(Manifest::read(&shelf.path("1k-a.jsonl")).unwrap().entries, known);
+    let none = protocol.entries(&shelf.read(Benchmark::Msrvtt).unwrap(), |_| None).unwrap();
+    assert_eq!(none, []);
 }
 
 proptest! {

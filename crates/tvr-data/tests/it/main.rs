@@ -11,6 +11,7 @@
 
 mod caption_streams;
 mod benchmarks;
+mod doctor;
 mod features;
 mod frames;
 mod golden;

@@ -35,6 +35,17 @@ const AHEAD: usize = 2;
 pub(super) struct Video {
     pub id: String,
     pub frames: Vec<Frame>,
+    /// What a list says of it.
+    pub captions: Vec<String>,
+    /// The split that a list puts it in.
+    pub split: Option<String>,
+}
+
+impl Video {
+    /// One of which nothing is said.
+    fn mute(id: String, frames: Vec<Frame>) -> Self {
+        Self { id, frames, captions: Vec::new(), split: None }
+    }
 }
 
 /// A frame of a video.
@@ -122,7 +133,7 @@ pub(super) fn list(
     let mut videos: Vec<Video> = Vec::new();
     match pictures {
         Pictures::Images(_) => {
-            let still = |(_, id, path)| Video { id, frames: vec![Frame::File(path)] };
+            let still = |(_, id, path)| Video::mute(id, vec![Frame::File(path)]);
             videos.extend(found.into_iter().map(still));
         }
         _ => {
@@ -133,7 +144,7 @@ pub(super) fn list(
                 let id = if parent.is_empty() { own.clone() } else { parent };
                 match videos.last_mut().filter(|video| video.id == id) {
                     Some(video) => video.frames.push(Frame::File(path)),
-                    None => videos.push(Video { id, frames: vec![Frame::File(path)] }),
+                    None => videos.push(Video::mute(id, vec![Frame::File(path)])),
                 }
             }
         }
@@ -178,7 +189,10 @@ impl Kept<'_> {
                     let record = store.get(key).map_err(|error| ExperimentError::work(error.to_string()))?;
                     let count = record.map_or(0, |record| record.shape.first().copied().unwrap_or(0));
                     let frame = |index| Frame::Kept { store: Arc::clone(&store), key: *key, index };
-                    videos.push(Video { id: entry.id.clone(), frames: (0..count).map(frame).collect() });
+                    let mut video = Video::mute(entry.id.clone(), (0..count).map(frame).collect());
+                    video.captions.clone_from(&entry.captions);
+                    video.split.clone_from(&entry.split);
+                    videos.push(video);
                 }
                 Outcome::Failed(fault) if self.skip_bad => {
                     events(Event::Note(format!("left out: {:?} {fault}", entry.id)));

@@ -23,6 +23,8 @@ const PART: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Texts {
     path: PathBuf,
+    /// Lines that are in no file.
+    lines_of_list: Option<String>,
     json: bool,
     /// The lines of this shard.
     lines: Range<usize>,
@@ -54,7 +56,20 @@ impl Texts {
             }
         };
         let digest = files::sha256_of_file(path)?;
-        let mut texts = Self { path: path.to_path_buf(), json, lines: 0..usize::MAX, digest };
+        let texts =
+            Self { path: path.to_path_buf(), lines_of_list: None, json, lines: 0..usize::MAX, digest };
+        texts.checked(shard, skip_bad)
+    }
+
+    /// Captions of a list of videos, one JSON a line.
+    pub fn of_list(list: &Path, lines: String) -> Result<Self, ExperimentError> {
+        let digest = files::sha256(lines.as_bytes());
+        let (path, lines_of_list) = (list.to_path_buf(), Some(lines));
+        Self { path, lines_of_list, json: true, lines: 0..usize::MAX, digest }.checked(None, false)
+    }
+
+    fn checked(mut self, shard: Option<Shard>, skip_bad: bool) -> Result<Self, ExperimentError> {
+        let texts = &self;
         let (mut count, mut good, mut with_video) = (0, 0, 0);
         for caption in texts.read()? {
             count += 1;
@@ -70,25 +85,25 @@ impl Texts {
             }
         }
         if count == 0 {
-            return Err(ExperimentError::work(format!("{}: there is no text in it", path.display())));
+            return Err(ExperimentError::work(format!("{}: there is no text in it", texts.path.display())));
         }
         if with_video > 0 && with_video < good {
             return Err(ExperimentError::work(format!(
                 "{}: {} of {good} lines name no video; name one in every line, or in none",
-                path.display(),
+                texts.path.display(),
                 good - with_video
             )));
         }
-        texts.lines = share(count, shard);
-        if let (true, Some(shard)) = (texts.lines.is_empty(), shard) {
+        self.lines = share(count, shard);
+        if let (true, Some(shard)) = (self.lines.is_empty(), shard) {
             return Err(ExperimentError::request(format!(
                 "--shard {shard}: of {count} texts none is left for it; take fewer shards"
             )));
         }
-        Ok(texts)
+        Ok(self)
     }
 
-    /// SHA-256 of the file.
+    /// SHA-256 of the lines.
     pub fn digest(&self) -> &str {
         &self.digest
     }
@@ -97,8 +112,14 @@ impl Texts {
     fn read(
         &self,
     ) -> Result<impl Iterator<Item = Result<Result<Caption, String>, ExperimentError>>, ExperimentError> {
-        let file = File::open(&self.path).map_err(ExperimentError::file(&self.path, "read"))?;
-        let lines = BufReader::new(file).split(b'\n').enumerate();
+        let lines: Box<dyn BufRead + '_> = match &self.lines_of_list {
+            Some(lines) => Box::new(lines.as_bytes()),
+            None => {
+                let file = File::open(&self.path).map_err(ExperimentError::file(&self.path, "read"))?;
+                Box::new(BufReader::new(file))
+            }
+        };
+        let lines = lines.split(b'\n').enumerate();
         let lines = lines.skip(self.lines.start).take(self.lines.len());
         Ok(lines.map(move |(index, line)| {
             let line = line.map_err(ExperimentError::file(&self.path, "read"))?;
