@@ -1,7 +1,7 @@
 """12 uniform frames of real clips, short side 224 (Pillow's bicubic), centre crop: decord, torchcodec, PyAV, two programs.
 
 Both cores in every case: two clips at a time with one decoder thread each, or one clip at a time with two threads;
-the better of both is what the least time shows. Frames are those of the centre sampler, floor((i + 0.5) n / 12).
+take the better of both. Frames are those of the centre sampler, floor((i + 0.5) n / 12).
 decord is no valid peer on AVI: it returns other frames (four of the clips). A package that is not there is left out.
 """
 
@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
-from common import measure
+from common import median_of_five
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../shared/data/videos")
 FRAMES, SIDE = 12, 224
@@ -93,14 +93,14 @@ def main():
     paths = clips()
     ways = {"PyAV": lambda: __import__("av") and with_pyav}
     ways["decord (wrong frames on AVI)"] = lambda: __import__("decord") and with_decord
-    ways["torchcodec, exact"] = lambda: with_torchcodec("exact")
-    ways["torchcodec, approximate"] = lambda: with_torchcodec("approximate")
+    ways["torchcodec, exact"] = lambda: __import__("torchcodec.decoders") and with_torchcodec("exact")
+    ways["torchcodec, approximate"] = lambda: __import__("torchcodec.decoders") and with_torchcodec("approximate")
     ways["ffprobe + ffmpeg"] = lambda: with_programs
     for name, way in ways.items():
         try:
             decode = way()
-        except ImportError as cause:
-            print(f"# {name}: left out, {cause}")
+        except (ImportError, OSError, RuntimeError) as cause:  # torchcodec's word for a missing library of FFmpeg
+            print(f"# {name}: left out, {str(cause).splitlines()[0]}")
             continue
 
         def one_by_one():
@@ -110,8 +110,8 @@ def main():
             with ThreadPoolExecutor(2) as pool:
                 return list(pool.map(lambda path: [finish(frame) for frame in decode(path, 1)], paths))
 
-        measure(f"frames/decode-{FRAMES}x{SIDE}/{len(paths)}-clips", f"{name}, a clip at a time", one_by_one, 6.0)
-        measure(f"frames/decode-{FRAMES}x{SIDE}/{len(paths)}-clips", f"{name}, two at once", two_at_once, 6.0)
+        median_of_five(f"frames/decode-{FRAMES}x{SIDE}/{len(paths)}-clips", f"{name}, a clip at a time", one_by_one)
+        median_of_five(f"frames/decode-{FRAMES}x{SIDE}/{len(paths)}-clips", f"{name}, two at once", two_at_once)
 
 
 if __name__ == "__main__":

@@ -244,12 +244,13 @@ fn a_pickle_that_would_run_code_is_refused_and_runs_nothing() {
     assert!(!Path::new("pwned").exists() && !shelf.path("pwned").exists());
 }
 
+/// `{"vid": [["a", "cat"], ["a", "dog"]]}`, protocol 0, by hand.
+const PICKLE: &[u8] = b"(dS'vid'\n(l(lS'a'\naS'cat'\naa(lS'a'\naS'dog'\naas.";
+
 #[test]
 fn a_pickle_of_words_is_read() {
-    // {"vid": [["a", "cat"], ["a", "dog"]]}, protocol 0, by hand.
-    let pickle = b"(dS'vid'\n(l(lS'a'\naS'cat'\naa(lS'a'\naS'dog'\naas.";
     let shelf = Shelf::new(&[("train_list.txt", "vid\n")]);
-    std::fs::write(shelf.path("raw-captions.pkl"), pickle).unwrap();
+    std::fs::write(shelf.path("raw-captions.pkl"), PICKLE).unwrap();
     let annotations = shelf.read(Benchmark::Msvd).unwrap();
     let texts: Vec<&str> = annotations.listings[0].captions.iter().map(|caption| &*caption.text).collect();
     assert_eq!(texts, ["a cat", "a dog"]);
@@ -297,21 +298,16 @@ proptest! {
 
     #[test]
     fn no_reader_panics_on_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..400), cut in 0usize..600, at in any::<usize>(), with in any::<u8>()) {
-        let names = [
-            "MSRVTT_data.json", "MSRVTT_JSFUSION_test.csv", "MSRVTT_train.9k.csv", "mdmmt_duplicates.lst",
-            "captions_msvd.json", "raw-captions.pkl", "train_list.txt", "LSMDC16_annos_val.csv", "test_data.json",
-            "train_paragraphs.jsonl", "val_1.json", "vatex_data.json", "train_list.txt.gz",
-        ];
-        // Real text with one byte changed and the end cut off, and plain noise.
-        let mut near = PACKAGE.as_bytes().to_vec();
-        near.truncate(near.len().saturating_sub(cut % near.len()));
-        if !near.is_empty() {
-            let place = at % near.len();
-            near[place] = with;
-        }
-        for content in [&bytes, &near] {
-            for name in names {
-                let shelf = Shelf::new(&[]);
+        for (name, text) in FORMS {
+            // A sound file with one byte changed and the end cut off, and plain noise under its name.
+            let mut near = text.to_vec();
+            near.truncate(near.len().saturating_sub(cut % near.len()));
+            if !near.is_empty() {
+                let place = at % near.len();
+                near[place] = with;
+            }
+            for content in [&bytes, &near] {
+                let shelf = Shelf::new(&[("train_list.txt", "vid\n"), ("youtube_mapping.txt", "vid vid1\n")]);
                 std::fs::write(shelf.path(name), content).unwrap();
                 for benchmark in Benchmark::ALL {
                     let _ = shelf.read(benchmark);
@@ -319,4 +315,51 @@ proptest! {
             }
         }
     }
+}
+
+/// A small sound file of every form that a reader takes.
+const FORMS: &[(&str, &[u8])] = &[
+    ("MSRVTT_data.json", PACKAGE.as_bytes()),
+    ("MSRVTT_JSFUSION_test.csv", b"key,vid_key,video_id,sentence\nr,m,video2,\"a, \"\"b\"\"\"\n"),
+    ("MSRVTT_train.9k.csv", b"video_id\nvideo1\nvideo2\n"),
+    ("mdmmt_duplicates.lst", b"video1.mp4\t0\t9\tvideo2.mp4\t0\t9\n"),
+    ("captions_msvd.json", br#"{"vid": ["a cat", "a dog"]}"#),
+    ("raw-captions.pkl", PICKLE),
+    ("raw-captions_mapped.pkl", PICKLE),
+    ("youtube_mapping.txt", b"vid vid1\n"),
+    ("LSMDC16_annos_val.csv", b"clip\t1\t2\t3\t4\tSOMEONE \"runs\"\n"),
+    ("LSMDC16_challenge_1000_ids.txt", b"clip_00.00.01.000-00.00.02.000\n"),
+    ("test_data.json", br#"[{"video": "v.mov", "description": "a", "times": [[0, 1]], "num_segments": 5}]"#),
+    ("train_paragraphs.jsonl", b"{\"video\": \"v.mov\", \"paragraph\": \"a b\"}\n"),
+    ("val_1.json", br#"{"v_1": {"duration": 9.5, "timestamps": [[0, 1.5]], "sentences": [" a."]}}"#),
+    ("val_ids.json", br#"["v_1", "v_2"]"#),
+    ("vatex_data.json", br#"{"vid": {"enCap": ["a", "b"], "chCap": []}}"#),
+    ("vatex_training_v1.0.json", br#"[{"videoID": "vid", "enCap": ["a"]}]"#),
+    ("train_list.txt", b"vid\nother\n"),
+    (
+        "train_list.txt.gz",
+        &[
+            0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3, 0x2b, 0xcb, 0x4c, 0xe1, 2, 0, 0x4e, 0x97, 0x52, 0xc9, 4, 0,
+            0, 0,
+        ],
+    ),
+];
+
+#[test]
+fn captions_of_no_word_and_of_ten_thousand_pass_every_reader() {
+    let long = "word ".repeat(10_000);
+    let json = format!(r#"{{"vid": ["", "{long}"]}}"#);
+    let shelf = Shelf::new(&[("train_list.txt", "vid\n"), ("captions_msvd.json", &json)]);
+    let captions = shelf.read(Benchmark::Msvd).unwrap().listings.remove(0).captions;
+    assert_eq!(captions.iter().map(|caption| caption.text.len()).collect::<Vec<_>>(), [0, 50_000]);
+    let line = format!("clip\t1\t2\t3\t4\t{long}\nclip\t1\t2\t3\t4\t\n");
+    let shelf = Shelf::new(&[("LSMDC16_annos_val.csv", &line)]);
+    let listing = shelf.read(Benchmark::Lsmdc).unwrap().listings.remove(0);
+    assert_eq!((listing.videos.len(), listing.captions[0].text.split(' ').count()), (1, 10_000));
+    let moments = format!(
+        r#"[{{"video": "v.mp4", "description": " "}}, {{"video": "v.mov", "description": "{long}"}}]"#
+    );
+    let shelf = Shelf::new(&[("val_data.json", &moments)]);
+    let listing = shelf.read(Benchmark::Didemo).unwrap().listings.remove(0);
+    assert_eq!(listing.captions[0].text.split(' ').count(), 10_000);
 }
