@@ -138,49 +138,62 @@ pub fn look(request: &Request) -> Result<Examined, ExperimentError> {
 /// Looks, decodes what is there, looks again, and writes `gallery.json` and the tables.
 ///
 /// # Errors
-/// As [`look`]; a store that cannot be written; FFmpeg that is missing although a video needs it; a wish to stop. What
-/// is wrong with single videos stands in the examination.
+/// As [`look`] and [`Examined::decode`].
 pub fn examine(
     request: &Request,
     finish: &Crop,
     stop: &AtomicBool,
     events: Events<'_>,
 ) -> Result<Examined, ExperimentError> {
-    let mut examined = look(request)?;
-    let entries = examined.clips_to_decode(request.shard);
-    if !entries.is_empty() {
-        events(Event::Note(format!("{}: {} clips are here", request.benchmark, entries.len())));
-        let decoding = Decoding {
-            store: &request.store,
-            sampler: request.sampler,
-            limit_seconds: request.limit_seconds,
-        };
-        let prepared = decoding.decode(entries, finish, stop, events)?;
-        let mut decoded = Decoded::default();
-        for (entry, outcome) in prepared.entries.iter().zip(&prepared.outcomes) {
-            match outcome {
-                Outcome::Ready { verdict, .. } => {
-                    examined.examination.ready += 1;
-                    if let Verdict::Partial { reason } = verdict {
-                        decoded.partial.insert(entry.path.clone(), reason.clone());
-                    }
-                }
-                Outcome::Failed(fault) => {
-                    decoded.corrupt.insert(entry.path.clone(), format!("{}: {fault}", fault.kind()));
-                }
-                Outcome::Open => return Err(prepared.stopped()),
-            }
-        }
-        examined.examination.listings =
-            diagnose(&examined.annotations, &examined.clips, &decoded, &examined.left_out);
-    }
-    if request.shard.is_none() {
-        examined.examination.written = examined.write(&request.out)?;
-    }
-    Ok(examined)
+    look(request)?.decode(request, finish, stop, events)
 }
 
 impl Examined {
+    /// Decodes what is there, looks again, and writes `gallery.json` and the tables.
+    ///
+    /// # Errors
+    /// A store that cannot be written; FFmpeg that is missing although a video needs it; a wish to stop. What is wrong
+    /// with single videos stands in the examination.
+    pub fn decode(
+        mut self,
+        request: &Request,
+        finish: &Crop,
+        stop: &AtomicBool,
+        events: Events<'_>,
+    ) -> Result<Self, ExperimentError> {
+        let entries = self.clips_to_decode(request.shard);
+        if !entries.is_empty() {
+            events(Event::Note(format!("{}: {} clips are here", request.benchmark, entries.len())));
+            let decoding = Decoding {
+                store: &request.store,
+                sampler: request.sampler,
+                limit_seconds: request.limit_seconds,
+            };
+            let prepared = decoding.decode(entries, finish, stop, events)?;
+            let mut decoded = Decoded::default();
+            for (entry, outcome) in prepared.entries.iter().zip(&prepared.outcomes) {
+                match outcome {
+                    Outcome::Ready { verdict, .. } => {
+                        self.examination.ready += 1;
+                        if let Verdict::Partial { reason } = verdict {
+                            decoded.partial.insert(entry.path.clone(), reason.clone());
+                        }
+                    }
+                    Outcome::Failed(fault) => {
+                        let reason = format!("{}: {fault}", fault.kind());
+                        decoded.corrupt.insert(entry.path.clone(), reason);
+                    }
+                    Outcome::Open => return Err(prepared.stopped()),
+                }
+            }
+            self.examination.listings = diagnose(&self.annotations, &self.clips, &decoded, &self.left_out);
+        }
+        if request.shard.is_none() {
+            self.examination.written = self.write(&request.out)?;
+        }
+        Ok(self)
+    }
+
     /// The listing of that name.
     pub fn listing(&self, name: &str) -> Option<&Diagnosis> {
         self.examination.listings.iter().find(|listing| listing.listing == name)

@@ -15,6 +15,7 @@ use tvr_objectives::Objective;
 use crate::banks::{self, TrainingBank};
 use crate::corpus::Corpus;
 use crate::error::ExperimentError;
+use crate::known_gallery;
 use crate::model::Model;
 use crate::plan::Plan;
 use crate::recipe::DataRecipe;
@@ -37,6 +38,8 @@ pub struct Judged {
     pub rows: Vec<Row>,
     /// Hash of the gallery's ids and captions.
     pub gallery: String,
+    /// What the doctor calls the gallery, in words; `None` where no doctor has looked at the data.
+    pub known_as: Option<String>,
     /// Which items a similarity depends on beside its own pair; `None` where on none.
     pub mixing: Option<String>,
 }
@@ -93,7 +96,8 @@ pub fn judged<H: Head, O: Objective>(
     )?;
     let captions: Vec<String> = corpus.queries.iter().map(|&text| corpus.text_ids[text].clone()).collect();
     let gallery = tvr_data::gallery_hash(&corpus.video_ids, &captions);
-    Ok(Judged { logits, rows, gallery, mixing: scorer.mixing() })
+    let known_as = known_gallery::sentence(&plan.recipe.data, &corpus.video_ids);
+    Ok(Judged { logits, rows, gallery, known_as, mixing: scorer.mixing() })
 }
 
 /// Raw metrics of a model on an opened split: what selection looks at.

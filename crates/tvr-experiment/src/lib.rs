@@ -47,6 +47,7 @@ pub mod evaluate;
 pub mod experiment;
 pub mod files;
 pub mod hits;
+mod known_gallery;
 pub mod model;
 pub mod offer;
 pub mod optimizer;

@@ -40,6 +40,9 @@ pub struct Record {
     pub gallery: String,
     /// Videos and captions of the test gallery.
     pub gallery_size: [usize; 2],
+    /// What the doctor calls the test gallery, and what a list left out of it; `None` where it has not looked.
+    #[serde(default)]
+    pub known_as: Option<String>,
     /// Which items a similarity depends on beside its own pair, in words; `None` where on none.
     #[serde(default)]
     pub mixing: Option<String>,
@@ -145,6 +148,7 @@ pub fn write(
         seed: run.seed,
         gallery: test.gallery.clone(),
         gallery_size: [test.logits.nrows(), test.logits.ncols()],
+        known_as: test.known_as.clone(),
         mixing: test.mixing.clone(),
         bank: plan.recipe.eval.bank,
         weights,
@@ -225,6 +229,9 @@ fn card(plan: &Plan, record: &Record) -> String {
         }
     };
     let mut beside = String::new();
+    if let Some(known_as) = &record.known_as {
+        beside.push_str(&format!("| the gallery is | {known_as} |\n"));
+    }
     if let Some(mixing) = &record.mixing {
         beside.push_str(&format!("| items that influence one another | {mixing} |\n"));
     }

@@ -2,12 +2,15 @@
 //!
 //! The plan comes first: which models, how many steps and seeds follow from a measured step time and the budget
 //! ([`budget`]); it is written down, so that a second call goes on where the first one stood. The runs follow, side by
-//! side ([`jobs`]), then the tables ([`summary`]). One room for each paper holds its claims.
+//! side ([`jobs`]), then the tables ([`summary`]). One room for each paper holds its claims. On a benchmark of real videos
+//! ([`benchmark`]) the figures that papers report stand beside ([`published`]).
 
 pub mod budget;
 pub mod jobs;
 pub mod models;
 pub mod papers;
+pub mod benchmark;
+pub mod published;
 pub mod rows;
 pub mod summary;
 pub mod report;

@@ -1,5 +1,7 @@
 //! `reproduce`: trains, judges, and says which claims hold.
 
+mod benchmark;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicBool;
@@ -19,6 +21,7 @@ use crate::table::Table;
 ///   cargo xtask reproduce
 ///   cargo xtask reproduce ncl
 ///   cargo xtask reproduce --quick
+///   cargo xtask reproduce clip4clip --dataset msrvtt --data-root MSRVTT --weights clip-vit-base-patch32
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -30,12 +33,25 @@ pub struct Args {
     /// Every model with five seeds, and the image tower trained along: hours.
     #[arg(long)]
     full: bool,
-    /// Judge the claims on real features instead: "msrvtt476", a feature file with 476 test videos of MSR-VTT.
+    /// On real data instead: msrvtt476, a feature file with 476 test videos of MSR-VTT; or msrvtt, msvd, lsmdc, didemo,
+    /// activitynet or vatex, a benchmark's videos, from a checkpoint.
     #[arg(long, requires = "data_root", conflicts_with_all = ["quick", "full"])]
     dataset: Option<String>,
-    /// The folder of the data set.
+    /// The folder of the data set, or below which a benchmark's videos are.
     #[arg(long, value_name = "DIR", requires = "dataset")]
     data_root: Option<PathBuf>,
+    /// The checkpoint that a benchmark's models start from: a folder, or OWNER/NAME on the hub (feature hub).
+    #[arg(long, value_name = "DIR|NAME", requires = "dataset")]
+    weights: Option<String>,
+    /// The folder of a benchmark's annotation files.
+    #[arg(long, value_name = "DIR", requires = "dataset")]
+    annotations: Option<PathBuf>,
+    /// A benchmark's ids to leave out, one a line.
+    #[arg(long, value_name = "FILE", requires = "dataset")]
+    quarantine: Option<PathBuf>,
+    /// The store of frames.
+    #[arg(long, value_name = "DIR", default_value = "store")]
+    store: PathBuf,
     /// Where to write the run folders and reproduce.json.
     #[arg(long, default_value = "runs/reproduce")]
     runs: PathBuf,
@@ -62,6 +78,11 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     };
     let surroundings =
         Surroundings { runs: args.runs.clone(), cache: args.cache.clone(), device: args.device.clone() };
+    if let (Some(name), Some(data_root)) = (&args.dataset, &args.data_root)
+        && let Ok(dataset) = name.parse()
+    {
+        return benchmark::run(&benchmark::request(args, dataset, data_root), args, &surroundings, stop);
+    }
     let workers = workers(&args.device);
     let start = |job: &Job| start(job, args, workers);
     let launcher = Launcher { workers, start: &start };
@@ -78,9 +99,9 @@ fn data(args: &Args) -> Result<Data, ExperimentError> {
     match (args.dataset.as_deref(), &args.data_root) {
         (None, _) => Ok(Data::World),
         (Some("msrvtt476"), Some(folder)) => Ok(Data::Msrvtt476(folder.clone())),
-        (Some(other), _) => {
-            Err(ExperimentError::request(format!("unknown data set {other:?}; --dataset takes msrvtt476")))
-        }
+        (Some(other), _) => Err(ExperimentError::request(format!(
+            "unknown data set {other:?}; --dataset takes msrvtt476, msrvtt, msvd, lsmdc, didemo, activitynet or vatex"
+        ))),
     }
 }
 

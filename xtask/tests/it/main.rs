@@ -11,6 +11,7 @@ mod kill;
 mod made_up;
 mod own_videos;
 mod prepare;
+mod reproduce;
 mod score;
 mod train;
 mod verify;

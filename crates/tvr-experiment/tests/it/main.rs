@@ -17,6 +17,7 @@ mod made_up;
 mod mixing;
 mod optimizer;
 mod pretrained;
+mod published;
 mod recipe;
 mod reproduce;
 mod run;

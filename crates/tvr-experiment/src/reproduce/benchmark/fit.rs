@@ -1,0 +1,89 @@
+//! A recipe on a benchmark and a checkpoint that it was not written for: data, lengths, and what a small one asks for.
+
+use std::path::PathBuf;
+
+use tvr_clip::ClipCheckpoint;
+use tvr_data::Sampler;
+
+use crate::doctor::Benchmark;
+use crate::error::ExperimentError;
+use crate::pretrained::refused;
+use crate::recipe::{DataRecipe, EncoderRecipe, Recipe};
+
+/// CLIP4Clip's words and frames where a caption is a paragraph.
+const PARAGRAPH: usize = 64;
+
+/// Whether a benchmark's captions are paragraphs.
+fn paragraphs(benchmark: Benchmark) -> bool {
+    matches!(benchmark, Benchmark::Didemo | Benchmark::Activitynet)
+}
+
+/// CLIP4Clip's frames: one a second, 12 at most, or 64 for paragraphs.
+pub(super) fn sampler(benchmark: Benchmark) -> Sampler {
+    match (paragraphs(benchmark), Sampler::clip4clip()) {
+        (true, Sampler::Rate { per_second, cut, .. }) => Sampler::Rate { per_second, frames: PARAGRAPH, cut },
+        (_, sampler) => sampler,
+    }
+}
+
+/// Sets where the videos come from.
+pub(super) fn data(recipe: &mut Recipe, manifest: PathBuf, store: PathBuf, sampler: Sampler) {
+    recipe.data = DataRecipe::Videos { manifest, store, sampler };
+}
+
+/// Fits encoder and batch to the checkpoint and to the number of training clips; what had to change, in words.
+pub(super) fn encoder(
+    recipe: &mut Recipe,
+    checkpoint: &ClipCheckpoint,
+    benchmark: Benchmark,
+    train: usize,
+) -> Result<Vec<String>, ExperimentError> {
+    let mut changes = Vec::new();
+    let tower = checkpoint.text_config().map_err(refused)?;
+    if let EncoderRecipe::Clip { weights, context, start_from_tower, .. } = &mut recipe.encoder {
+        *weights = checkpoint.folder().display().to_string();
+        if paragraphs(benchmark) {
+            *context = PARAGRAPH;
+        }
+        if *context > tower.context {
+            *context = tower.context;
+            changes.push(format!("{context} words a caption, the most that the text tower takes"));
+        }
+        if recipe.head.is_temporal() && checkpoint.joint() != tower.width {
+            *start_from_tower = false;
+            changes.push(format!(
+                "the temporal transformer starts at random: features are {} wide, the text tower {}",
+                checkpoint.joint(),
+                tower.width
+            ));
+        }
+    }
+    if recipe.train.batch > train {
+        changes.push(format!(
+            "{train} pairs a step in place of {}: there are no more clips",
+            recipe.train.batch
+        ));
+        recipe.train.batch = train;
+        recipe.train.chunk = recipe.train.chunk.min(train);
+    }
+    Ok(changes)
+}
+
+/// Whether the image tower has the shape of ViT-B/32.
+pub(super) fn is_vit_b_32(checkpoint: &ClipCheckpoint) -> bool {
+    checkpoint.image_config().is_ok_and(|image| {
+        (image.layers, image.width, image.patch, image.size) == (12, 768, 32, 224)
+            && checkpoint.joint() == 512
+    })
+}
+
+/// The checkpoint in words.
+pub(super) fn described(checkpoint: &ClipCheckpoint) -> String {
+    let shape = checkpoint.image_config().map_or(String::new(), |image| {
+        format!(
+            ", image tower {} x {}, patches of {} at {} pixels",
+            image.layers, image.width, image.patch, image.size
+        )
+    });
+    format!("{}{shape}, SHA-256 {}", checkpoint.folder().display(), checkpoint.sha256())
+}

@@ -1,0 +1,91 @@
+//! A measured row beside published ones: inside the band that the gallery's size leaves open, or outside.
+
+use serde::Serialize;
+
+use crate::record::RowRecord;
+use crate::reproduce::published::{Direction, Published, acceptance};
+
+/// Names of the figures of a [`Direction`].
+const NAMES: [&str; 5] = ["R@1", "R@5", "R@10", "MdR", "MnR"];
+
+/// A row of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Beside {
+    /// The recipe.
+    pub recipe: &'static str,
+    /// The normaliser.
+    pub normalize: String,
+    /// What it sees: raw, bank, transductive.
+    pub regime: String,
+    /// Texts look for videos.
+    pub text_to_video: Direction,
+    /// Videos look for texts.
+    pub video_to_text: Direction,
+    /// Half of the 95 % band of R@1 in points, from the number of queries alone; T2V, V2T.
+    pub bands: [f64; 2],
+    /// The published rows of the same model under the same normaliser.
+    pub published: Vec<Verdict>,
+}
+
+/// A published row, and how the measured one stands to it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    /// The published row.
+    pub row: &'static Published,
+    /// Half of the 95 % band around its R@1, in points; `None` where it gives none.
+    pub bands: [Option<f64>; 2],
+    /// `inside`, `outside`, or why nothing can be said; by direction.
+    pub said: [String; 2],
+}
+
+impl Beside {
+    /// Sets the published rows beside a measured one.
+    pub(super) fn new(
+        recipe: &'static str,
+        row: &RowRecord,
+        published: &[&'static Published],
+        queries: usize,
+        comparable: &Result<(), String>,
+    ) -> Self {
+        let figures = |of: &std::collections::BTreeMap<String, f64>| NAMES.map(|name| of.get(name).copied());
+        let (text_to_video, video_to_text) = (figures(&row.text_to_video), figures(&row.video_to_text));
+        let band = |figures: &Direction| acceptance(figures[0].unwrap_or(0.0), queries);
+        let of_row = published.iter().filter(|known| known.beside == Some((recipe, row.normalize.as_str())));
+        let verdict = |known: &&'static Published| {
+            let sides = [(&known.text_to_video, &text_to_video), (&known.video_to_text, &video_to_text)];
+            let bands = sides.map(|(known, _)| known[0].map(|recall| acceptance(recall, queries)));
+            let row_is_judged = known.is_judged();
+            let said = sides.map(|(known, measured)| match row_is_judged {
+                true => said(known[0], measured[0], queries, comparable),
+                false => "from memory: not judged".into(),
+            });
+            Verdict { row: *known, bands, said }
+        };
+        Self {
+            recipe,
+            normalize: row.normalize.clone(),
+            regime: row.regime.clone(),
+            bands: [band(&text_to_video), band(&video_to_text)],
+            published: of_row.map(verdict).collect(),
+            text_to_video,
+            video_to_text,
+        }
+    }
+}
+
+fn said(
+    known: Option<f64>,
+    measured: Option<f64>,
+    queries: usize,
+    comparable: &Result<(), String>,
+) -> String {
+    match (comparable, known, measured) {
+        (_, None, _) | (_, _, None) => "not given".into(),
+        (Err(why), ..) => format!("not comparable: {why}"),
+        (Ok(()), Some(known), Some(measured)) => match (known - measured).abs() <= acceptance(known, queries)
+        {
+            true => "inside".into(),
+            false => "outside".into(),
+        },
+    }
+}

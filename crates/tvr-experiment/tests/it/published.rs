@@ -1,0 +1,30 @@
+//! Published figures and the band around them.
+
+use tvr_experiment::reproduce::Paper;
+use tvr_experiment::reproduce::published::{PUBLISHED, acceptance, of};
+
+#[test]
+fn figures_are_recalls_and_ranks() {
+    for row in PUBLISHED {
+        for [r1, r5, r10, median, mean] in [row.text_to_video, row.video_to_text] {
+            let recalls: Vec<f64> = [r1, r5, r10].into_iter().flatten().collect();
+            assert!(recalls.windows(2).all(|pair| pair[0] < pair[1]), "{}: R@1 < R@5 < R@10", row.model);
+            assert!(recalls.iter().all(|recall| (1.0..100.0).contains(recall)), "{}", row.model);
+            assert!([median, mean].into_iter().flatten().all(|rank| (1.0..100.0).contains(&rank)));
+        }
+        assert!(row.text_to_video[0].is_some(), "{}: every row has T2V R@1", row.model);
+        assert!(!row.source.is_empty());
+    }
+    for paper in Paper::ALL {
+        assert!(!of(paper, "msrvtt").is_empty(), "{paper} reports MSR-VTT");
+    }
+    assert!(of(Paper::Ncl, "lsmdc").is_empty(), "nothing is made up");
+}
+
+#[test]
+fn the_band_is_that_of_a_share_of_the_queries() {
+    // 44.5 % of 1,000: √(0.445 · 0.555 / 1000) = 0.015715…
+    assert!((acceptance(44.5, 1000) - 1.96 * 1.571_543_8).abs() < 1e-6);
+    assert!((acceptance(50.0, 4) - 49.0).abs() < 1e-9);
+    assert_eq!(acceptance(0.0, 10), 0.0);
+}

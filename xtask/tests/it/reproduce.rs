@@ -1,0 +1,123 @@
+//! `reproduce PAPER --dataset NAME`: on a few real clips and a tiny checkpoint, and where something is missing.
+
+use std::path::{Path, PathBuf};
+
+use crate::benchmark::real;
+use crate::{stderr, stdout, xtask};
+
+/// The tiny checkpoint; a test without it says why it skips.
+fn tiny() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/clip_tiny/quick_gelu");
+    if !folder.is_dir() {
+        eprintln!("skipped: {} is not there", folder.display());
+        return None;
+    }
+    Some(folder.canonicalize().unwrap())
+}
+
+#[test]
+fn every_paper_runs_on_nineteen_clips_and_says_how_small_that_was() {
+    let (Some(clips), Some(weights)) = (real(), tiny()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = [
+        "reproduce",
+        "--dataset",
+        "msrvtt",
+        "--data-root",
+        clips.to_str().unwrap(),
+        "--weights",
+        weights.to_str().unwrap(),
+        "--json",
+        "r.json",
+    ];
+    let output = xtask(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let said = stdout(&output);
+    for part in [
+        "test-1k-a: video7202 shows what video9769 shows, which is trained on\n",
+        "msrvtt 1k-a: 15 of 9000 training clips, 2 val clips held out of train, since the protocol has no val, 4 of \
+         1000 test clips: no known gallery: compare its figures with nobody's\n",
+        "1 test clips show what a training clip shows\n",
+        "clip-mean-pooling: 5 steps of 13 pairs, seeds [42]; 13 pairs a step in place of 128: there are no more clips\n",
+        "the temporal transformer starts at random: features are 24 wide, the text tower 32",
+        "[S] GARE (Rebalancing Contrastive Alignment), tables 1, 2",
+        "not comparable: 4 of 1000 test clips",
+        "± 49.0",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in\n{said}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("r.json")).unwrap()).unwrap();
+    assert_eq!(json["size"]["test"], 4);
+    let trained: Vec<&str> =
+        json["planned"].as_array().unwrap().iter().map(|model| model["recipe"].as_str().unwrap()).collect();
+    assert_eq!(
+        trained,
+        [
+            "clip-mean-pooling",
+            "clip-seq-transf",
+            "clip-emcl-net",
+            "clip-camoe",
+            "clip-camoe-dsl",
+            "clip-ncl",
+            "clip-support-set"
+        ]
+    );
+    for row in json["rows"].as_array().unwrap() {
+        let recall = row["text_to_video"][0].as_f64().unwrap();
+        assert!((0.0..=100.0).contains(&recall), "{row}");
+        let judged =
+            row["published"].as_array().unwrap().iter().flat_map(|known| known["said"].as_array().unwrap());
+        assert!(judged.clone().all(|said| said != "inside" && said != "outside"), "{row}");
+    }
+    let beside =
+        json["rows"].as_array().unwrap().iter().find(|row| row["recipe"] == "clip-seq-transf").unwrap();
+    assert_eq!(beside["published"][0]["row"]["text_to_video"][0], 44.5);
+    let card = folder.path().join("runs/reproduce/msrvtt-clip-seq-transf-42/card.md");
+    let card = std::fs::read_to_string(card).unwrap();
+    assert!(
+        card.contains("| the gallery is | 4 of 1000 videos of msrvtt test-1k-a: no known gallery"),
+        "{card}"
+    );
+}
+
+#[test]
+fn what_is_missing_is_named_beside_what_papers_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::create_dir(folder.join("empty")).unwrap();
+    let output = xtask(folder, &["reproduce", "ncl", "--dataset", "msvd", "--data-root", "empty"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let said = stdout(&output);
+    assert!(
+        said.contains("missing: no weights are named; the papers start from CLIP's ViT-B/32, "),
+        "{said}"
+    );
+    assert!(said.contains("missing: empty: holds no annotation file of msvd; wanted are "), "{said}");
+    assert!(said.contains("CLIP4Clip with NCL") && said.contains("69.6"), "{said}");
+    assert_eq!(stderr(&output), "error: msvd: nothing can run: 2 things are missing, as listed\n");
+    assert!(!folder.join("runs").exists());
+
+    std::fs::write(folder.join("empty/train_list.txt"), "a\nb\nc\n").unwrap();
+    std::fs::write(folder.join("empty/test_list.txt"), "d\ne\n").unwrap();
+    let output = xtask(
+        folder,
+        &["reproduce", "ncl", "--dataset", "msvd", "--data-root", "empty", "--weights", "nowhere"],
+    );
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let said = stdout(&output);
+    assert!(said.contains("test: missing: \"d\", \"e\""), "{said}");
+    assert!(
+        said.contains(
+            "missing: clips with captions of test: 0 are here, and 2 are the least; msvd comes from "
+        ),
+        "{said}"
+    );
+
+    let output = xtask(folder, &["reproduce", "--dataset", "coco", "--data-root", "empty"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        stderr(&output),
+        "error: unknown data set \"coco\"; --dataset takes msrvtt476, msrvtt, msvd, lsmdc, didemo, activitynet or vatex\n"
+    );
+}
