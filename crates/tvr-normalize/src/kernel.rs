@@ -143,7 +143,7 @@ mod share;
 pub(crate) use potential::{
     add_four, add_one, column_max, column_sum_exp, dot, row_max, row_sum_exp, store_exp,
 };
-pub(crate) use select::{first_of, keep_above, largest};
+pub(crate) use select::{first_of, keep_above, largest, places_above};
 pub(crate) use share::{
     csls_row, mutual_share, mutual_share_with_bank, plus_bias, rescale_sums, row_share_sum, share_max,
     share_sum, times_inverted, times_row_share, times_share, times_share_with_bank,

@@ -7,7 +7,7 @@ use crate::source::ScoreSource;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Columns that one task collects, and rows it reads at a time.
+/// Columns that one task collects, and rows it reads before it looks at what it has.
 const TILE_COLUMNS: usize = 64;
 const TILE_ROWS: usize = 256;
 
@@ -27,9 +27,15 @@ impl Top {
     /// At most a tile of values.
     fn offer(&mut self, values: &[f32]) {
         kernel::keep_above(values, self.threshold, &mut self.kept);
+        self.settle();
+    }
+
+    /// Lets go of what is not among the k largest, if that is much, and says what a value must exceed from now on.
+    fn settle(&mut self) -> f32 {
         if self.kept.len() >= 2 * self.k.max(TILE_ROWS / 4) {
             self.shrink();
         }
+        self.threshold
     }
 
     fn shrink(&mut self) {
@@ -55,7 +61,8 @@ pub(crate) fn row_mean_of_largest(row: &[f32], k: usize) -> f32 {
     top.mean()
 }
 
-/// The mean of the `k` largest values of every column: one pass, a tile of columns a task.
+/// The mean of the `k` largest values of every column: one pass, a tile of columns a task. A row is compared with all
+/// thresholds at once, and after the first few hundred rows next to nothing of it is above.
 pub(crate) fn column_means_of_largest(
     source: &dyn ScoreSource,
     k: usize,
@@ -74,24 +81,22 @@ pub(crate) fn column_means_of_largest(
 fn tile_means(source: &dyn ScoreSource, columns: Range<usize>, k: usize) -> Result<Vec<f32>, NormalizeError> {
     let [queries, gallery] = source.shape();
     let mut tops: Vec<Top> = columns.clone().map(|_| Top::new(k)).collect();
-    let mut scratch = Vec::new();
-    let mut turned = vec![0f32; columns.len() * TILE_ROWS];
+    let mut thresholds = vec![f32::NEG_INFINITY; columns.len()];
+    let (mut scratch, mut places) = (Vec::new(), Vec::new());
     for start in (0..queries).step_by(TILE_ROWS) {
         let rows = start..(start + TILE_ROWS).min(queries);
-        let height = rows.len();
-        let tile = source.tile(rows.clone(), columns.clone(), &mut scratch);
-        for (at, row) in tile.rows().enumerate() {
-            for (column, &score) in turned.chunks_exact_mut(TILE_ROWS).zip(row) {
-                column[at] = score;
-            }
-        }
-        for (column, top) in turned.chunks_exact(TILE_ROWS).zip(&mut tops) {
-            let column = &column[..height];
-            if !kernel::all_finite(column) {
+        for row in source.tile(rows.clone(), columns.clone(), &mut scratch).rows() {
+            if !kernel::all_finite(row) {
                 let mut scratch = Vec::new();
                 check_finite(source.name(), start, gallery, source.block(rows.clone(), &mut scratch))?;
             }
-            top.offer(column);
+            kernel::places_above(row, &thresholds, &mut places);
+            for &place in &places {
+                tops[place].kept.push(row[place]);
+            }
+        }
+        for (threshold, top) in thresholds.iter_mut().zip(&mut tops) {
+            *threshold = top.settle();
         }
     }
     Ok(tops.into_iter().map(Top::mean).collect())

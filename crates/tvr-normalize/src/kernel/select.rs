@@ -41,3 +41,23 @@ vectorised! {
         kept.extend(rest.iter().copied().filter(|&value| value > threshold));
     }
 }
+
+vectorised! {
+    /// Puts into `places` where a value is above the threshold of its own place, in order.
+    places_above(values: &[f32], thresholds: &[f32], places: &mut Vec<usize>) {
+        places.clear();
+        let (groups, rest) = values.as_chunks::<GROUP>();
+        let (limits, last) = thresholds.as_chunks::<GROUP>();
+        for (at, (group, limits)) in groups.iter().zip(limits).enumerate() {
+            let mut above = group.iter().zip(limits).enumerate().fold(0u32, |above, (place, (value, limit))| {
+                above | (u32::from(value > limit) << place)
+            });
+            while above != 0 {
+                places.push(at * GROUP + above.trailing_zeros() as usize);
+                above &= above - 1;
+            }
+        }
+        let start = groups.len() * GROUP;
+        places.extend((0..rest.len()).filter(|&place| rest[place] > last[place]).map(|place| start + place));
+    }
+}

@@ -16,18 +16,27 @@ fn timing() {
             "sinkhorn:tau=0.05,iterations=20",
             "sinkhorn:tau=0.01,iterations=20",
         ] {
-            let method: Family = spec.parse().unwrap();
-            let mut best = [f64::MAX; 2];
-            for _ in 0..5 {
-                let (start, processor) = (Instant::now(), processor_seconds());
-                let out = method.apply(&Scores::new(s.view())).unwrap();
-                let found = [start.elapsed().as_secs_f64(), processor_seconds() - processor];
-                best = [best[0].min(found[0]), best[1].min(found[1])];
-                assert!(out.iter().all(|value| value.is_finite()));
-            }
-            println!("{spec} {n}x{m}: {:.2} ms, processor {:.2} ms", best[0] * 1e3, best[1] * 1e3);
+            best_of_five(spec, &Scores::new(s.view()));
         }
     }
+    let (s, bank) = (noise(1000, 1000, 1.0, 1), noise(10_000, 1000, 1.0, 2));
+    for spec in ["qb-norm:temperature=0.05", "csls:k=10", "nnn:k=128,alpha=0.75"] {
+        best_of_five(spec, &Scores::new(s.view()).with_query_bank(bank.view()));
+    }
+}
+
+fn best_of_five(spec: &str, scores: &Scores) {
+    let method: Family = spec.parse().unwrap();
+    let mut best = [f64::MAX; 2];
+    for _ in 0..5 {
+        let (start, processor) = (Instant::now(), processor_seconds());
+        let out = method.apply(scores).unwrap();
+        let found = [start.elapsed().as_secs_f64(), processor_seconds() - processor];
+        best = [best[0].min(found[0]), best[1].min(found[1])];
+        assert!(out.iter().all(|value| value.is_finite()));
+    }
+    let shape = (scores.test.dim(), scores.query_bank.map(|bank| bank.nrows()));
+    println!("{spec} {shape:?}: {:.2} ms, processor {:.2} ms", best[0] * 1e3, best[1] * 1e3);
 }
 
 /// Of all threads of this process; 0 where Linux's schedstat is not to be had.

@@ -1,7 +1,8 @@
 //! P-NO of single methods with banks: flat banks, QB-Norm, CSLS, NNN, dual banks, single queries.
 
 use crate::oracles::{
-    World, assert_close, column_lse, inverted_softmax, noise, noisy_world, over, with_bank, world,
+    World, assert_close, column_lse, inverted_softmax, mean_of_largest, noise, noisy_world, over, with_bank,
+    world,
 };
 use ndarray::{Array1, Array2, Axis, array, concatenate};
 use proptest::prelude::*;
@@ -229,6 +230,28 @@ fn p_no_6_an_empty_bank_is_refused() {
             format!("{name}: the query bank has shape [0, 4]; it needs at least one row and one column")
         );
     }
+}
+
+/// Several blocks of rows and tiles of columns, with many equal scores; a column that only rises and one that only falls.
+#[test]
+fn the_largest_of_a_large_bank_are_those_of_a_sort() {
+    let mut bank = noise(700, 70, 8.0, 5).mapv(f32::round);
+    for (i, mut row) in bank.rows_mut().into_iter().enumerate() {
+        (row[3], row[66]) = (i as f32, -(i as f32));
+    }
+    let s = noise(2, 70, 1.0, 6);
+    let scores = Scores::new(s.view()).with_query_bank(bank.view());
+    for k in [1, 5, 130, 700] {
+        let bias = Nnn::new(k, 1.0).unwrap().bias(&scores).unwrap().unwrap();
+        for (j, &found) in bias.iter().enumerate() {
+            let expected = mean_of_largest(bank.column(j).iter().copied(), k);
+            assert_eq!(-found, expected as f32, "k = {k}, item {j}");
+        }
+    }
+    bank[[600, 65]] = f32::NAN;
+    let scores = Scores::new(s.view()).with_query_bank(bank.view());
+    let error = Nnn::new(5, 1.0).unwrap().apply(&scores).unwrap_err().to_string();
+    assert_eq!(error, "query bank[600, 65] is NaN; every score must be finite");
 }
 
 #[test]
