@@ -3,7 +3,7 @@
 use burn::prelude::*;
 use ndarray::Array2;
 use tvr_heads::{Head, TextCodes, VideoCodes};
-use tvr_normalize::{Chain, NormalizeError, Normalizer, Scores};
+use tvr_normalize::{Grid, NormalizeError, Normalizer, Scores};
 use tvr_objectives::Objective;
 
 use crate::corpus::Corpus;
@@ -71,9 +71,13 @@ pub fn check(recipe: &EvalRecipe, offer: &Offer, by_vectors: bool) -> Result<(),
     scores.bank_gallery = bank.then(|| own.view());
     for spec in &recipe.normalize {
         let wrong = |error: NormalizeError| format!("eval.normalize: {error}");
-        let chain: Chain = spec.parse().map_err(|error| ExperimentError::request(wrong(error)))?;
+        let grid: Grid = spec.parse().map_err(|error| ExperimentError::request(wrong(error)))?;
         // Two queries and banks of one row say whether a bank is missing; whether there are enough is seen later.
-        if let Err(error @ NormalizeError::BankMissing { .. }) = chain.apply(&scores) {
+        let missing = grid.candidates().iter().find_map(|chain| match chain.apply(&scores) {
+            Err(error @ NormalizeError::BankMissing { .. }) => Some(error),
+            _ => None,
+        });
+        if let Some(error) = missing {
             let mend = match bank {
                 false => "; add eval.bank = { texts = ..., videos = ... }",
                 true => {
@@ -115,24 +119,27 @@ pub fn codes<H: Head, O: Objective>(
     Ok((code_texts(model, train, &texts, device)?, code_videos(model, train, &videos, None, device)?))
 }
 
-/// Scores a bank against a split and against itself; `score` gives the logits of texts and videos.
+/// Scores a bank against a split and against itself.
+///
+/// - `scale`: what makes logits of the products of vectors of one side; `None` where the similarity is no such product
+/// - `score`: the logits of texts and videos
 ///
 /// # Errors
 /// What `score` says.
-pub fn score<H: Head, O: Objective>(
-    model: &Model<H, O>,
+pub fn score(
     (bank_texts, bank_videos): &(TextCodes, VideoCodes),
     (texts, videos): &(TextCodes, VideoCodes),
+    scale: Option<Tensor<1>>,
     score: impl Fn(&TextCodes, &VideoCodes) -> Result<Array2<f32>, ExperimentError>,
 ) -> Result<TrainingBank, ExperimentError> {
-    let product = |bank: &Tensor<2>, test: &Tensor<2>| {
-        to_matrix(bank.clone().matmul(test.clone().transpose()), model.to_logits())
-    };
-    let galleries = match model.head.needs().judges_pairs {
-        false => {
+    let galleries = match scale {
+        Some(scale) => {
+            let product = |bank: &Tensor<2>, test: &Tensor<2>| {
+                to_matrix(bank.clone().matmul(test.clone().transpose()), scale.clone())
+            };
             Some([product(&bank_videos.pooled, &videos.pooled)?, product(&bank_texts.pooled, &texts.pooled)?])
         }
-        true => None,
+        None => None,
     };
     Ok(TrainingBank {
         text_queries: score(bank_texts, videos)?,

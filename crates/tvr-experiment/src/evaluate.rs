@@ -4,6 +4,8 @@
 
 mod scorer;
 
+use std::collections::BTreeMap;
+
 use burn::module::Module;
 use burn::prelude::*;
 use ndarray::Array2;
@@ -19,7 +21,7 @@ use crate::known_gallery;
 use crate::model::Model;
 use crate::plan::Plan;
 use crate::recipe::DataRecipe;
-use crate::score::{Row, judge_rows};
+use crate::score::{self, Banks, Regime, Row, Settled, judge_rows};
 use crate::sources::Sources;
 use scorer::Scorer;
 
@@ -42,6 +44,8 @@ pub struct Judged {
     pub known_as: Option<String>,
     /// Which items a similarity depends on beside its own pair; `None` where on none.
     pub mixing: Option<String>,
+    /// By the row whose setting was chosen on val, the spec with its alternatives.
+    pub chosen: BTreeMap<String, String>,
 }
 
 /// The data that an evaluation looks at.
@@ -53,7 +57,7 @@ pub struct Splits<'a> {
     pub train: &'a Corpus,
 }
 
-/// Opens test and judges a model on it with the recipe's normalisers.
+/// Opens test and judges a model on it.
 ///
 /// # Errors
 /// Broken data, scores that are not finite, or a normaliser that refuses.
@@ -62,12 +66,30 @@ pub fn test<H: Head, O: Objective>(
     plan: &Plan,
     train: &Corpus,
     sources: &Sources,
+    settled: &Settled,
 ) -> Result<Judged, ExperimentError> {
     let corpus = Corpus::open(plan, Split::Test, sources)?;
-    judged(model, Splits { judged: &corpus, train }, plan)
+    judged(model, Splits { judged: &corpus, train }, plan, settled)
 }
 
-/// Judges a model on an opened split with the recipe's normalisers.
+/// The recipe's normalisers, with the settings that they leave open chosen on val.
+///
+/// # Errors
+/// As [`test`].
+pub fn settled<H: Head, O: Objective>(
+    model: &Model<H, O>,
+    val: Splits<'_>,
+    plan: &Plan,
+) -> Result<Settled, ExperimentError> {
+    let specs = &plan.recipe.eval.normalize;
+    if score::open(specs).is_none() {
+        return Ok(Settled::as_given(specs));
+    }
+    let scored = scored(model, val, plan)?;
+    score::settle(specs, &scored.logits, &scored.truth(), scored.banks())
+}
+
+/// Judges a model on an opened split.
 ///
 /// # Errors
 /// As [`test`].
@@ -75,29 +97,55 @@ pub fn judged<H: Head, O: Objective>(
     model: &Model<H, O>,
     splits: Splits<'_>,
     plan: &Plan,
+    settled: &Settled,
 ) -> Result<Judged, ExperimentError> {
-    let (corpus, recipe) = (splits.judged, &plan.recipe.eval);
+    let scored = scored(model, splits, plan)?;
+    let rows = judge_rows(&scored.logits, &scored.truth(), &settled.specs, scored.banks(), scored.regime)?;
+    let corpus = splits.judged;
+    let captions: Vec<String> = corpus.queries.iter().map(|&text| corpus.text_ids[text].clone()).collect();
+    let gallery = tvr_data::gallery_hash(&corpus.video_ids, &captions);
+    let known_as = known_gallery::sentence(&plan.recipe.data, &corpus.video_ids);
+    let chosen = settled.chosen.clone();
+    Ok(Judged { logits: scored.logits, rows, gallery, known_as, mixing: scored.mixing, chosen })
+}
+
+/// A split's logits before any normaliser, and what normalisers may look at.
+struct Scored {
+    logits: Array2<f32>,
+    bank: Option<TrainingBank>,
+    regime: Regime,
+    mixing: Option<String>,
+}
+
+impl Scored {
+    fn banks(&self) -> [Banks<'_>; 2] {
+        self.bank.as_ref().map(TrainingBank::of_directions).unwrap_or_default()
+    }
+
+    /// One caption of each video, in the order of the videos.
+    fn truth(&self) -> Truth {
+        Truth::diagonal(self.logits.nrows())
+    }
+}
+
+fn scored<H: Head, O: Objective>(
+    model: &Model<H, O>,
+    splits: Splits<'_>,
+    plan: &Plan,
+) -> Result<Scored, ExperimentError> {
+    let recipe = &plan.recipe.eval;
     let model = &model.valid();
-    let codes = codes(model, corpus, plan)?;
+    let codes = codes(model, splits.judged, plan)?;
     let bank = recipe.bank.as_ref().map(|bank| banks::codes(bank, model, splits.train, &plan.device));
     let bank = bank.transpose()?;
     let [_, width] = codes.0.pooled.dims();
     let scorer = Scorer::new(model, recipe.emcl.as_ref(), width, bank.as_ref(), &plan.device)?;
     let logits = scorer.logits(&codes.0, &codes.1)?;
-    let bank = bank
-        .map(|bank| banks::score(model, &bank, &codes, |texts, videos| scorer.logits(texts, videos)))
-        .transpose()?;
-    let rows = judge_rows(
-        &logits,
-        &Truth::diagonal(corpus.queries.len()),
-        &recipe.normalize,
-        bank.as_ref().map(TrainingBank::of_directions).unwrap_or_default(),
-        scorer.regime(),
-    )?;
-    let captions: Vec<String> = corpus.queries.iter().map(|&text| corpus.text_ids[text].clone()).collect();
-    let gallery = tvr_data::gallery_hash(&corpus.video_ids, &captions);
-    let known_as = known_gallery::sentence(&plan.recipe.data, &corpus.video_ids);
-    Ok(Judged { logits, rows, gallery, known_as, mixing: scorer.mixing() })
+    let by_vectors = !model.head.needs().judges_pairs;
+    let scale = by_vectors.then(|| model.to_logits());
+    let bank =
+        bank.map(|bank| banks::score(&bank, &codes, scale, |texts, videos| scorer.logits(texts, videos)));
+    Ok(Scored { logits, bank: bank.transpose()?, regime: scorer.regime(), mixing: scorer.mixing() })
 }
 
 /// Raw metrics of a model on an opened split: what selection looks at.

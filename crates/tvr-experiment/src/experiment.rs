@@ -97,8 +97,9 @@ pub fn run_with<H: Head, O: Objective>(
         let trained = Trained { text, image: model.video.tower.as_ref(), logit_scale: &model.logit_scale };
         pretrained.save(&trained, &run.folder.join("clip"), &plan.device)?;
     }
-    let test = evaluate::test(&model, plan, &opened.train, &opened.sources)?;
-    let val = evaluate::judged(&model, opened.val_splits(), plan)?;
+    let settled = evaluate::settled(&model, opened.val_splits(), plan)?;
+    let test = evaluate::test(&model, plan, &opened.train, &opened.sources, &settled)?;
+    let val = evaluate::judged(&model, opened.val_splits(), plan, &settled)?;
     let mut beside = BTreeMap::new();
     if let DataRecipe::World { shuffle_frames: false, .. } = plan.recipe.data {
         let accuracy = evaluate::order_accuracy(&model, plan, &opened.sources)?;
@@ -120,10 +121,11 @@ pub fn judge_again(plan: &Plan, opened: &Opened, seed: u64, on_val: bool) -> Res
     let folder = plan.run_folder(seed);
     let record = record::read(&folder)?;
     let model = crate::checkpoint::Checkpoints::open(&folder)?.load_best(model, record.selected)?;
+    let settled = evaluate::settled(&model, opened.val_splits(), plan)?;
     if on_val {
-        evaluate::judged(&model, opened.val_splits(), plan)
+        evaluate::judged(&model, opened.val_splits(), plan, &settled)
     } else {
-        evaluate::test(&model, plan, &opened.train, &opened.sources)
+        evaluate::test(&model, plan, &opened.train, &opened.sources, &settled)
     }
 }
 

@@ -41,6 +41,7 @@ pub mod collective;
 pub mod corpus;
 pub mod device;
 pub mod doctor;
+mod emcl;
 pub mod encode;
 mod error;
 pub mod evaluate;

@@ -8,17 +8,18 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tvr_data::Sampler;
-use tvr_heads::EmclConfig;
 
 use crate::error::ExperimentError;
 use crate::files;
 
+mod emcl;
 mod encoder;
 mod head;
 mod objective;
 mod optimizer;
 mod unknown_key;
 
+pub use emcl::{EmclRecipe, EmclScope};
 pub use encoder::{EncoderRecipe, Frames, StreamMode, TextMode};
 pub use head::{BuiltHead, HeadKind, HeadRecipe, PlainHead};
 pub use objective::{BuiltObjective, ObjectiveRecipe, StreamsRecipe, TermRecipe};
@@ -155,32 +156,6 @@ pub struct BankRecipe {
     /// Seed of both samples.
     #[serde(default)]
     pub seed: u64,
-}
-
-/// EMCL on the vectors of a trained head, without training.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EmclRecipe {
-    /// Whose second moments the bases are found from.
-    pub scope: EmclScope,
-    /// Seed of the start, which no training has moved.
-    #[serde(default)]
-    pub seed: u64,
-    /// The layer; its tile is that of `scope = "tiles"`.
-    #[serde(default = "EmclConfig::inference")]
-    pub layer: EmclConfig,
-}
-
-/// Whose second moments EMCL's bases are found from at inference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EmclScope {
-    /// Of the test texts and videos of each tile, as the published module has it.
-    Tiles,
-    /// Of all test texts and videos.
-    Everything,
-    /// Of the training items of `eval.bank`: a query is judged alone.
-    Bank,
 }
 
 impl Default for EvalRecipe {

@@ -49,6 +49,9 @@ pub struct Record {
     /// Training captions and videos that normalisers could look at, with the seed that drew them.
     #[serde(default)]
     pub bank: Option<BankRecipe>,
+    /// By the row whose setting was chosen on val, the normaliser with its alternatives.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub chosen: BTreeMap<String, String>,
     /// Hash of the towers' weights, where towers were used.
     pub weights: Option<String>,
     /// Steps in all, and the one chosen on val.
@@ -151,6 +154,7 @@ pub fn write(
         known_as: test.known_as.clone(),
         mixing: test.mixing.clone(),
         bank: plan.recipe.eval.bank,
+        chosen: test.chosen.clone(),
         weights,
         steps: run.steps,
         selected: run.selected,
@@ -239,6 +243,9 @@ fn card(plan: &Plan, record: &Record) -> String {
         beside.push_str(&format!(
             "| bank | {texts} training captions and {videos} training videos, drawn with seed {seed} |\n"
         ));
+    }
+    for (row, alternatives) in &record.chosen {
+        beside.push_str(&format!("| chosen on val | {row}, among {alternatives} |\n"));
     }
     let mut card = format!(
         "# {} · seed {}\n\n\

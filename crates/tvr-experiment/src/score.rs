@@ -1,4 +1,5 @@
-//! Any similarity matrix from a file: read, normalise, judge. What `cargo xtask score` prints.
+//! Any similarity matrix from a file, or the cosines of vectors from files: read, normalise, judge. What
+//! `cargo xtask score` prints.
 //!
 //! Each direction is a run of its own: T2V normalises `[texts, videos]` with the bank of training texts, V2T
 //! normalises the transpose with the bank of training videos. So a row can be *bank* in one direction and
@@ -8,38 +9,50 @@ mod banks;
 mod figures;
 mod groups;
 mod matrix;
+mod normalised;
 mod save;
+mod settle;
+mod vectors;
+mod wrong;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ndarray::{Array1, Array2};
+use ndarray::Array2;
 use serde::Serialize;
-use tvr_metrics::{
-    Direction, Judgement, MetricError, Representation, Summary, Truth, judge, ranks, representation,
-    video_to_text_best,
-};
-use tvr_normalize::{Chain, Family, NormalizeError, Normalizer, Scores, Side};
+use tvr_metrics::{Judgement, Representation, Truth};
+use tvr_normalize::{Chain, NormalizeError};
 
 pub use banks::Banks;
 pub use figures::{Figures, NamedInterval, NormalisationError, RowFigures};
+pub use settle::Settled;
 pub use tvr_metrics::{NonFinite, Policy, Resampling, Ties};
 pub use tvr_normalize::Regime;
+pub use vectors::Vectors;
 
 use banks::BankFiles;
+use normalised::{Both, Normalised};
 pub(crate) use save::Changes;
 use save::{Saved, save};
+pub(crate) use settle::{open, settle};
+use wrong::Wrong;
 
+use crate::banks::TrainingBank;
 use crate::error::ExperimentError;
 
 /// What is judged, and how.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// `[texts, videos]`: `S.npy`, or `FILE.safetensors:KEY`.
-    pub similarity: String,
+    /// The scores.
+    pub given: Given,
     /// The video of each text; without it the diagonal is true.
-    pub groups: Option<PathBuf>,
+    pub groups: Option<String>,
     /// Normalisers, a row each; empty is `raw`.
     pub normalize: Vec<String>,
+    /// Scores of val, `[texts, videos]`, on which settings are chosen that a normaliser leaves open.
+    pub val: Option<String>,
+    /// The video of each text of val.
+    pub val_groups: Option<String>,
     /// `[bank texts, videos]`.
     pub text_bank: Option<String>,
     /// `[texts, bank videos]`.
@@ -58,6 +71,33 @@ pub struct Request {
     pub bootstrap: Option<Resampling>,
     /// Where the normalised matrices go.
     pub save: Option<PathBuf>,
+}
+
+impl Request {
+    fn has_bank(&self) -> bool {
+        let files = [&self.text_bank, &self.video_bank, &self.gallery_bank, &self.gallery_bank_texts];
+        let vectors = matches!(&self.given, Given::Vectors(Vectors { bank: Some(_), .. }));
+        vectors || files.into_iter().any(Option::is_some)
+    }
+}
+
+/// Where the scores come from.
+#[derive(Clone, Debug)]
+pub enum Given {
+    /// A matrix `[texts, videos]`: `S.npy`, or `FILE.safetensors:KEY`.
+    Similarity(String),
+    /// Vectors, whose cosines are the scores.
+    Vectors(Vectors),
+}
+
+impl Given {
+    /// What errors call the scores.
+    fn name(&self) -> &str {
+        match self {
+            Self::Similarity(name) => name,
+            Self::Vectors(vectors) => &vectors.texts,
+        }
+    }
 }
 
 /// A file that was read.
@@ -91,6 +131,15 @@ pub struct Report {
     pub inputs: Vec<Input>,
     /// A row for each normaliser, in the order of the request.
     pub rows: Vec<RowFigures>,
+    /// Which items a score depends on beside its own pair, in words; nothing where on none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixing: Option<String>,
+    /// How many directions the vectors spread over before and after EMCL: `(Σ σ²)² / Σ σ⁴` of their singular values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effective_ranks: Option<[f64; 2]>,
+    /// By the row whose setting was chosen on val, the normaliser with its alternatives.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub chosen: BTreeMap<String, String>,
     /// What makes a row doubtful.
     pub warnings: Vec<String>,
     /// The normalised matrices, where they were asked for.
@@ -115,32 +164,95 @@ pub struct Row {
     pub representation: Option<[Representation; 2]>,
 }
 
+impl Row {
+    /// The row of scores that have themselves seen as much as `least`.
+    fn after(mut self, least: Regime) -> Self {
+        for regime in [&mut self.regime, &mut self.text_to_video_regime, &mut self.video_to_text_regime] {
+            *regime = least.max(*regime);
+        }
+        self
+    }
+}
+
+/// Scores, and what they are made of.
+struct Scored {
+    /// `[texts, videos]`
+    scores: Array2<f32>,
+    /// Of vectors of training items.
+    bank: Option<TrainingBank>,
+    /// What a score has seen beside its pair.
+    regime: Regime,
+    /// The same in words; nothing where it has seen nothing.
+    mixing: Option<String>,
+    /// Of vectors before and after EMCL.
+    effective_ranks: Option<[f64; 2]>,
+}
+
+impl Scored {
+    fn raw(scores: Array2<f32>) -> Self {
+        Self { scores, bank: None, regime: Regime::Raw, mixing: None, effective_ranks: None }
+    }
+}
+
+/// The normalisers of a request, with the settings that they leave open chosen on val.
+fn specs(request: &Request, inputs: &mut Vec<Input>) -> Result<Settled, ExperimentError> {
+    if request.normalize.is_empty() {
+        return Ok(Settled::as_given(&["raw".to_owned()]));
+    }
+    let wrong = |text: String| Err(ExperimentError::request(text));
+    match (open(&request.normalize), &request.val) {
+        (None, None) => Ok(Settled::as_given(&request.normalize)),
+        (None, Some(val)) => wrong(format!(
+            "--val {val}: no --normalize leaves a setting open; write alternatives, as dual-softmax:temperature=0.5|1|2"
+        )),
+        (Some(spec), None) => wrong(format!(
+            "--normalize {spec}: it leaves a setting open; give --val, the same system's similarity on val, to choose on"
+        )),
+        (Some(spec), Some(_)) if request.has_bank() => wrong(format!(
+            "--normalize {spec}: score has no banks against val to choose with; choose in a recipe, or leave banks out"
+        )),
+        (Some(_), Some(val)) => {
+            let scores = matrix::read("val", "[texts, videos]", val, inputs)?;
+            let truth = groups::truth(val, scores.dim(), request.val_groups.as_deref(), inputs)?;
+            settle(&request.normalize, &scores, &truth, [Banks::default(); 2])
+        }
+    }
+}
+
 /// Reads, normalises and judges.
 ///
 /// # Errors
 /// A spec that does not parse, a file that is not what its role asks for, scores that a normaliser or the metrics
 /// refuse. Nothing is written before every row is judged.
 pub fn score(request: &Request) -> Result<Report, ExperimentError> {
-    let specs: &[String] =
-        if request.normalize.is_empty() { &["raw".to_owned()] } else { &request.normalize };
-    let chains = parse(specs).map_err(|error| ExperimentError::request(format!("--normalize: {error}")))?;
+    let name = request.given.name();
     let mut inputs = Vec::new();
-    let scores = matrix::read("similarity", "[texts, videos]", &request.similarity, &mut inputs)?;
-    let truth = groups::truth(&request.similarity, scores.dim(), request.groups.as_deref(), &mut inputs)?;
-    let banks = BankFiles::read(request, [scores.nrows(), scores.ncols()], &mut inputs)?;
+    let Settled { specs, chosen } = specs(request, &mut inputs)?;
+    let chains = parse(&specs).map_err(|error| ExperimentError::request(format!("--normalize: {error}")))?;
+    let Scored { scores, bank, regime: least, mixing, effective_ranks } = match &request.given {
+        Given::Similarity(name) => {
+            Scored::raw(matrix::read("similarity", "[texts, videos]", name, &mut inputs)?)
+        }
+        Given::Vectors(vectors) => vectors.score(&mut inputs)?,
+    };
+    let truth = groups::truth(name, scores.dim(), request.groups.as_deref(), &mut inputs)?;
+    let files = BankFiles::read(request, [scores.nrows(), scores.ncols()], &mut inputs)?;
+    let banks = match &bank {
+        Some(bank) => bank.of_directions(),
+        None => [files.text_to_video(), files.video_to_text()],
+    };
 
     let input = Both::new(&scores, &truth, request.logit_scale);
-    let named = |error: Wrong| error.of(&request.similarity);
+    let named = |error: Wrong| error.of(name);
     let before = input.represented(None);
     let mut judged = Vec::new();
     let mut warnings: Vec<String> = Vec::new();
     let mut kept = Vec::new();
     for (spec, chain) in specs.iter().zip(&chains) {
-        let both = [banks.text_to_video(), banks.video_to_text()];
-        let normalised = Normalised::new(chain, &input, both, request.save.is_some()).map_err(named)?;
+        let normalised = Normalised::new(chain, &input, banks, request.save.is_some()).map_err(named)?;
         let fresh = normalised.warnings.iter().filter(|warning| !warnings.contains(warning));
         warnings.extend(fresh.cloned().collect::<Vec<_>>());
-        let row = normalised.judge(spec, &input, &request.policy).map_err(|e| named(e.into()))?;
+        let row = normalised.judge(spec, &input, &request.policy).map_err(|e| named(e.into()))?.after(least);
         if request.save.is_some() {
             let changes = match (&before, &row.representation) {
                 (Some([text, video]), Some([text_after, video_after])) => {
@@ -156,9 +268,9 @@ pub fn score(request: &Request) -> Result<Report, ExperimentError> {
         judged.push(row);
     }
     let rows = figures::rows(&judged, &request.policy, request.bootstrap.as_ref())
-        .map_err(|error| Wrong::from(error).of(&request.similarity))?;
+        .map_err(|error| Wrong::from(error).of(name))?;
     let saved = match &request.save {
-        Some(folder) => save(folder, specs, kept, &scores)?,
+        Some(folder) => save(folder, &specs, kept, &scores)?,
         None => Vec::new(),
     };
     Ok(Report {
@@ -169,6 +281,9 @@ pub fn score(request: &Request) -> Result<Report, ExperimentError> {
         bootstrap: request.bootstrap,
         inputs,
         rows,
+        mixing,
+        effective_ranks,
+        chosen,
         warnings,
         saved,
     })
@@ -192,189 +307,14 @@ pub fn judge_rows(
     let input = Both::new(scores, truth, 1.0);
     let mut rows = Vec::new();
     for (spec, chain) in specs.iter().zip(&chains) {
-        let mut row = Normalised::new(chain, &input, banks, false)
+        let row = Normalised::new(chain, &input, banks, false)
             .and_then(|normalised| Ok(normalised.judge(spec, &input, &Policy::default())?))
             .map_err(|error| error.of("similarities"))?;
-        for regime in [&mut row.regime, &mut row.text_to_video_regime, &mut row.video_to_text_regime] {
-            *regime = least.max(*regime);
-        }
-        rows.push(row);
+        rows.push(row.after(least));
     }
     Ok(rows)
 }
 
-/// Scores in both orientations, and what is true of them.
-struct Both<'a> {
-    scores: &'a Array2<f32>,
-    transposed: Array2<f32>,
-    truth: &'a Truth,
-    /// 1 over the captions of a text's video; nothing where each has one.
-    weights: Option<Vec<f32>>,
-    logit_scale: f32,
-}
-
-impl<'a> Both<'a> {
-    fn new(scores: &'a Array2<f32>, truth: &'a Truth, logit_scale: f32) -> Self {
-        let mut captions = vec![0usize; truth.videos()];
-        truth.video_of().iter().for_each(|&video| captions[video] += 1);
-        let weight = |&video: &usize| 1.0 / captions[video] as f32;
-        Self {
-            scores,
-            transposed: scores.t().as_standard_layout().into_owned(),
-            truth,
-            weights: (!truth.is_one_to_one()).then(|| truth.video_of().iter().map(weight).collect()),
-            logit_scale,
-        }
-    }
-
-    /// How evenly each gallery is represented by matrices of both directions, or by the scores.
-    fn represented(&self, matrices: Option<&[Array2<f32>; 2]>) -> Option<[Representation; 2]> {
-        // Each matrix has its own queries as rows; scores that are no numbers have no probabilities.
-        let of = |matrix: &Array2<f32>| {
-            let logits = if self.logit_scale == 1.0 { None } else { Some(matrix * self.logit_scale) };
-            representation(logits.as_ref().unwrap_or(matrix).view(), Direction::TextToVideo).ok()
-        };
-        let [text, video] = match matrices {
-            Some([text, video]) => [text, video],
-            None => [self.scores, &self.transposed],
-        };
-        Some([of(text)?, of(video)?])
-    }
-}
-
-fn is_raw(chain: &Chain) -> bool {
-    chain.steps().iter().all(|step| matches!(step, Family::Raw(_)))
-}
-
 fn parse(specs: &[String]) -> Result<Vec<Chain>, NormalizeError> {
     specs.iter().map(|spec| spec.parse()).collect()
-}
-
-/// What refused: told apart, because a wrong request has another exit code than wrong data.
-#[derive(Debug)]
-enum Wrong {
-    Normalize(NormalizeError),
-    Bank { method: &'static str, direction: &'static str, bank: &'static str, option: &'static str },
-    Metric(MetricError),
-}
-
-impl From<NormalizeError> for Wrong {
-    fn from(error: NormalizeError) -> Self {
-        Self::Normalize(error)
-    }
-}
-
-impl From<MetricError> for Wrong {
-    fn from(error: MetricError) -> Self {
-        Self::Metric(error)
-    }
-}
-
-impl Wrong {
-    /// Adds where the scores came from.
-    fn of(self, source: &str) -> ExperimentError {
-        use NormalizeError as N;
-        match self {
-            Self::Bank { method, direction, bank, option } => ExperimentError::request(format!(
-                "--normalize: {method} has no {bank} for {direction}, and needs one; give --{option}"
-            )),
-            Self::Normalize(
-                error @ (N::BankMissing { .. }
-                | N::LonelyQuery { .. }
-                | N::TooFew { .. }
-                | N::MixedRows { .. }
-                | N::NotFirst { .. }),
-            ) => ExperimentError::request(format!("{source}: {error}")),
-            Self::Normalize(error @ N::Setting { .. }) => {
-                ExperimentError::request(format!("--normalize: {error}"))
-            }
-            Self::Normalize(error) => ExperimentError::work(format!("{source}: {error}")),
-            Self::Metric(error @ (MetricError::Setting { .. } | MetricError::Choice { .. })) => {
-                ExperimentError::request(error.to_string())
-            }
-            Self::Metric(error) => ExperimentError::work(format!("{source}: {error}")),
-        }
-    }
-
-    /// A missing bank belongs to a direction, and to the option that would bring it.
-    fn in_direction(error: NormalizeError, queries: Side) -> Self {
-        let NormalizeError::BankMissing { method, bank } = error else { return Self::Normalize(error) };
-        let (direction, options) = match queries {
-            Side::Texts => ("T2V", ["text-bank", "gallery-bank"]),
-            Side::Videos => ("V2T", ["video-bank", "gallery-bank-texts"]),
-        };
-        let option = match bank {
-            "query bank" => options[0],
-            "gallery bank" => options[1],
-            _ => "bank-similarity",
-        };
-        Self::Bank { method, direction, bank, option }
-    }
-}
-
-/// Both directions of one normaliser.
-struct Normalised {
-    regimes: [Regime; 2],
-    warnings: Vec<String>,
-    /// T2V `[texts, videos]`, V2T `[videos, texts]`; nothing where the scores stay as they are.
-    matrices: Option<[Array2<f32>; 2]>,
-    /// Of methods in bias form, where they were asked for.
-    biases: [Option<Array1<f32>>; 2],
-}
-
-impl Normalised {
-    fn new(chain: &Chain, input: &Both<'_>, banks: [Banks<'_>; 2], with_biases: bool) -> Result<Self, Wrong> {
-        let block = |test: &Array2<f32>, banks: &Banks<'_>, queries: Side| -> Result<_, NormalizeError> {
-            let mut block = Scores::new(test.view()).with_queries(queries);
-            block.query_bank = banks.queries.map(|bank| bank.reborrow());
-            block.gallery_bank = banks.items.map(|bank| bank.reborrow());
-            block.bank_gallery = banks.own.map(|bank| bank.reborrow());
-            if queries == Side::Texts {
-                block.query_weights = input.weights.as_deref();
-            }
-            let regime = chain.regime(&block);
-            let warnings: Vec<String> = chain.warnings(&block).iter().map(ToString::to_string).collect();
-            // Raw is no copy, and takes scores that are not finite: the metrics' policy decides about them.
-            let matrix = if is_raw(chain) { None } else { Some(chain.apply(&block)?) };
-            let bias = if with_biases && !is_raw(chain) { chain.bias(&block)? } else { None };
-            Ok((regime, warnings, matrix, bias))
-        };
-        let [text_banks, video_banks] = banks;
-        let (text_regime, mut warnings, text_to_video, text_bias) =
-            block(input.scores, &text_banks, Side::Texts)
-                .map_err(|error| Wrong::in_direction(error, Side::Texts))?;
-        let (video_regime, other, video_to_text, video_bias) =
-            block(&input.transposed, &video_banks, Side::Videos)
-                .map_err(|error| Wrong::in_direction(error, Side::Videos))?;
-        warnings.extend(other.into_iter().filter(|warning| !warnings.contains(warning)).collect::<Vec<_>>());
-        let matrices = text_to_video.zip(video_to_text).map(|(text, video)| [text, video]);
-        Ok(Self { regimes: [text_regime, video_regime], warnings, matrices, biases: [text_bias, video_bias] })
-    }
-
-    fn judge(&self, spec: &str, input: &Both<'_>, policy: &Policy) -> Result<Row, MetricError> {
-        let truth = input.truth;
-        let judgement = match &self.matrices {
-            None => judge(input.scores.view(), truth, policy)?,
-            Some([text_to_video, video_to_text]) => {
-                let summary = |ranks| Summary::new(ranks, &policy.cutoffs);
-                let back = video_to_text.t().as_standard_layout().into_owned(); // [texts, videos]
-                let best = || video_to_text_best(back.view(), truth, policy).and_then(summary);
-                let text = ranks(text_to_video.view(), truth, Direction::TextToVideo, policy)?;
-                Judgement {
-                    text_to_video: summary(text)?,
-                    video_to_text: summary(ranks(back.view(), truth, Direction::VideoToText, policy)?)?,
-                    video_to_text_best: (!truth.is_one_to_one()).then(best).transpose()?,
-                }
-            }
-        };
-        let [text_to_video_regime, video_to_text_regime] = self.regimes;
-        Ok(Row {
-            normalize: spec.to_owned(),
-            regime: text_to_video_regime.max(video_to_text_regime),
-            text_to_video_regime,
-            video_to_text_regime,
-            judgement,
-            representation: input.represented(self.matrices.as_ref()),
-        })
-    }
 }

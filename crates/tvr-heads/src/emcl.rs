@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 
 pub use average::{Average, Init};
 pub use em::{Clusters, Em, Gram, Mode, Scale, Start};
-pub use inference::{Inference, Scope};
+pub use inference::{Inference, Scope, effective_rank};
 pub use layer::{Detach, Layer};
 pub use moments::{Moments, Running};
 

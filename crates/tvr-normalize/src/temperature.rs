@@ -6,13 +6,11 @@
 //!
 //! A temperature moves the figures of every method (`T` = 1 and `T` = 4 lie four points of R@1 apart on one published
 //! matrix), so it must be chosen, and where it is chosen on test the row means little. This crate knows no truth:
-//! the caller brings val scores and a figure, such as R@1 in percent.
+//! the caller brings a figure of val, such as R@1 in percent.
 //! Source: ours; published scripts sweep on test (code: knightyxp/DGL `search_for_best_r1_with_qb_norm.py`).
 
 use crate::chain::Chain;
 use crate::error::NormalizeError;
-use crate::scores::{Normalizer, Scores};
-use ndarray::ArrayView2;
 use std::str::FromStr;
 
 /// Candidates, read from a spec whose values may be alternatives: `dual-softmax:temperature=0.5|1|2`.
@@ -60,40 +58,40 @@ pub struct Choice {
     pub tried: Vec<(Chain, f64)>,
 }
 
-/// Applies every candidate to val and keeps the one with the largest figure; of equal ones the first.
+/// Asks for the figure of every candidate on val and keeps the one with the largest; of equal ones the first.
 ///
-/// - `val`: the val scores with the banks that a candidate needs; never test scores
-/// - `figure`: larger is better; takes the candidate's result, `[queries, gallery]`
+/// - `figure`: larger is better; applies a candidate to val scores and judges the result, in one direction or in both;
+///   never on test scores
 ///
 /// # Errors
 /// [`NormalizeError::NothingToChoose`] without candidates, [`NormalizeError::BadFigure`] for a figure that is no
-/// number, and whatever a candidate refuses.
+/// number, and whatever `figure` says.
 ///
 /// # Example
 /// ```
-/// # use {ndarray::{ArrayView2, array}, tvr_normalize::*};
+/// # use {ndarray::array, tvr_normalize::*};
 /// let val = array![[9.0, 8.0], [9.5, 9.4]]; // pairs on the diagonal
-/// let right = |scores: ArrayView2<f32>| {
+/// let right = |candidate: &Chain| {
+///     let scores = candidate.apply(&Scores::new(val.view()))?;
 ///     let wins = |i: usize| scores.row(i).iter().all(|&score| score <= scores[[i, i]]);
-///     (0..2).filter(|&i| wins(i)).count() as f64
+///     Ok((0..2).filter(|&i| wins(i)).count() as f64)
 /// };
 /// let grid: Grid = "inverted-softmax:temperature=100|1".parse()?;
-/// let choice = choose(grid.candidates(), &Scores::new(val.view()), right)?;
+/// let choice = choose::<NormalizeError>(grid.candidates(), right)?;
 /// assert_eq!(choice.best.to_string(), "inverted-softmax:temperature=100");
 /// # Ok::<(), NormalizeError>(())
 /// ```
-pub fn choose(
+pub fn choose<E: From<NormalizeError>>(
     candidates: &[Chain],
-    val: &Scores,
-    mut figure: impl FnMut(ArrayView2<f32>) -> f64,
-) -> Result<Choice, NormalizeError> {
+    mut figure: impl FnMut(&Chain) -> Result<f64, E>,
+) -> Result<Choice, E> {
     let mut tried: Vec<(Chain, f64)> = Vec::new();
     let mut best: Option<(&Chain, f64)> = None;
     for candidate in candidates {
-        let value = figure(candidate.apply(val)?.view());
+        let value = figure(candidate)?;
         if value.is_nan() {
             let (spec, value) = (candidate.to_string(), value.to_string());
-            return Err(NormalizeError::BadFigure { spec, value });
+            return Err(NormalizeError::BadFigure { spec, value }.into());
         }
         tried.push((candidate.clone(), value));
         if best.is_none_or(|(_, most)| value > most) {

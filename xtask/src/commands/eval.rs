@@ -15,6 +15,7 @@ use crate::exit;
 /// Examples:
 ///   cargo xtask eval runs/world-mean-pooling-0
 ///   cargo xtask eval runs/world-mean-pooling-0 --normalize raw --normalize inverted-softmax:temperature=1
+///   cargo xtask eval runs/world-mean-pooling-0 --normalize 'dual-softmax:temperature=0.5|1|2'   # chosen on val
 ///   cargo xtask eval runs/world-mean-pooling-0 --set eval.bank='{ texts = 2000, videos = 2000 }' --normalize nnn
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
@@ -75,6 +76,7 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     let opened = experiment::open(&plan, stop, &mut draw())?;
     let judged = experiment::judge_again(&plan, &opened, record.seed, on_val)?;
     record.test = judged.rows.iter().map(record::RowRecord::of).collect();
+    record.chosen = judged.chosen;
     record.beside.clear();
     if args.json.as_deref() != Some(Path::new("-")) {
         exit::print(&train::shown(std::slice::from_ref(&record)))?;

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use tvr_experiment::score::{Figures, NamedInterval, Policy, Report, Request, Resampling, score};
+use tvr_experiment::recipe::EmclRecipe;
+use tvr_experiment::score::{
+    Figures, Given, NamedInterval, Policy, Report, Request, Resampling, Vectors, score,
+};
 use tvr_experiment::{ExperimentError, files};
 
 use crate::exit;
@@ -16,6 +19,10 @@ Examples:
   cargo xtask score --similarity run.safetensors:test --groups video_of_text.txt --json scores.json
   cargo xtask score --similarity S.npy --text-bank train_texts_by_videos.npy --normalize inverted-softmax:temperature=1
   cargo xtask score --similarity S.npy --text-bank B.npy --video-bank C.npy --normalize qb-norm:temperature=0.87,threshold=3
+  cargo xtask score --similarity S.npy --val V.npy --normalize 'dual-softmax:temperature=0.5|1|2'
+  cargo xtask score --texts f.safetensors:text --videos f.safetensors:frames --groups f.safetensors:text_video
+  cargo xtask score --texts T.npy --videos V.npy --emcl tiles
+  cargo xtask score --texts T.npy --videos V.npy --bank-texts B.npy --bank-videos C.npy --emcl bank:bases=32,sigma=1
 
 The temperature is in the unit of the scores: 1 for logits (cosine times the trained scale), about 0.01 for cosines.
 Rows marked transductive have seen the other test queries; compare them with transductive rows only.";
@@ -25,16 +32,39 @@ Rows marked transductive have seen the other test queries; compare them with tra
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Scores [texts, videos], larger is better: .npy (f16, f32 or f64, any layout) or FILE.safetensors:KEY
+    #[arg(long, value_name = "FILE", required_unless_present = "texts", conflicts_with = "texts")]
+    similarity: Option<String>,
+    /// Vectors [texts, width] in place of scores: what is judged are cosines
+    #[arg(long, value_name = "FILE", requires = "videos")]
+    texts: Option<String>,
+    /// Vectors [videos, width], or frames [videos, frames, width], of which each video's mean is taken
+    #[arg(long, value_name = "FILE", requires = "texts")]
+    videos: Option<String>,
+    /// Vectors of training texts: with --bank-videos a bank for every normaliser, in place of the five below
+    #[arg(long, value_name = "FILE", requires_all = ["texts", "bank_videos"],
+          conflicts_with_all = ["text_bank", "video_bank", "gallery_bank", "gallery_bank_texts", "bank_similarity"])]
+    bank_texts: Option<String>,
+    /// Vectors of training videos
+    #[arg(long, value_name = "FILE", requires_all = ["texts", "bank_texts"])]
+    bank_videos: Option<String>,
+    /// EMCL between vectors and cosines, without training: tiles, as published; everything; or bank. Settings follow as in
+    /// a recipe's [eval.emcl.layer]: everything:bases=32,sigma=1,mode=paper
+    #[arg(long, value_name = "SPEC", requires = "texts")]
+    emcl: Option<EmclRecipe>,
+    /// For each text the index of its video: .npy or FILE.safetensors:KEY of whole numbers, or text with one a line.
+    /// Without it there are as many texts as videos, and text i belongs to video i
     #[arg(long, value_name = "FILE")]
-    similarity: String,
-    /// For each text the index of its video: .npy of whole numbers, or text with one a line. Without it the matrix
-    /// is square and text i belongs to video i
-    #[arg(long, value_name = "FILE")]
-    groups: Option<PathBuf>,
+    groups: Option<String>,
     /// A row of the table each: raw, dual-softmax:temperature=1, inverted-softmax:temperature=1,
     /// sinkhorn:tau=1,iterations=50; A+B applies B to what A gives [default: raw]
     #[arg(long, value_name = "SPEC")]
     normalize: Vec<String>,
+    /// The same system's scores on val, to choose what a normaliser leaves open: dual-softmax:temperature=0.5|1|2
+    #[arg(long, value_name = "FILE")]
+    val: Option<String>,
+    /// As --groups, for the texts of val
+    #[arg(long, value_name = "FILE", requires = "val")]
+    val_groups: Option<String>,
     /// Training texts against the test videos, [bank texts, videos]: used for T2V
     #[arg(long, value_name = "FILE")]
     text_bank: Option<String>,
@@ -130,10 +160,24 @@ fn request(args: Args) -> Result<Request, ExperimentError> {
     };
     let bootstrap =
         args.bootstrap.map(|draws| Resampling { draws, seed: args.seed.unwrap_or(0), level: 0.95 });
+    let given = match (args.similarity, args.texts, args.videos) {
+        (Some(similarity), ..) => Given::Similarity(similarity),
+        (None, Some(texts), Some(videos)) => {
+            let bank = args.bank_texts.zip(args.bank_videos).map(<[String; 2]>::from);
+            Given::Vectors(Vectors { texts, videos, bank, emcl: args.emcl })
+        }
+        _ => {
+            return Err(ExperimentError::request(
+                "nothing to judge; give --similarity, or --texts and --videos",
+            ));
+        }
+    };
     Ok(Request {
-        similarity: args.similarity,
+        given,
         groups: args.groups,
         normalize: args.normalize,
+        val: args.val,
+        val_groups: args.val_groups,
         text_bank: args.text_bank,
         video_bank: args.video_bank,
         gallery_bank: args.gallery_bank,
@@ -211,6 +255,15 @@ fn shown(report: &Report) -> String {
         "\nNE: normalisation error of the gallery, 0 is fair (NCL), at logit scale {}.\n",
         report.logit_scale
     ));
+    if let Some(mixing) = &report.mixing {
+        text.push_str(&format!("\nScores depend on other items: {mixing}.\n"));
+    }
+    if let Some([before, after]) = report.effective_ranks {
+        text.push_str(&format!("Effective rank of the vectors: {before:.1}, after EMCL {after:.1}.\n"));
+    }
+    for (row, alternatives) in &report.chosen {
+        text.push_str(&format!("\nChosen on val: {row}, among {alternatives}.\n"));
+    }
     if let Some(resampling) = &report.bootstrap {
         text.push_str(&format!(
             "\nIntervals: bootstrap over queries, {} draws, seed {}; differences are paired.\n",

@@ -124,7 +124,6 @@ pub fn shown(records: &[Record]) -> String {
         let mut label = (String::new(), String::new());
         for record in records {
             let row = &record.test[index];
-            label = (row.normalize.clone(), row.regime.clone());
             let figures: Vec<f64> = [&row.text_to_video, &row.video_to_text]
                 .iter()
                 .flat_map(|metrics| names.map(|name| metrics.get(name).copied().unwrap_or(f64::NAN)))
@@ -132,7 +131,12 @@ pub fn shown(records: &[Record]) -> String {
             for (column, figure) in columns.iter_mut().zip(&figures) {
                 column.push(*figure);
             }
+            label = (row.normalize.clone(), row.regime.clone());
             table.row(cells(&label, record.seed.to_string(), &figures));
+            // Seeds may have chosen differently; their mean bears the name of what they chose among.
+            if let Some(alternatives) = record.chosen.get(&row.normalize) {
+                label.0.clone_from(alternatives);
+            }
         }
         if records.len() > 1 {
             let means: Vec<f64> =
@@ -144,6 +148,9 @@ pub fn shown(records: &[Record]) -> String {
     }
     let mut text = table.to_string();
     for record in records {
+        for (row, alternatives) in &record.chosen {
+            text.push_str(&format!("chosen on val, seed {}: {row}, among {alternatives}\n", record.seed));
+        }
         for (name, value) in &record.beside {
             text.push_str(&format!("{name}, seed {}: {value:.1}\n", record.seed));
         }

@@ -2,37 +2,20 @@
 
 use burn::prelude::*;
 use ndarray::Array2;
-use tvr_heads::emcl::{Inference, Moments, Scope};
 use tvr_heads::{Head, TextCodes, Tile, VideoCodes};
 use tvr_objectives::Objective;
 
 use super::{matrix, refused, to_matrix};
+use crate::emcl::Emcl;
 use crate::error::ExperimentError;
 use crate::model::Model;
-use crate::recipe::{EmclRecipe, EmclScope};
+use crate::recipe::EmclRecipe;
 use crate::score::Regime;
 
 /// How an evaluation turns codes into logits.
 pub(super) struct Scorer<'a, H: Head, O: Objective> {
     model: &'a Model<H, O>,
     emcl: Option<Emcl>,
-}
-
-/// EMCL at inference, and whose second moments its bases come from.
-struct Emcl {
-    layer: Inference,
-    tile: Option<Tile>,
-    bank: Option<Moments>,
-}
-
-impl Emcl {
-    fn scope(&self) -> Scope<'_> {
-        match (&self.bank, self.tile) {
-            (Some(moments), _) => Scope::Bank(moments),
-            (None, Some(tile)) => Scope::Tiles(tile),
-            (None, None) => Scope::Everything,
-        }
-    }
 }
 
 impl<'a, H: Head, O: Objective> Scorer<'a, H, O> {
@@ -48,15 +31,10 @@ impl<'a, H: Head, O: Objective> Scorer<'a, H, O> {
         bank: Option<&(TextCodes, VideoCodes)>,
         device: &Device,
     ) -> Result<Self, ExperimentError> {
-        let Some(recipe) = recipe else { return Ok(Self { model, emcl: None }) };
-        let layer = recipe.layer.at_inference(width, recipe.seed, device).map_err(refused)?;
-        let blocks = bank
-            .filter(|_| recipe.scope == EmclScope::Bank)
-            .map(|(texts, videos)| [videos.pooled.clone(), texts.pooled.clone()]);
-        let bank = blocks.map(|blocks| layer.bank(blocks)).transpose().map_err(refused)?;
-        let side = recipe.layer.tile;
-        let tile = (recipe.scope == EmclScope::Tiles).then_some(Tile { texts: side, videos: side });
-        Ok(Self { model, emcl: Some(Emcl { layer, tile, bank }) })
+        let bank = bank.map(|(texts, videos)| [videos.pooled.clone(), texts.pooled.clone()]);
+        let emcl =
+            recipe.map(|recipe| Emcl::new(recipe, width, bank, device)).transpose().map_err(refused)?;
+        Ok(Self { model, emcl })
     }
 
     /// Logits `[texts, videos]`.
@@ -71,7 +49,7 @@ impl<'a, H: Head, O: Objective> Scorer<'a, H, O> {
         match &self.emcl {
             None => matrix(self.model, texts, videos),
             Some(emcl) => {
-                let cosines = emcl.layer.cosines(&texts.pooled, &videos.pooled, emcl.scope());
+                let cosines = emcl.cosines(&texts.pooled, &videos.pooled);
                 to_matrix(cosines.map_err(refused)?, self.model.to_logits())
             }
         }
@@ -80,8 +58,7 @@ impl<'a, H: Head, O: Objective> Scorer<'a, H, O> {
     /// What a similarity has seen before any normaliser: whoever is judged together takes part in one that mixes items.
     pub(super) fn regime(&self) -> Regime {
         match &self.emcl {
-            Some(Emcl { bank: Some(_), .. }) => Regime::Bank,
-            Some(_) => Regime::Transductive,
+            Some(emcl) => emcl.regime(),
             None if self.model.head.needs().mixes_items => Regime::Transductive,
             None => Regime::Raw,
         }
@@ -90,7 +67,7 @@ impl<'a, H: Head, O: Objective> Scorer<'a, H, O> {
     /// In words, which items take part in a similarity beside its own pair; `None` where none does.
     pub(super) fn mixing(&self) -> Option<String> {
         match &self.emcl {
-            Some(emcl) => Some(format!("EMCL at inference, {}", emcl.scope())),
+            Some(emcl) => Some(emcl.mixing()),
             None => self.model.head.needs().mixes_items.then(|| {
                 let tile = Tile::of(&self.model.head);
                 format!("the head, tiles of {} texts x {} videos", tile.texts, tile.videos)

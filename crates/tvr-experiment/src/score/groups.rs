@@ -1,8 +1,9 @@
-//! Which text belongs to which video, from a file: `.npy` of whole numbers, or text with one number a line.
+//! Which text belongs to which video, from a file: `.npy` or a tensor of whole numbers, or text with one number a line.
 
 use std::path::Path;
 
 use npyz::TypeChar;
+use safetensors::Dtype;
 use tvr_metrics::Truth;
 
 use super::{Input, matrix};
@@ -13,10 +14,10 @@ use crate::files;
 pub(super) fn truth(
     similarity: &str,
     (texts, videos): (usize, usize),
-    groups: Option<&Path>,
+    groups: Option<&str>,
     inputs: &mut Vec<Input>,
 ) -> Result<Truth, ExperimentError> {
-    let Some(path) = groups else {
+    let Some(name) = groups else {
         if texts != videos {
             return Err(ExperimentError::request(format!(
                 "{similarity} has {texts} texts and {videos} videos; a matrix that is not square needs --groups, \
@@ -25,13 +26,13 @@ pub(super) fn truth(
         }
         return Ok(Truth::diagonal(texts));
     };
-    let name = path.display().to_string();
     let wrong = |text: String| ExperimentError::work(format!("{name}: {text}"));
-    let bytes = files::read(path)?;
-    let numbers = if bytes.starts_with(b"\x93NUMPY") || name.ends_with(".npy") {
-        from_npy(&name, &bytes)?
-    } else {
-        from_text(&name, &bytes)?
+    let (path, key) = matrix::file_and_key(name);
+    let bytes = files::read(Path::new(&path))?;
+    let numbers = match key {
+        Some(key) => from_safetensors(name, &bytes, key)?,
+        None if bytes.starts_with(b"\x93NUMPY") || name.ends_with(".npy") => from_npy(name, &bytes)?,
+        None => from_text(name, &bytes)?,
     };
     if numbers.len() != texts {
         return Err(wrong(format!(
@@ -59,11 +60,27 @@ pub(super) fn truth(
     }
     inputs.push(Input {
         role: "groups",
-        path: name.clone(),
+        path: name.to_owned(),
         shape: vec![texts],
         sha256: files::sha256(&bytes),
     });
     Truth::groups(video_of).map_err(|error| wrong(error.to_string()))
+}
+
+/// As a feature file's `text_video`.
+fn from_safetensors(name: &str, bytes: &[u8], key: &str) -> Result<Vec<i64>, ExperimentError> {
+    let file = matrix::open_safetensors(name, bytes)?;
+    match file.tensor(key) {
+        Ok(tensor) if tensor.dtype() == Dtype::I64 && tensor.shape().len() == 1 => {
+            Ok(tensor.data().as_chunks::<8>().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect())
+        }
+        Ok(tensor) => Err(ExperimentError::work(format!(
+            "{name}: the tensor is {} {:?}, but groups must be I64 and 1-D, a video index for each text",
+            tensor.dtype(),
+            tensor.shape()
+        ))),
+        Err(_) => Err(ExperimentError::request(format!("{name}: no tensor \"{key}\" in the file"))),
+    }
 }
 
 fn from_npy(name: &str, bytes: &[u8]) -> Result<Vec<i64>, ExperimentError> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ndarray::{Array2, ArrayViewD, ShapeBuilder};
+use ndarray::{Array2, Array3, ArrayD, ArrayViewD, Axis, ShapeBuilder};
 use npyz::half::{bf16, f16};
 use npyz::{DType, NpyHeader, Order, TypeChar, WriterBuilder};
 use safetensors::{Dtype, SafeTensors};
@@ -21,12 +21,75 @@ pub(super) fn read(
     name: &str,
     inputs: &mut Vec<Input>,
 ) -> Result<Array2<f32>, ExperimentError> {
-    let (path, key) = match name.rsplit_once(".safetensors:") {
+    let (array, _) = read_array(role, name, inputs)?;
+    let shape = array.shape().to_vec();
+    array.into_dimensionality().map_err(|_| {
+        ExperimentError::work(format!(
+            "{name}: the array has shape {shape:?}, but {role} must be 2-D, {axes}"
+        ))
+    })
+}
+
+/// Vectors of videos, frame by frame.
+pub(super) struct Frames {
+    /// `[videos, frames, width]`; one frame where the file has one vector a video.
+    pub(super) values: Array3<f32>,
+    /// Which are real, `[videos, frames]`.
+    pub(super) mask: Vec<bool>,
+}
+
+/// Reads `[videos, width]` or `[videos, frames, width]`, the latter with its mask where the file holds one: `mask` beside
+/// `frames`, `NAME.mask` beside `NAME`.
+pub(super) fn read_frames(
+    role: &'static str,
+    name: &str,
+    inputs: &mut Vec<Input>,
+) -> Result<Frames, ExperimentError> {
+    let (array, bytes) = read_array(role, name, inputs)?;
+    let shape = array.shape().to_vec();
+    let array = if shape.len() == 2 { array.insert_axis(Axis(1)) } else { array };
+    let values: Array3<f32> = array.into_dimensionality().map_err(|_| {
+        ExperimentError::work(format!(
+            "{name}: the array has shape {shape:?}, but {role} must be [videos, width] or [videos, frames, width]"
+        ))
+    })?;
+    let (videos, frames, _) = values.dim();
+    let mut mask = vec![true; videos * frames];
+    if let (_, Some(key)) = file_and_key(name)
+        && shape.len() == 3
+    {
+        let beside = if key == "frames" { "mask".to_owned() } else { format!("{key}.mask") };
+        if let Ok(tensor) = open_safetensors(name, &bytes)?.tensor(&beside) {
+            if tensor.dtype() != Dtype::U8 || tensor.shape() != [videos, frames] {
+                return Err(ExperimentError::work(format!(
+                    "{name}: the mask \"{beside}\" is {} {:?}, but it must be U8 [{videos}, {frames}]",
+                    tensor.dtype(),
+                    tensor.shape()
+                )));
+            }
+            mask = tensor.data().iter().map(|&byte| byte != 0).collect();
+        }
+    }
+    Ok(Frames { values, mask })
+}
+
+/// `FILE.safetensors:KEY` in its parts.
+pub(super) fn file_and_key(name: &str) -> (String, Option<&str>) {
+    match name.rsplit_once(".safetensors:") {
         Some((stem, key)) => (format!("{stem}.safetensors"), Some(key)),
         None => (name.to_owned(), None),
-    };
+    }
+}
+
+/// An array of any number of axes in C order, and the bytes of its file.
+fn read_array(
+    role: &'static str,
+    name: &str,
+    inputs: &mut Vec<Input>,
+) -> Result<(ArrayD<f32>, Vec<u8>), ExperimentError> {
+    let (path, key) = file_and_key(name);
     let bytes = files::read(Path::new(&path))?;
-    let array = match key {
+    let Flat { shape, fortran, values } = match key {
         Some(key) => from_safetensors(name, &bytes, key)?,
         None if name.ends_with(".safetensors") => {
             let keys = open_safetensors(name, &bytes)?.names().join(", ");
@@ -34,21 +97,11 @@ pub(super) fn read(
         }
         None => from_npy(name, &bytes)?,
     };
-    let [rows, columns] = array.shape[..] else {
-        return Err(ExperimentError::work(format!(
-            "{name}: the array has shape {:?}, but {role} must be 2-D, {axes}",
-            array.shape
-        )));
-    };
-    let values = Array2::from_shape_vec((rows, columns).set_f(array.fortran), array.values)
+    let values = ArrayD::from_shape_vec(shape.clone().set_f(fortran), values)
         .map_err(|error| ExperimentError::work(format!("{name}: {error}")))?;
-    inputs.push(Input {
-        role,
-        path: name.to_owned(),
-        shape: vec![rows, columns],
-        sha256: files::sha256(&bytes),
-    });
-    Ok(if values.is_standard_layout() { values } else { values.as_standard_layout().into_owned() })
+    inputs.push(Input { role, path: name.to_owned(), shape, sha256: files::sha256(&bytes) });
+    let values = if values.is_standard_layout() { values } else { values.as_standard_layout().into_owned() };
+    Ok((values, bytes))
 }
 
 /// Names the first value that is NaN or infinite.
@@ -154,7 +207,7 @@ fn narrow(name: &str, wide: &[f64]) -> Result<Vec<f32>, ExperimentError> {
     }
 }
 
-fn open_safetensors<'a>(name: &str, bytes: &'a [u8]) -> Result<SafeTensors<'a>, ExperimentError> {
+pub(super) fn open_safetensors<'a>(name: &str, bytes: &'a [u8]) -> Result<SafeTensors<'a>, ExperimentError> {
     SafeTensors::deserialize(bytes)
         .map_err(|cause| ExperimentError::work(format!("{name}: not a safetensors file: {cause}")))
 }

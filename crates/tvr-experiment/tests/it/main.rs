@@ -22,6 +22,8 @@ mod recipe;
 mod reproduce;
 mod run;
 mod offer;
+mod settle;
 mod step;
 mod streams;
+mod support_set;
 mod words;

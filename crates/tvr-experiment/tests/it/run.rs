@@ -4,7 +4,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use burn::module::Param;
+use burn::prelude::*;
 use tvr_experiment::{Event, ExperimentError, Plan, Recipe, Surroundings, experiment, plan};
+use tvr_heads::MeanPoolingConfig;
+use tvr_objectives::SymmetricConfig;
 
 /// flex has one generator for the whole process; a test that depends on its stream holds this.
 pub fn generator() -> MutexGuard<'static, ()> {
@@ -156,4 +160,35 @@ fn training_finds_the_pairs_of_an_easy_data_set() {
     let outcome = experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap();
     let recall = outcome.record.metric("raw.text_to_video.R@1").unwrap();
     assert!(recall >= 75.0, "chance is 12.5, found {recall}");
+}
+
+#[test]
+fn p_c4_3_after_any_step_the_scale_is_at_most_a_hundred() {
+    let _alone = generator();
+    let folder = tempfile::tempdir().unwrap();
+    features(&folder.path().join("data"));
+    let never = AtomicBool::new(false);
+    let mut plan = planned(folder.path(), "runs");
+    plan.recipe.train.initial_scale = 100.0;
+    let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
+    experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap();
+    let log = std::fs::read_to_string(plan.run_folder(3).join("steps.jsonl")).unwrap();
+    let scales: Vec<f64> = log
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["logit_scale"].as_f64().unwrap())
+        .collect();
+    assert_eq!(scales.len(), plan.steps);
+    assert!(scales.iter().all(|&scale| scale <= 100.0 * (1.0 + 1e-6)), "{scales:?}");
+    // Wherever a step has led to, and still a leaf that learns.
+    let device = Device::flex().autodiff();
+    let head = MeanPoolingConfig::reference().init(crate::step::WIDTH, &device).unwrap();
+    let model = crate::step::model(head, SymmetricConfig::ours().init().unwrap(), 0.0, &device);
+    for (log_scale, expected) in [(9.0f32, 100.0), (2.0, 2f64.exp())] {
+        let mut model = model.clone();
+        model.logit_scale = Param::from_data([log_scale], &device);
+        let model = model.clamp_logit_scale();
+        let scale: f64 = model.scale().into_scalar();
+        assert!((scale / expected - 1.0).abs() <= 1e-6, "{scale}");
+        assert!(model.logit_scale.is_require_grad());
+    }
 }

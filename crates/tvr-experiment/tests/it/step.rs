@@ -67,7 +67,7 @@ pub fn flat<M: Module>(model: &M, gradients: &GradientsParams) -> Vec<f32> {
     flat.1
 }
 
-fn batch() -> Batch {
+pub fn batch() -> Batch {
     // Seven captions of five videos: two videos have both of theirs.
     Batch {
         texts: vec![0, 2, 3, 4, 6, 7, 8],
@@ -78,7 +78,7 @@ fn batch() -> Batch {
 }
 
 /// A batch of seven other captions of five other videos.
-fn earlier() -> Batch {
+pub fn earlier() -> Batch {
     let other = batch();
     Batch {
         texts: other.texts.iter().map(|text| text + 12).collect(),
@@ -93,15 +93,19 @@ fn check<H: Head>(head: H, name: &str) {
 }
 
 fn check_model<H: Head, O: Objective>(model: &Model<H, O>, name: &str) {
+    check_on(model, &corpus(6), name);
+}
+
+/// The gradient of a batch of six videos, whole and in parts.
+pub fn check_on<H: Head, O: Objective>(model: &Model<H, O>, corpus: &Corpus, name: &str) {
     let device = Device::flex();
-    let corpus = corpus(6);
-    let whole = gradients(model, &corpus, &batch(), 0, &device, 5).unwrap();
+    let whole = gradients(model, corpus, &batch(), 0, &device, 5).unwrap();
     let expected = flat(model, &whole.0);
     let largest = expected.iter().fold(0f32, |most, value| most.max(value.abs()));
     assert!(largest > 1e-3, "{name}: the whole gradient is nothing");
     // 1, 2, 3 (uneven: 3 + 3 + 1) and 4 chunks and one item at a time.
     for chunk in [7, 4, 3, 2, 1] {
-        let parts = gradients(model, &corpus, &batch(), chunk, &device, 5).unwrap();
+        let parts = gradients(model, corpus, &batch(), chunk, &device, 5).unwrap();
         assert!((whole.1.loss - parts.1.loss).abs() < 1e-5, "{name}: {} {}", whole.1.loss, parts.1.loss);
         for (found, expected) in flat(model, &parts.0).iter().zip(&expected) {
             // f32 sums in another order.

@@ -159,9 +159,36 @@ impl Inference {
             Scope::Everything => &self.bank([all.rows()])?,
             Scope::Bank(moments) => moments,
         };
-        let gram = moments.gram(&texts.device(), texts.dtype())?;
-        let clusters = self.layer.clusters(&gram, &start);
-        Ok(score(all.with_rows(self.layer.of_clusters(all.rows(), clusters))))
+        Ok(score(all.with_rows(self.corrected(all.rows(), moments)?)))
+    }
+
+    /// Rows after the layer, with bases from these moments.
+    fn corrected(&self, rows: Tensor<2>, moments: &Moments) -> Result<Tensor<2>, HeadError> {
+        let gram = moments.gram(&rows.device(), rows.dtype())?;
+        let clusters = self.layer.clusters(&gram, &self.average.start(0));
+        Ok(self.layer.of_clusters(rows, clusters))
+    }
+
+    /// [`effective_rank`] of all texts and videos before and after the layer: the paper's claim is that it falls. `None`
+    /// in tiles, where an item has other values in every tile.
+    ///
+    /// # Errors
+    /// As [`Inference::cosines`].
+    pub fn effective_ranks(
+        &self,
+        texts: &Tensor<2>,
+        videos: &Tensor<2>,
+        scope: Scope<'_>,
+    ) -> Result<Option<[f64; 2]>, HeadError> {
+        self.check("text", texts)?;
+        self.check("video", videos)?;
+        let rows = Vectors::of_items(texts.clone(), videos.clone()).rows();
+        let after = match scope {
+            Scope::Tiles(_) => return Ok(None),
+            Scope::Everything => self.corrected(rows.clone(), &self.bank([rows.clone()])?)?,
+            Scope::Bank(moments) => self.corrected(rows.clone(), moments)?,
+        };
+        Ok(Some([effective_rank(&self.layer.input(rows)), effective_rank(&after)]))
     }
 
     fn check(&self, what: &'static str, features: &Tensor<2>) -> Result<(), HeadError> {
@@ -178,6 +205,17 @@ impl Inference {
             None => Ok(()),
         }
     }
+}
+
+/// How many directions items spread over: `(Σ σ²)² / Σ σ⁴` of their singular values `σ`. It is 1 for items on one line,
+/// the width for items that spread alike in all directions, and 0 for zeros; a plain rank would count a direction that
+/// rounding alone fills.
+///
+/// - `items`: `[items, width]`
+pub fn effective_rank(items: &Tensor<2>) -> f64 {
+    let gram = items.clone().transpose().matmul(items.clone());
+    let [total, squares] = [items, &gram].map(|x| tvr_nn::sum(x.clone().square()).into_scalar::<f64>());
+    if squares > 0.0 { total * total / squares } else { 0.0 }
 }
 
 fn blocks(items: &Tensor<2>, size: usize) -> impl Iterator<Item = Tensor<2>> {

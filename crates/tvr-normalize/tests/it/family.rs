@@ -3,8 +3,8 @@
 use crate::oracles::{noise, noisy_world};
 use ndarray::{Array1, Array2};
 use tvr_normalize::{
-    Chain, EmbeddingSource, Family, Grid, Marginals, MatrixSource, Normalizer, Regime, Scores, Sinkhorn,
-    Sources, Start, choose,
+    Chain, EmbeddingSource, Family, Grid, Marginals, MatrixSource, NormalizeError, Normalizer, Regime,
+    Scores, Sinkhorn, Sources, Start, choose,
 };
 
 #[track_caller]
@@ -206,20 +206,22 @@ fn a_setting_is_chosen_on_val() {
     assert_eq!(error.to_string(), "sinkhorn: tau = 0, but it must be a number above 0");
 
     let val = noise(8, 8, 1.0, 1);
-    let scores = Scores::new(val.view());
     let grid: Grid = "inverted-softmax:temperature=0.1|1|10".parse().unwrap();
     // The figure prefers the second; of equal ones the first wins.
     let mut figures = [1.0, 3.0, 3.0].into_iter();
-    let choice = choose(grid.candidates(), &scores, |_| figures.next().unwrap()).unwrap();
+    let figure = |candidate: &Chain| {
+        candidate.apply(&Scores::new(val.view()))?;
+        Ok(figures.next().unwrap())
+    };
+    let choice = choose::<NormalizeError>(grid.candidates(), figure).unwrap();
     assert_eq!((choice.best.to_string().as_str(), choice.figure), ("inverted-softmax:temperature=1", 3.0));
     assert_eq!(choice.tried.len(), 3);
-    let error = choose(grid.candidates(), &scores, |_| f64::NAN).unwrap_err();
+    let refused = |candidates: &[Chain], value: f64| {
+        choose::<NormalizeError>(candidates, |_| Ok(value)).unwrap_err().to_string()
+    };
     assert_eq!(
-        error.to_string(),
+        refused(grid.candidates(), f64::NAN),
         "inverted-softmax:temperature=0.1 has the figure NaN on val; it must be a number"
     );
-    assert_eq!(
-        choose(&[], &scores, |_| 0.0).unwrap_err().to_string(),
-        "there is no setting to choose; give at least one"
-    );
+    assert_eq!(refused(&[], 0.0), "there is no setting to choose; give at least one");
 }

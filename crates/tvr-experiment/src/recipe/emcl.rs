@@ -1,0 +1,65 @@
+//! EMCL at inference: in a recipe as `[eval.emcl]`, in a command as one word.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use tvr_heads::EmclConfig;
+
+use super::unknown_key;
+use crate::error::ExperimentError;
+
+/// EMCL on vectors of texts and videos, without training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmclRecipe {
+    /// Whose second moments the bases are found from.
+    pub scope: EmclScope,
+    /// Seed of the start, which no training has moved.
+    #[serde(default)]
+    pub seed: u64,
+    /// The layer; its tile is that of `scope = "tiles"`.
+    #[serde(default = "EmclConfig::inference")]
+    pub layer: EmclConfig,
+}
+
+/// Whose second moments EMCL's bases are found from at inference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EmclScope {
+    /// Of the test texts and videos of each tile, as the published module has it.
+    Tiles,
+    /// Of all test texts and videos.
+    Everything,
+    /// Of the training items of `eval.bank`: a query is judged alone.
+    Bank,
+}
+
+/// `SCOPE`, or `SCOPE:KEY=VALUE,...` with the keys of the layer and `seed`; what is not said is the published module's.
+impl FromStr for EmclRecipe {
+    type Err = ExperimentError;
+
+    fn from_str(spec: &str) -> Result<Self, ExperimentError> {
+        let wrong = |why: &str| ExperimentError::request(format!("EMCL {spec:?}: {why}"));
+        let (scope, settings) = spec.split_once(':').unwrap_or((spec, ""));
+        let mut layer = toml::Table::try_from(EmclConfig::inference()).map_err(|e| wrong(&e.to_string()))?;
+        let mut recipe = toml::Table::new();
+        recipe.insert("scope".into(), toml::Value::String(scope.trim().into()));
+        for setting in settings.split(',').filter(|setting| !setting.trim().is_empty()) {
+            let Some((key, value)) = setting.split_once('=') else {
+                return Err(wrong(&format!("{:?} has no value; write KEY=VALUE", setting.trim())));
+            };
+            let (key, value) = (key.trim(), value.trim());
+            // A number or a truth value as TOML has it; else a word.
+            let word = || toml::Value::String(value.into());
+            let parsed = format!("value = {value}").parse::<toml::Table>().ok();
+            let value = parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(word);
+            let table = if key == "seed" { &mut recipe } else { &mut layer };
+            table.insert(key.into(), value);
+        }
+        recipe.insert("layer".into(), toml::Value::Table(layer));
+        let recipe: Self =
+            recipe.try_into().map_err(|e: toml::de::Error| wrong(&unknown_key::explain(e.message())))?;
+        recipe.layer.layer().map_err(|error| wrong(&error.to_string()))?;
+        Ok(recipe)
+    }
+}

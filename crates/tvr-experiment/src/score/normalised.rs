@@ -1,0 +1,126 @@
+//! One matrix, both directions, one normaliser: the scores as it leaves them, and their judgement.
+
+use ndarray::{Array1, Array2};
+use tvr_metrics::{
+    Direction, Judgement, MetricError, Policy, Representation, Summary, Truth, judge, ranks, representation,
+    video_to_text_best,
+};
+use tvr_normalize::{Chain, Family, NormalizeError, Normalizer, Regime, Scores, Side};
+
+use super::wrong::Wrong;
+use super::{Banks, Row};
+
+/// Scores in both orientations, and what is true of them.
+pub(super) struct Both<'a> {
+    pub(super) scores: &'a Array2<f32>,
+    transposed: Array2<f32>,
+    truth: &'a Truth,
+    /// 1 over the captions of a text's video; nothing where each has one.
+    weights: Option<Vec<f32>>,
+    logit_scale: f32,
+}
+
+impl<'a> Both<'a> {
+    pub(super) fn new(scores: &'a Array2<f32>, truth: &'a Truth, logit_scale: f32) -> Self {
+        let mut captions = vec![0usize; truth.videos()];
+        truth.video_of().iter().for_each(|&video| captions[video] += 1);
+        let weight = |&video: &usize| 1.0 / captions[video] as f32;
+        Self {
+            scores,
+            transposed: scores.t().as_standard_layout().into_owned(),
+            truth,
+            weights: (!truth.is_one_to_one()).then(|| truth.video_of().iter().map(weight).collect()),
+            logit_scale,
+        }
+    }
+
+    /// How evenly each gallery is represented by matrices of both directions, or by the scores.
+    pub(super) fn represented(&self, matrices: Option<&[Array2<f32>; 2]>) -> Option<[Representation; 2]> {
+        // Each matrix has its own queries as rows; scores that are no numbers have no probabilities.
+        let of = |matrix: &Array2<f32>| {
+            let logits = if self.logit_scale == 1.0 { None } else { Some(matrix * self.logit_scale) };
+            representation(logits.as_ref().unwrap_or(matrix).view(), Direction::TextToVideo).ok()
+        };
+        let [text, video] = match matrices {
+            Some([text, video]) => [text, video],
+            None => [self.scores, &self.transposed],
+        };
+        Some([of(text)?, of(video)?])
+    }
+}
+
+fn is_raw(chain: &Chain) -> bool {
+    chain.steps().iter().all(|step| matches!(step, Family::Raw(_)))
+}
+
+/// Both directions of one normaliser.
+pub(super) struct Normalised {
+    regimes: [Regime; 2],
+    pub(super) warnings: Vec<String>,
+    /// T2V `[texts, videos]`, V2T `[videos, texts]`; nothing where the scores stay as they are.
+    pub(super) matrices: Option<[Array2<f32>; 2]>,
+    /// Of methods in bias form, where they were asked for.
+    pub(super) biases: [Option<Array1<f32>>; 2],
+}
+
+impl Normalised {
+    pub(super) fn new(
+        chain: &Chain,
+        input: &Both<'_>,
+        banks: [Banks<'_>; 2],
+        with_biases: bool,
+    ) -> Result<Self, Wrong> {
+        let block = |test: &Array2<f32>, banks: &Banks<'_>, queries: Side| -> Result<_, NormalizeError> {
+            let mut block = Scores::new(test.view()).with_queries(queries);
+            block.query_bank = banks.queries.map(|bank| bank.reborrow());
+            block.gallery_bank = banks.items.map(|bank| bank.reborrow());
+            block.bank_gallery = banks.own.map(|bank| bank.reborrow());
+            if queries == Side::Texts {
+                block.query_weights = input.weights.as_deref();
+            }
+            let regime = chain.regime(&block);
+            let warnings: Vec<String> = chain.warnings(&block).iter().map(ToString::to_string).collect();
+            // Raw is no copy, and takes scores that are not finite: the metrics' policy decides about them.
+            let matrix = if is_raw(chain) { None } else { Some(chain.apply(&block)?) };
+            let bias = if with_biases && !is_raw(chain) { chain.bias(&block)? } else { None };
+            Ok((regime, warnings, matrix, bias))
+        };
+        let [text_banks, video_banks] = banks;
+        let (text_regime, mut warnings, text_to_video, text_bias) =
+            block(input.scores, &text_banks, Side::Texts)
+                .map_err(|error| Wrong::in_direction(error, Side::Texts))?;
+        let (video_regime, other, video_to_text, video_bias) =
+            block(&input.transposed, &video_banks, Side::Videos)
+                .map_err(|error| Wrong::in_direction(error, Side::Videos))?;
+        warnings.extend(other.into_iter().filter(|warning| !warnings.contains(warning)).collect::<Vec<_>>());
+        let matrices = text_to_video.zip(video_to_text).map(|(text, video)| [text, video]);
+        Ok(Self { regimes: [text_regime, video_regime], warnings, matrices, biases: [text_bias, video_bias] })
+    }
+
+    pub(super) fn judge(&self, spec: &str, input: &Both<'_>, policy: &Policy) -> Result<Row, MetricError> {
+        let truth = input.truth;
+        let judgement = match &self.matrices {
+            None => judge(input.scores.view(), truth, policy)?,
+            Some([text_to_video, video_to_text]) => {
+                let summary = |ranks| Summary::new(ranks, &policy.cutoffs);
+                let back = video_to_text.t().as_standard_layout().into_owned(); // [texts, videos]
+                let best = || video_to_text_best(back.view(), truth, policy).and_then(summary);
+                let text = ranks(text_to_video.view(), truth, Direction::TextToVideo, policy)?;
+                Judgement {
+                    text_to_video: summary(text)?,
+                    video_to_text: summary(ranks(back.view(), truth, Direction::VideoToText, policy)?)?,
+                    video_to_text_best: (!truth.is_one_to_one()).then(best).transpose()?,
+                }
+            }
+        };
+        let [text_to_video_regime, video_to_text_regime] = self.regimes;
+        Ok(Row {
+            normalize: spec.to_owned(),
+            regime: text_to_video_regime.max(video_to_text_regime),
+            text_to_video_regime,
+            video_to_text_regime,
+            judgement,
+            representation: input.represented(self.matrices.as_ref()),
+        })
+    }
+}

@@ -1,0 +1,114 @@
+//! Vectors of texts and videos in files, scored here: the cosine of every pair, or EMCL at inference between vectors and
+//! cosines.
+//!
+//! Texts are `[texts, width]`. Videos are `[videos, width]`, or frames `[videos, frames, width]`, which become one vector
+//! as in the head `mean-pooling`: the mean of a video's real unit frames. Which frames are real says the tensor `mask`
+//! beside `frames`, or `NAME.mask` beside `NAME`, `[videos, frames]`; without one all are.
+
+use burn::prelude::*;
+use tvr_heads::{
+    HeadError, MeanPoolingConfig, TextCodes, TextFeatures, Tile, VideoCodes, VideoFeatures, code_all_texts,
+    code_all_videos, score_all,
+};
+
+use super::matrix::Frames;
+use super::{Input, Regime, Scored, matrix};
+use crate::banks;
+use crate::device::{self, DEFAULT_DEVICE};
+use crate::emcl::Emcl;
+use crate::error::ExperimentError;
+use crate::evaluate::to_matrix;
+use crate::recipe::{EmclRecipe, EmclScope};
+
+/// Items pooled at a time.
+const CHUNK: usize = 1024;
+
+/// Which files hold the vectors: `FILE.npy` or `FILE.safetensors:KEY`.
+#[derive(Clone, Debug)]
+pub struct Vectors {
+    /// `[texts, width]`
+    pub texts: String,
+    /// `[videos, width]` or `[videos, frames, width]`
+    pub videos: String,
+    /// Texts and videos of training, in the same forms: banks of every kind.
+    pub bank: Option<[String; 2]>,
+    /// EMCL between vectors and cosines.
+    pub emcl: Option<EmclRecipe>,
+}
+
+impl Vectors {
+    pub(super) fn score(&self, inputs: &mut Vec<Input>) -> Result<Scored, ExperimentError> {
+        if self.bank.is_none() && self.emcl.as_ref().is_some_and(|emcl| emcl.scope == EmclScope::Bank) {
+            return Err(ExperimentError::request(
+                "--emcl bank finds its bases on training items; give --bank-texts and --bank-videos",
+            ));
+        }
+        let device = device::open(DEFAULT_DEVICE)?;
+        let test = codes([("texts", &self.texts), ("videos", &self.videos)], &device, inputs)?;
+        let bank = match &self.bank {
+            Some([texts, videos]) => {
+                Some(codes([("bank-texts", texts), ("bank-videos", videos)], &device, inputs)?)
+            }
+            None => None,
+        };
+        let [_, width] = test.0.pooled.dims();
+        if let (Some((texts, _)), Some([name, _])) = (&bank, &self.bank)
+            && texts.pooled.dims()[1] != width
+        {
+            return Err(ExperimentError::work(format!(
+                "{name}: vectors of width {}, but {} has width {width}; a bank must come from the same encoder",
+                texts.pooled.dims()[1],
+                self.texts
+            )));
+        }
+        let blocks = bank.as_ref().map(|(texts, videos)| [videos.pooled.clone(), texts.pooled.clone()]);
+        let emcl = self.emcl.as_ref().map(|recipe| Emcl::new(recipe, width, blocks, &device));
+        let emcl = emcl.transpose().map_err(|error| ExperimentError::work(error.to_string()))?;
+        let one = || Tensor::<1>::ones([1], &device);
+        let head = MeanPoolingConfig::reference().init(width, &device).map_err(of(&self.texts))?;
+        let score = |texts: &TextCodes, videos: &VideoCodes| {
+            let cosines = match &emcl {
+                Some(emcl) => emcl.cosines(&texts.pooled, &videos.pooled),
+                None => score_all(&head, texts, videos, Tile::DEFAULT),
+            };
+            to_matrix(cosines.map_err(of(&self.texts))?, one())
+        };
+        let scores = score(&test.0, &test.1)?;
+        let bank = bank.map(|bank| banks::score(&bank, &test, Some(one()), score)).transpose()?;
+        let regime = emcl.as_ref().map_or(Regime::Raw, Emcl::regime);
+        let ranks = emcl.as_ref().map(|emcl| emcl.effective_ranks(&test.0.pooled, &test.1.pooled));
+        let effective_ranks = ranks.transpose().map_err(of(&self.texts))?.flatten();
+        Ok(Scored { scores, bank, regime, mixing: emcl.as_ref().map(Emcl::mixing), effective_ranks })
+    }
+}
+
+/// One unit vector for each text and each video.
+fn codes(
+    [(text_role, texts), (video_role, videos)]: [(&'static str, &String); 2],
+    device: &Device,
+    inputs: &mut Vec<Input>,
+) -> Result<(TextCodes, VideoCodes), ExperimentError> {
+    let text = matrix::read(text_role, "[texts, width]", texts, inputs)?;
+    let Frames { values, mask } = matrix::read_frames(video_role, videos, inputs)?;
+    let (n_texts, width) = text.dim();
+    let (n_videos, n_frames, video_width) = values.dim();
+    if width != video_width {
+        return Err(ExperimentError::work(format!(
+            "{texts} has vectors of width {width}, {videos} of width {video_width}; both must come from one space"
+        )));
+    }
+    let head = MeanPoolingConfig::reference().init(width, device).map_err(of(texts))?;
+    let data = TensorData::new(text.into_raw_vec_and_offset().0, [n_texts, width]);
+    let text = Tensor::from_data(data, device);
+    let data = TensorData::new(values.into_raw_vec_and_offset().0, [n_videos, n_frames, width]);
+    let frames = Tensor::from_data(data, device);
+    let mask = Tensor::from_data(TensorData::new(mask, [n_videos, n_frames]), device);
+    Ok((
+        code_all_texts(&head, &TextFeatures::pooled(text), CHUNK).map_err(of(texts))?,
+        code_all_videos(&head, &VideoFeatures::new(frames, mask), CHUNK).map_err(of(videos))?,
+    ))
+}
+
+fn of(name: &str) -> impl FnOnce(HeadError) -> ExperimentError + use<'_> {
+    move |error| ExperimentError::work(format!("{name}: {error}"))
+}
