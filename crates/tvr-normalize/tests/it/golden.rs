@@ -8,6 +8,7 @@ use tvr_normalize::{
 };
 
 mod banks;
+mod msrvtt;
 
 struct Golden(Vec<u8>);
 
@@ -31,6 +32,7 @@ impl Golden {
         let values = match tensor.dtype() {
             Dtype::F32 => data.as_chunks().0.iter().map(|&b| f64::from(f32::from_le_bytes(b))).collect(),
             Dtype::F64 => data.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect(),
+            Dtype::I32 => data.as_chunks().0.iter().map(|&b| f64::from(i32::from_le_bytes(b))).collect(),
             Dtype::I64 => data.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b) as f64).collect(),
             other => panic!("{key}: {other:?}"),
         };
@@ -88,6 +90,8 @@ fn dual_softmax_is_that_of_published_evaluations() {
     let Some(oracle) = Golden::open("oracle-b") else { return };
     let rect = golden.scores("dsl.rect");
     assert_close(dual(&rect, 1.0).view(), &oracle.matrix("oracle.dsl.rect.t2v"), 1e-5);
+    let turned = rect.t().to_owned(); // [videos, texts]
+    assert_close(dual(&turned, 1.0).view(), &oracle.matrix("oracle.dsl.rect.v2t"), 1e-5);
     let mutual = "mutual".parse::<Family>().unwrap().apply(&Scores::new(logits.view())).unwrap();
     assert_close(mutual.view(), &oracle.matrix("oracle.dsl.mutual"), 1e-5);
 }

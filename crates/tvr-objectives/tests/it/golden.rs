@@ -43,6 +43,9 @@ impl Golden {
             safetensors::Dtype::F64 => {
                 view.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
             }
+            safetensors::Dtype::I64 => {
+                view.data().as_chunks().0.iter().map(|&b| i64::from_le_bytes(b) as f64).collect()
+            }
             other => panic!("{key} is {other:?}"),
         }
     }
@@ -101,7 +104,7 @@ fn dual_softmax_is_the_published_loss() {
 }
 
 #[test]
-fn detached_and_unscaled_dual_softmax_are_the_oracle_s() {
+fn p_ds_7_detached_and_unscaled_dual_softmax_are_the_oracle_s() {
     let (Some(dsl), Some(golden)) = (open("dsl.safetensors"), open("oracle-b.safetensors")) else { return };
     let logits = dsl.rows("dsl.logits");
     let same = diagonal(logits.len());
@@ -109,11 +112,22 @@ fn detached_and_unscaled_dual_softmax_are_the_oracle_s() {
         let key = |name: &str| golden.values(&format!("oracle.dsl.{name}.t{temperature}"));
         let detached = gradient(&dual_softmax(temperature, true, true), &logits, &same);
         assert_close(&detached, &key("detached.grad"), 1e-7); // the oracle takes finite differences
-        let full = gradient(&dual_softmax(temperature, false, true), &logits, &same);
-        assert_close(&full, &key("grad"), 1e-7);
+        let full = dual_softmax(temperature, false, true);
+        let slopes = gradient(&full, &logits, &same);
+        assert_close(&slopes, &key("grad"), 1e-7);
+        // P-DS-7: what is detached is no trifle, and the more the lower the temperature.
+        let most = |values: &mut dyn Iterator<Item = f64>| values.fold(0f64, |most, x| most.max(x.abs()));
+        let apart = most(&mut slopes.iter().zip(&detached).map(|(a, b)| a - b));
+        let share = apart / most(&mut slopes.iter().copied());
+        let expected = [(1.0, 0.97), (100.0, 0.34), (1000.0, 0.05)];
+        let expected = expected.into_iter().find(|(t, _)| *t == temperature).unwrap().1;
+        assert!((share - expected).abs() < 0.01, "at {temperature}: {share} is not {expected}");
+        assert_close(&[loss(&full, &logits, &same)], &key("loss"), 1e-9);
         let unscaled = loss(&dual_softmax(temperature, false, false), &logits, &same);
         assert_close(&[unscaled], &key("unscaled.loss"), 1e-9);
     }
+    let plain = loss(&SymmetricConfig::reference().init().unwrap(), &logits, &same);
+    assert_close(&[plain], &golden.values("oracle.info_nce.loss"), 1e-9);
 }
 
 #[test]
@@ -151,6 +165,22 @@ fn potentials_are_the_published_biases() {
     let found = potentials(matrix(&transposed(&golden.rows("ncl.bank_v2t"))), Start::Column, 4, None);
     let expected = centred(&golden.values("ncl.ucofia.v2t.n4.text_bias"));
     assert_close(&centred(&floats(&found.columns)), &expected, 1e-9);
+    // In f32 on both sides.
+    let single = matrix(&golden.rows("ncl.logits")).cast(DType::F32);
+    let found = potentials(single, Start::Column, 4, None);
+    let key = |side: &str| centred(&golden.values(&format!("ncl.ucofia.square.n4.{side}_bias_f32")));
+    assert_close(&centred(&floats(&found.columns)), &key("col"), 5e-5); // logits up to 72
+    assert_close(&centred(&floats(&found.rows)), &key("row"), 5e-5);
+    // DBSN: ten rounds of columns, then rows; hubness is a bias the other way round, in the unit of cosines.
+    let cosines = matrix(&golden.rows("ncl.dbsn.input")) / 0.01;
+    let key = |side: &str| {
+        let hubness = golden.values(&format!("ncl.dbsn.tau0.01.n10.{side}_hubness"));
+        centred(&hubness.iter().map(|x| x / -0.01).collect::<Vec<_>>())
+    };
+    let found = potentials(cosines.clone(), Start::Column, 9, None);
+    assert_close(&centred(&floats(&found.columns)), &key("col"), 1e-6);
+    let found = potentials(cosines, Start::Column, 10, None);
+    assert_close(&centred(&floats(&found.rows)), &key("row"), 1e-6);
 }
 
 #[test]
@@ -167,8 +197,27 @@ fn potentials_are_the_oracle_s() {
     let marginals =
         Marginals { rows: column("oracle.ncl.priors.r"), columns: column("oracle.ncl.priors.c").transpose() };
     // The oracle goes on until it has converged.
-    let found = potentials(sims, Start::Row, 2000, Some(&marginals));
+    let found = potentials(sims.clone(), Start::Row, 2000, Some(&marginals));
     assert_close(&floats(&found.columns), &golden.values("oracle.ncl.priors.column"), 1e-9);
+    assert_close(&floats(&found.rows), &golden.values("oracle.ncl.priors.row"), 1e-9);
+    let sweeps = golden.values("oracle.ncl.square.sweeps")[0] as usize;
+    let found = potentials(sims.clone(), Start::Row, sweeps, None);
+    assert_close(&floats(&found.columns), &golden.values("oracle.ncl.square.column.converged"), 1e-9);
+    assert_close(&floats(&found.rows), &golden.values("oracle.ncl.square.row.converged"), 1e-9);
+    // The dual objective, sweep by sweep.
+    let duals: Vec<f64> = (1..=20)
+        .map(|sweeps| {
+            let found = potentials(sims.clone(), Start::Row, sweeps, None);
+            let mean = |side: &Tensor<2>| floats(side).iter().sum::<f64>() / 24.0;
+            let plan = (sims.clone() + found.rows.clone() + found.columns.clone()).exp();
+            mean(&found.rows) + mean(&found.columns) - floats(&plan).iter().sum::<f64>()
+        })
+        .collect();
+    assert_close(&duals, &golden.values("oracle.ncl.dual_objective"), 1e-9);
+    let Some(dsl) = open("dsl.safetensors") else { return };
+    let found = potentials(matrix(&dsl.rows("dsl.cos")) / 0.01, Start::Row, 200, None);
+    assert_close(&floats(&found.columns), &golden.values("oracle.ncl.tau0.01.column"), 1e-6);
+    assert_close(&floats(&found.rows), &golden.values("oracle.ncl.tau0.01.row"), 1e-6);
 }
 
 #[test]
@@ -282,5 +331,13 @@ fn hinge_over_all_negatives_is_mmt_s_max_margin_loss() {
         let key = |what: &str| golden.values(&format!("experts.mmt.max_margin.m{name}.{what}"));
         assert_close(&[loss(&objective, &cosines, &same)], &key("loss"), 1e-8);
         assert_close(&gradient(&objective, &cosines, &same), &key("grad"), 1e-9);
+        // With `fix_norm` off an own pair competes with itself too, which costs the margin and pulls on nothing.
+        let n = same.len() as f64;
+        let all = (loss(&objective, &cosines, &same) * (n - 1.0) + f64::from(margin)) / n;
+        assert_close(&[all], &key("loss_with_diagonal"), 1e-8);
     }
+    // Its InfoNCE adds the directions, on logits as they are.
+    let logits = golden.rows("experts.logits");
+    let both = parts(&SymmetricConfig::reference().init().unwrap(), &logits, &same).iter().sum::<f64>();
+    assert_close(&[both], &golden.values("experts.mmt.info_nce.loss"), 1e-8);
 }

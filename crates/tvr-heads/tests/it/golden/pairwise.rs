@@ -2,8 +2,8 @@
 
 use burn::prelude::*;
 use tvr_heads::{
-    Conditioned, ConditionedConfig, Head, PoolingMask, TextFeatures, TokenMask, TokenWise, TokenWiseConfig,
-    Tokens, VideoFeatures, XPoolConfig,
+    Conditioned, ConditionedConfig, Head, MeanPoolingConfig, PoolingMask, TextFeatures, TokenMask, TokenWise,
+    TokenWiseConfig, Tokens, VideoFeatures, XPoolConfig,
 };
 
 use super::{Golden, linear, load_norm, open};
@@ -47,6 +47,19 @@ fn xpool_is_the_published_x_pool() {
         let pooled = head.vectors(&texts, &videos).remove(0).videos;
         assert_close(&floats(&pooled), &floats(&golden.tensor::<3>(&key("pooled"))), 5e-5); // entries up to 5
     }
+}
+
+#[test]
+fn mean_pooling_of_unit_features_is_the_published_average() {
+    let Some(golden) = open(FILE) else { return };
+    let (texts, videos) = unmasked(&golden);
+    let head = MeanPoolingConfig::reference().init(32, &Device::flex()).unwrap();
+    let key = |name: &str| format!("heads.frame_pooling.avg.{name}");
+    let found = floats(&scores(&head, &texts, &videos));
+    assert_close(&found, &floats(&golden.tensor::<2>(&key("cosine"))), 2e-6);
+    // The published vector is not of unit length.
+    let pooled = tvr_nn::unit_rows(golden.tensor::<2>(&key("pooled")));
+    assert_close(&floats(&head.code_videos(videos).pooled), &floats(&pooled), 2e-6);
 }
 
 /// Pooling without what stands before it.

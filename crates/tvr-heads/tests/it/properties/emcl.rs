@@ -9,7 +9,7 @@ use burn::prelude::*;
 use burn::tensor::DType;
 use proptest::prelude::*;
 use tvr_heads::emcl::{
-    Clusters, Detach, Em, Gram, Inference, Init, Items, Mode, Moments, Scale, Scope, Start,
+    Clusters, Detach, Em, Gram, Inference, Init, Items, Mode, Moments, Scale, Scope, Start, effective_rank,
 };
 use tvr_heads::{
     Emcl, EmclConfig, Head, MeanPooling, MeanPoolingConfig, TextCodes, Tile, VideoCodes, score_all,
@@ -85,6 +85,11 @@ fn moments(x: &Tensor<2>) -> Gram {
 
 fn solved(mode: Mode, case: &Case) -> (Clusters, Tensor<2>) {
     em(mode, case).direct(&tensor(&case.x), &average(&case.start))
+}
+
+/// What moves `M`.
+fn mean_base(clusters: &Clusters, case: &Case) -> Vec<f64> {
+    floats(&clusters.mean_base(tensor(&case.x).sum_dim(0), case.items as f64))
 }
 
 fn norm(values: &[f64]) -> f64 {
@@ -209,10 +214,7 @@ proptest! {
         for mode in MODES {
             let ((a, bases), (b, turned_bases)) = (solved(mode, &case), solved(mode, &turned));
             close(&floats(&b.responsibilities), &floats(&a.responsibilities), 1e-6);
-            let mean = |clusters: &Clusters| {
-                floats(&clusters.mean_base(tensor(&case.x).sum_dim(0), case.items as f64))
-            };
-            close(&mean(&b), &mean(&a), 1e-6);
+            close(&mean_base(&b, &turned), &mean_base(&a, &case), 1e-6);
             let expected = permuted(&rows(&a.rebuild(bases)), &order);
             close(&floats(&b.rebuild(turned_bases)), &expected.concat(), 1e-6);
         }
@@ -225,6 +227,7 @@ proptest! {
         for mode in MODES {
             let ((a, bases), (b, turned_bases)) = (solved(mode, &case), solved(mode, &turned));
             close(&floats(&turned_bases), &floats(&bases), 1e-6);
+            close(&mean_base(&b, &turned), &mean_base(&a, &case), 1e-6);
             let expected: Rows = rows(&a.rebuild(bases)).iter().map(|row| permuted(row, &order)).collect();
             close(&floats(&b.rebuild(turned_bases)), &expected.concat(), 1e-6);
         }
@@ -238,6 +241,7 @@ proptest! {
             let ((a, bases), (b, turned_bases)) = (solved(mode, &case), solved(mode, &turned));
             let expected: Rows = rows(&bases).iter().map(|row| permuted(row, &order)).collect();
             close(&floats(&turned_bases), &expected.concat(), 1e-6);
+            close(&mean_base(&b, &turned), &permuted(&mean_base(&a, &case), &order), 1e-6);
             close(&floats(&b.rebuild(turned_bases)), &floats(&a.rebuild(bases)), 1e-6);
         }
     }
@@ -278,8 +282,7 @@ proptest! {
             let off: Vec<f64> =
                 floats(&found.reconstruct(x.clone())).iter().zip(&rebuilt).map(|(a, b)| a - b).collect();
             prop_assert!(norm(&off) <= 1e-6 * norm(&rebuilt));
-            let mean = |clusters: &Clusters| floats(&clusters.mean_base(x.clone().sum_dim(0), case.items as f64));
-            close(&mean(&found), &mean(&direct), 1e-6);
+            close(&mean_base(&found, &case), &mean_base(&direct, &case), 1e-6);
         }
     }
 

@@ -57,6 +57,11 @@ fn qb_norm_is_published_with_every_k_threshold_and_temperature() {
         let active = method.active(&MatrixSource::new(half.query_bank.unwrap())).unwrap();
         let found: Vec<f64> = (0..24).filter(|&j| active[j]).map(|j| j as f64).collect();
         assert_eq!(found, oracle.values(&format!("oracle.qb.half.k{k}.active")).1);
+        let mut expected = oracle.matrix(&format!("oracle.qb.half.k{k}.b20.out"));
+        for row in oracle.values(&format!("oracle.qb.half.k{k}.b20.rows")).1 {
+            expected.row_mut(row as usize).mapv_inplace(|p| p.ln() * 0.05);
+        }
+        assert_close(method.apply(&half).unwrap().view(), &expected, 1e-5);
     }
 }
 
@@ -83,6 +88,14 @@ fn csls_and_nnn_are_published() {
     for k in [1, 5, 10] {
         let found = apply(&format!("csls:k={k}"), Scores::new(cosines.view()));
         assert_close(found.view(), &golden.matrix(&format!("csls.k{k}.out")), 1e-5);
+        // The order of a row is that of the score less half of what the item is near to.
+        let method: Family = format!("csls:k={k}").parse().unwrap();
+        let bias = method.bias(&Scores::new(cosines.view())).unwrap().unwrap().mapv(f64::from);
+        let means = |side: &str| Array1::from(golden.values(&format!("csls.k{k}.{side}_mean")).1);
+        assert_near(&bias, &(means("gallery") / -2.0), 1e-6);
+        // And the queries' means are the gallery's, the other way round.
+        let bias = method.bias(&Scores::new(cosines.t())).unwrap().unwrap().mapv(f64::from);
+        assert_near(&bias, &(means("query") / -2.0), 1e-6);
     }
     let gallery = golden.scores("nnn.gallery");
     let s = golden.scores("nnn.query").dot(&gallery.t());

@@ -237,6 +237,31 @@ fn inference_refuses_features_by_name_and_names_its_regime() {
 }
 
 #[test]
+fn the_effective_rank_counts_directions_and_falls_to_that_of_the_bases() {
+    let device = Device::flex();
+    let axes = Tensor::<2>::eye(6, &device).cast(DType::F64);
+    close(&[effective_rank(&axes)], &[6.0], 1e-12);
+    close(&[effective_rank(&axes.clone().slice_dim(0, 0..4))], &[4.0], 1e-12);
+    close(&[effective_rank(&(axes.clone() * 0.0))], &[0.0], 1e-12);
+    // One direction holds all but a trifle: a rank of 2 that is nearly 1.
+    let uneven = Tensor::<2>::from_data([[10.0, 0.0], [0.0, 1.0]], (&device, DType::F64));
+    close(&[effective_rank(&uneven)], &[101.0f64.powi(2) / 10_001.0], 1e-12);
+    let mut draw = Draw::new(12);
+    let [texts, videos] = [30, 20].map(|items| draw.tensor::<2>([items, 8]));
+    // Algorithm 1's reconstruction alone has the rank of its bases.
+    for bases in [1, 3] {
+        let config = EmclConfig { bases, ..EmclConfig::paper() };
+        let inference = config.at_inference(8, 0, &device).unwrap();
+        let bank = inference.bank([texts.clone(), videos.clone()]).unwrap();
+        for scope in [Scope::Everything, Scope::Bank(&bank)] {
+            let [before, after] = inference.effective_ranks(&texts, &videos, scope).unwrap().unwrap();
+            assert!(before > 5.0 && after <= bases as f64 + 1e-4, "{before} {after}");
+        }
+        assert_eq!(inference.effective_ranks(&texts, &videos, Scope::Tiles(tile(4))).unwrap(), None);
+    }
+}
+
+#[test]
 fn a_head_that_mixes_items_says_so_and_names_its_tile() {
     let needs = emcl_reference(1).needs();
     assert!(needs.mixes_items && needs.judges_pairs);

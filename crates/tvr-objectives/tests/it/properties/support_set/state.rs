@@ -58,6 +58,26 @@ fn p_ss_5_the_bank_has_no_gradient_and_what_is_masked_in_it_no_weight() {
 }
 
 #[test]
+fn p_ss_5_a_masked_item_of_the_bank_changes_nothing() {
+    let one = batch(6, 3, 3);
+    let same = same_of(&one);
+    let without = weights(&built(&config(Support::Cross), 1), &one);
+    // Every item of the bank is an earlier version of the first video: masked for that video's captions, and for no
+    // other's.
+    let mut objective = built(&SupportSetConfig { bank: 2, ..config(Support::Cross) }, 1);
+    objective.after_step(&Batch { video_ids: indices(&[10]), ..batch(7, 1, 1) }.pairs());
+    objective.after_step(&Batch { video_ids: indices(&[10]), ..batch(8, 1, 1) }.pairs());
+    for (text, (row, before)) in weights(&objective, &one).iter().zip(&without).enumerate() {
+        if same[text] == 0 {
+            assert_eq!((&row[..3], &row[3..]), (&before[..], &[0.0, 0.0][..]), "{text}");
+        } else {
+            assert!(row[3] > 0.0 && row[4] > 0.0 && row[..3] != before[..], "{text}");
+        }
+    }
+    assert!(same.contains(&0) && same.iter().any(|&video| video != 0), "{same:?}");
+}
+
+#[test]
 fn p_ss_5_gradients_flow_through_the_weights_into_both_sides() {
     let objective = built(&SupportSetConfig { caption_weight: 1.0, ..config(Support::Cross) }, 2).train();
     let plain = batch(8, 3, 3);

@@ -1,0 +1,144 @@
+//! What is broken is refused by the name of the file, the tensor, the video or the caption.
+
+use super::*;
+
+#[test]
+fn a_missing_folder_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("none");
+    let error = FeatureFile::open(&path).unwrap_err();
+    assert!(matches!(error, DataError::File { .. }), "{error:?}");
+    let start = format!("{}: cannot open: ", path.join("features.safetensors").display());
+    assert!(error.to_string().starts_with(&start), "{error}");
+    std::fs::write(folder.path().join("features.safetensors"), small().bytes()).unwrap();
+    let error = FeatureFile::open(folder.path()).unwrap_err().to_string();
+    let start = format!("{}: cannot read: ", folder.path().join("splits.json").display());
+    assert!(error.starts_with(&start), "{error}");
+}
+
+#[test]
+fn another_format_is_refused() {
+    refuses(
+        |set| drop(set.metadata.insert("format".into(), "tvr-features/2".into())),
+        open,
+        "features.safetensors: metadata format is Some(\"tvr-features/2\"), but it must be \"tvr-features/1\"",
+    );
+    refuses(
+        |set| drop(set.metadata.remove("format")),
+        open,
+        "features.safetensors: metadata format is None, but it must be \"tvr-features/1\"",
+    );
+    refuses(
+        |set| drop(set.metadata.remove("text_ids")),
+        open,
+        "features.safetensors: metadata has no text_ids",
+    );
+    refuses(
+        |set| drop(set.metadata.insert("video_ids".into(), r#"["a"]"#.into())),
+        open,
+        "features.safetensors: video_ids has 1 names for 2 rows",
+    );
+}
+
+#[test]
+fn a_tensor_that_is_missing_or_another_is_refused() {
+    refuses(
+        |set| set.tensors.retain(|(name, ..)| *name != "mask"),
+        open,
+        "features.safetensors: tensor \"mask\" is missing",
+    );
+    refuses(
+        |set| set.put("mask", Dtype::U8, &[4], vec![1; 4]),
+        open,
+        "features.safetensors: tensor \"mask\" is U8 [4], but it must be U8 [2, 2]",
+    );
+    refuses(
+        |set| set.put("text_video", Dtype::U64, &[3], i64s(&[0, 1, 0])),
+        open,
+        "features.safetensors: tensor \"text_video\" is U64 [3], but it must be I64 [3]",
+    );
+    refuses(
+        |set| set.put("frames", Dtype::BF16, &[2, 2, 3], f16s(&FRAMES)),
+        open,
+        "features.safetensors: tensor \"frames\" is BF16, but it must be F16 or F32",
+    );
+    refuses(
+        |set| set.put("text", Dtype::F32, &[6], f32s(&TEXT)),
+        open,
+        "features.safetensors: tensor \"text\" has shape [6], but it must have 2 axes",
+    );
+    refuses(
+        |set| set.put("text", Dtype::F32, &[3, 0], vec![]),
+        open,
+        "features.safetensors: tensor \"text\" has shape [3, 0]: it is empty",
+    );
+}
+
+#[test]
+fn a_video_without_a_real_frame_is_refused_by_its_id() {
+    refuses(
+        |set| set.put("mask", Dtype::U8, &[2, 2], vec![1, 1, 0, 0]),
+        open,
+        "features.safetensors: \"b\" has no real frame; leave the video out",
+    );
+}
+
+#[test]
+fn a_caption_of_no_video_is_refused() {
+    for row in [2, -1, i64::MAX] {
+        refuses(
+            |set| set.put("text_video", Dtype::I64, &[3], i64s(&[0, row, 0])),
+            open,
+            "features.safetensors: \"b0\" belongs to no video: text_video must be below 2",
+        );
+    }
+}
+
+#[test]
+fn a_split_with_a_stranger_or_a_foreign_query_is_refused() {
+    refuses(
+        |set| set.splits = r#"{"train": ["a"], "val": ["c"], "test": []}"#,
+        |file| file.part(Split::Val),
+        "features.safetensors: \"c\" is in the val split but has no features",
+    );
+    refuses(
+        |set| set.splits = r#"{"train": [], "val": ["a", "b"], "test": [], "val_queries": ["a0", "a1"]}"#,
+        |file| file.part(Split::Val),
+        "features.safetensors: \"a1\" is no caption of b",
+    );
+    refuses(
+        |set| set.splits = r#"{"train": [], "val": [], "test": ["a", "b"], "test_queries": ["a0"]}"#,
+        |file| file.part(Split::Test),
+        "features.safetensors: 1 queries for 2 test videos",
+    );
+    refuses(
+        |set| set.put("text_video", Dtype::I64, &[3], i64s(&[0, 0, 0])),
+        |file| file.part(Split::Val),
+        "features.safetensors: \"b\" has no caption",
+    );
+    refuses(
+        |set| set.splits = r#"{"train": []}"#,
+        open,
+        "splits.json: missing field `val` at line 1 column 13",
+    );
+}
+
+#[test]
+fn a_value_that_is_not_finite_is_refused_where_it_is_read() {
+    for bad in [f32::NAN, f32::INFINITY] {
+        let mut frames = FRAMES;
+        frames[4] = bad;
+        refuses(
+            |set| set.put("frames", Dtype::F32, &[2, 2, 3], f32s(&frames)),
+            |file| file.frames(0),
+            "features.safetensors: \"a\" frame 1 holds a value that is not finite; encode the video again",
+        );
+        let mut text = TEXT;
+        text[5] = bad;
+        refuses(
+            |set| set.put("text", Dtype::F16, &[3, 2], f16s(&text)),
+            |file| file.text(2),
+            "features.safetensors: \"a1\" holds a value that is not finite; encode the caption again",
+        );
+    }
+}
