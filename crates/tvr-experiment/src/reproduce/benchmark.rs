@@ -201,7 +201,7 @@ fn open(weights: Option<&str>, events: Events<'_>) -> Result<(ClipCheckpoint, Pr
     let weights = weights.ok_or_else(|| format!("no weights are named; {FROM}"))?;
     let opened = weights::folder(weights, events).and_then(|folder| {
         let checkpoint = ClipCheckpoint::open(&folder).map_err(refused)?;
-        let pixels = preprocessor(&checkpoint)?;
+        let pixels = preprocessor(&checkpoint).map_err(refused)?;
         checkpoint.tokenizer().map_err(refused)?;
         Ok((checkpoint, pixels))
     });

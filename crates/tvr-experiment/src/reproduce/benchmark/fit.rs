@@ -49,13 +49,20 @@ pub(super) fn encoder(
             *context = tower.context;
             changes.push(format!("{context} words a caption, the most that the text tower takes"));
         }
-        if recipe.head.is_temporal() && checkpoint.joint() != tower.width {
+        let mut at_random = |why: String| {
             *start_from_tower = false;
-            changes.push(format!(
-                "the temporal transformer starts at random: features are {} wide, the text tower {}",
+            changes.push(format!("the temporal transformer starts at random: {why}"));
+        };
+        match recipe.head.block_heads() {
+            Some(_) if checkpoint.joint() != tower.width => at_random(format!(
+                "features are {} wide, the text tower {}",
                 checkpoint.joint(),
                 tower.width
-            ));
+            )),
+            Some(heads) if heads != tower.heads => {
+                at_random(format!("it has {heads} attention heads, the text tower {}", tower.heads));
+            }
+            _ => {}
         }
     }
     if recipe.train.batch > train {
