@@ -73,12 +73,6 @@ pub const ON_FEATURES: &[Assertion] = &[
         remark: "what EMCL-Net changes beside EM",
     },
     Assertion {
-        claim: "frames pooled for each text by cross attention (X-Pool) help",
-        baseline: REAL,
-        treatment: Cell { model: "msrvtt476-xpool", row: RAW },
-        remark: "a neighbour's way of pooling for each text",
-    },
-    Assertion {
         claim: "EM as a training layer on mean pooling helps, as the paper has it",
         baseline: REAL,
         treatment: Cell { model: "msrvtt476-emcl-paper", row: RAW },

@@ -171,7 +171,6 @@ pub const MSRVTT476: &[Trained] = &[
     trained!("msrvtt476-emcl-paper", Recipe, 1.5, &[Emcl]),
     trained!("msrvtt476-conditioned", Recipe, 2.0, &[Emcl]),
     trained!("msrvtt476-conditioned-emcl", Recipe, 2.5, &[Emcl]),
-    trained!("msrvtt476-xpool", Recipe, 4.0, &[Emcl]),
     trained!("msrvtt476-experts", Recipe, 1.5, &[Emcl, Ncl]),
     trained!("msrvtt476-experts-emcl", Recipe, 2.0, &[Emcl]),
     trained!("msrvtt476-experts-ncl", Recipe, 2.0, &[Ncl]),

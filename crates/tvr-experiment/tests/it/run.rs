@@ -169,7 +169,7 @@ fn p_c4_3_after_any_step_the_scale_is_at_most_a_hundred() {
     features(&folder.path().join("data"));
     let never = AtomicBool::new(false);
     let mut plan = planned(folder.path(), "runs");
-    plan.recipe.train.initial_scale = 100.0;
+    plan.recipe.train.initial_scale = Some(100.0);
     let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
     experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap();
     let log = std::fs::read_to_string(plan.run_folder(3).join("steps.jsonl")).unwrap();

@@ -9,6 +9,7 @@ use tvr_data::Split;
 use tvr_experiment::corpus::{Corpus, Texts};
 use tvr_experiment::evaluate::{self, Splits};
 use tvr_experiment::model::{Model, TextEncoder, VideoEncoder};
+use tvr_experiment::sources::Sources;
 use tvr_experiment::step::{after_step, gradients};
 use tvr_experiment::{Recipe, Surroundings, plan};
 use tvr_heads::{MeanPooling, MeanPoolingConfig};
@@ -40,7 +41,12 @@ fn model(
             projection: Some(linear(6)),
             dropout: dropout(),
         },
-        video: VideoEncoder { tower: None, projection: Some(linear(frame_width)), dropout: dropout() },
+        video: VideoEncoder {
+            tower: None,
+            projection: Some(linear(frame_width)),
+            dropout: dropout(),
+            unit: false,
+        },
         head: MeanPoolingConfig::reference().init(WIDTH, device).unwrap(),
         objective: config.init(WIDTH, words, device).unwrap(),
         logit_scale: Param::from_data([2.0f32], device),
@@ -101,7 +107,8 @@ fn p_ss_8_similarities_and_ranks_do_not_see_the_decoder() {
         device: "flex".into(),
     };
     let plan = plan(&recipe, Path::new("x.toml"), &surroundings).unwrap();
-    let [train, val] = [Split::Train, Split::Val].map(|split| Corpus::open(&plan, split, None).unwrap());
+    let [train, val] =
+        [Split::Train, Split::Val].map(|split| Corpus::open(&plan, split, &Sources::default()).unwrap());
     let vocabulary = plan.offer.vocabulary.unwrap();
     let device = Device::flex().autodiff();
     let one = model(&config(Support::Cross, 4), vocabulary, val.width, &device);

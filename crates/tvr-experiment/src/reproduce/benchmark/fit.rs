@@ -54,11 +54,9 @@ pub(super) fn encoder(
             changes.push(format!("the temporal transformer starts at random: {why}"));
         };
         match recipe.head.block_heads() {
-            Some(_) if checkpoint.joint() != tower.width => at_random(format!(
-                "features are {} wide, the text tower {}",
-                checkpoint.joint(),
-                tower.width
-            )),
+            Some(_) if checkpoint.joint() != tower.width => {
+                at_random(format!("features are {} wide, the text tower {}", checkpoint.joint(), tower.width))
+            }
             Some(heads) if heads != tower.heads => {
                 at_random(format!("it has {heads} attention heads, the text tower {}", tower.heads));
             }
