@@ -70,7 +70,8 @@ pub(crate) fn start_from_tower(
             *ours = Linear { weight: copy(&theirs.weight), bias: theirs.bias.as_ref().map(copy) };
         }
     }
-    *positions = Param::from_tensor(tower_positions.clone().detach().slice_dim(0, 0..n_positions));
+    // A parameter is a leaf, on a device with gradients too.
+    *positions = Param::from_tensor(tower_positions.clone().slice_dim(0, 0..n_positions).detach());
     Ok(())
 }
 
