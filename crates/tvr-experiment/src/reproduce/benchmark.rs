@@ -16,7 +16,6 @@ mod verdict;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 use serde::Serialize;
 use tvr_clip::{ClipCheckpoint, Preprocessor};
@@ -132,8 +131,6 @@ pub struct Outcome {
     pub others: Vec<&'static Published>,
     /// Each run's record.
     pub runs: Vec<Record>,
-    /// Seconds in all, of this call.
-    pub seconds: f64,
 }
 
 /// Looks what is there, and decodes it where there is a checkpoint to decode it for.
@@ -269,7 +266,6 @@ impl Prospect {
         stop: &AtomicBool,
         events: Events<'_>,
     ) -> Result<Outcome, ExperimentError> {
-        let began = Instant::now();
         let (Some((checkpoint, _)), Some(size), true) =
             (&self.checkpoint, self.size(), self.missing.is_empty())
         else {
@@ -315,7 +311,6 @@ impl Prospect {
             rows,
             size,
             runs,
-            seconds: began.elapsed().as_secs_f64(),
         };
         files::write_json(&surroundings.runs.join("reproduce.json"), &outcome)?;
         Ok(outcome)

@@ -144,7 +144,6 @@ fn shown(outcome: &Outcome) -> String {
             published("published, of models that are not trained here", &outcome.others)
         ));
     }
-    text.push_str(&format!("{:.0} s\n", outcome.seconds));
     text
 }
 
