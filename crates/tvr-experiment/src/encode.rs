@@ -263,9 +263,11 @@ fn check(request: &Request) -> Result<(), ExperimentError> {
 /// A folder without tokenizer or pixels has a way out.
 fn lacking(error: ClipError) -> ExperimentError {
     match error {
-        ClipError::NoCheckpoint { .. } | ClipError::File { .. } => ExperimentError::work(format!(
-            "{error}; --processor DIR takes tokenizer and preprocessor_config.json from another folder"
-        )),
+        ClipError::NoCheckpoint { .. } | ClipError::File { .. } | ClipError::Preprocessor { .. } => {
+            ExperimentError::work(format!(
+                "{error}; --processor DIR takes tokenizer and preprocessor_config.json from another folder"
+            ))
+        }
         other => refused(other),
     }
 }

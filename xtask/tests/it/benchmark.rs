@@ -31,10 +31,10 @@ fn msvd() -> tempfile::TempDir {
 const SAID: &str = "\
 msvd: annotations in data/annotations/msvd, 7 video files below data
 
-listing  videos  captions  here  missing  empty  broken  partial  left out  no caption  blank  repeated  shared
----------------------------------------------------------------------------------------------------------------
-train         3         4     2        0      1       0        0         0           0      0         1       0
-test          5         5     1        1      0       1        0         1           1      1         0       0
+listing    videos  captions  here  missing  empty  broken  partial  left out  no caption  blank  repeated  shared
+-----------------------------------------------------------------------------------------------------------------
+train           3         4     2        0      1       0        0         0           0      0         1       0
+test            5         5     1        1      0       1        0         1           1      1         0       0
 
 repeated: captions that repeat another of the same video; shared: captions that another video has too
 train: the list is no known gallery: compare its figures with nobody's
