@@ -5,6 +5,7 @@
 
 mod encode;
 mod eval;
+mod merge;
 mod plan;
 mod prepare;
 mod reproduce;
@@ -46,6 +47,8 @@ enum Command {
     Score(score::Args),
     /// Encode texts and pictures with a CLIP checkpoint
     Encode(encode::Args),
+    /// Join the shards of an encoding
+    Merge(merge::Args),
     /// Compare a CLIP checkpoint with the reference, stage by stage
     Verify(verify::Args),
 }
@@ -65,6 +68,7 @@ impl Cli {
             Command::Store(args) => store::run(args),
             Command::Score(args) => score::run(args),
             Command::Encode(args) => encode::run(args, stop()?),
+            Command::Merge(args) => merge::run(&args),
             Command::Verify(args) => verify::run(args),
         })
     }

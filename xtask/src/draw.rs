@@ -32,5 +32,9 @@ pub fn draw() -> impl FnMut(Event) {
             Some(bar) => bar.note(&word),
             None => exit::say(&word),
         },
+        Event::Stuck(reason) => {
+            exit::say(&format!("error: {reason}"));
+            std::process::exit(1);
+        }
     }
 }

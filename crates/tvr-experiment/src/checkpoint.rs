@@ -228,29 +228,40 @@ fn load<M: Module>(
         }
     }
     let model = load_weights(model, &model_path, &weights)?;
-    let record = OptimizerRecord::from_bytes(burn::tensor::Bytes::from_bytes_vec(moments))
-        .map_err(|cause| ExperimentError::work(format!("{}: {cause}", optimizer_path.display())))?;
-    let optimizer = optimizer.load_record(record);
-    // burn drops what it cannot rebuild and starts it afresh, silently; a resumed run would then differ.
-    let restored = optimizer.to_record().len();
-    if restored != state.optimized {
-        return Err(ExperimentError::work(format!(
-            "{}: {restored} of {} optimiser states could be restored",
-            optimizer_path.display(),
-            state.optimized
-        )));
-    }
+    let optimizer = load_moments(optimizer, &optimizer_path, moments, state.optimized)?;
     Ok((model, optimizer))
 }
 
-fn load_weights<M: Module>(model: M, path: &Path, bytes: &[u8]) -> Result<M, ExperimentError> {
+/// An optimiser with the state that a record holds; `expected`: how many parameters have one. `path` is for messages.
+pub(crate) fn load_moments(
+    optimizer: ModuleOptimizer,
+    path: &Path,
+    moments: Vec<u8>,
+    expected: usize,
+) -> Result<ModuleOptimizer, ExperimentError> {
+    let record = OptimizerRecord::from_bytes(burn::tensor::Bytes::from_bytes_vec(moments))
+        .map_err(|cause| ExperimentError::work(format!("{}: {cause}", path.display())))?;
+    let optimizer = optimizer.load_record(record);
+    // burn drops what it cannot rebuild and starts it afresh, silently; a resumed run would then differ.
+    let restored = optimizer.to_record().len();
+    if restored != expected {
+        return Err(ExperimentError::work(format!(
+            "{}: {restored} of {expected} optimiser states could be restored",
+            path.display(),
+        )));
+    }
+    Ok(optimizer)
+}
+
+/// A model with the weights that a record holds. `path` is for messages.
+pub(crate) fn load_weights<M: Module>(model: M, path: &Path, bytes: &[u8]) -> Result<M, ExperimentError> {
     let wrong = |cause: String| ExperimentError::work(format!("{}: {cause}", path.display()));
     let record = ModuleRecord::from_bytes(burn::tensor::Bytes::from_bytes_vec(bytes.to_vec()))
         .map_err(|cause| wrong(cause.to_string()))?;
     model.try_load_record(record).map_err(|cause| wrong(cause.to_string()))
 }
 
-fn bytes_of<E: std::fmt::Display>(
+pub(crate) fn bytes_of<E: std::fmt::Display>(
     bytes: Result<burn::tensor::Bytes, E>,
     path: &Path,
 ) -> Result<Vec<u8>, ExperimentError> {

@@ -1,35 +1,128 @@
-//! The only two places that several devices or machines change: gathering codes and reducing gradients.
+//! How the ranks of a run meet: the only places that several devices or machines change.
+//!
+//! A *rank* is whoever holds a share of each batch: a device, on a thread or in a process of its own. Every rank has
+//! the whole model and encodes its share of the items. Four things are exchanged in a step, all of them on the host:
+//!
+//! | what | how | numbers, for `B` pairs, `d` numbers of a code, `P` parameters |
+//! |---|---|---|
+//! | codes of each share | gathered | `2 · B · d` to every rank |
+//! | gradients of the codes, where rows are split | added up | `2 · B · d` |
+//! | each share's loss | gathered | a few |
+//! | gradients of the parameters | added up | `P` |
+//!
+//! Sums run in the order of ranks, so they do not depend on who comes first. [`Single`] has nothing to exchange; an
+//! engine for several ranks is the trait's three functions.
 
-use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams};
-use tvr_heads::{Codes, HeadError};
+mod agree;
+pub mod launch;
+mod parameters;
+mod processes;
+mod start;
+pub mod threads;
 
-/// How the parts of a step meet.
+use std::sync::{Arc, MutexGuard};
+
+use tvr_heads::Codes;
+
+pub use agree::{Facts, agree};
+pub use parameters::sum_gradients;
+pub use processes::{Process, processes};
+pub use start::{Start, share_start};
+pub use threads::Threads;
+
+use crate::error::ExperimentError;
+
+/// How ranks meet. Every rank calls the same functions in the same order.
 pub trait Collective {
-    /// The codes of all parts, in the order of the parts.
+    /// This rank, from 0.
+    fn rank(&self) -> usize {
+        0
+    }
+
+    /// How many ranks there are.
+    fn size(&self) -> usize {
+        1
+    }
+
+    /// What every rank gave, in the order of ranks. Ranks may give different lengths. `what` names the moment.
     ///
     /// # Errors
-    /// Parts of different heads do not fit.
-    fn gather<Side>(&self, parts: Vec<Codes<Side>>) -> Result<Codes<Side>, HeadError>;
+    /// A rank that failed, or did not come in time, by its number.
+    fn gather(&self, what: &'static str, own: Vec<u8>) -> Result<Vec<Arc<Vec<u8>>>, ExperimentError>;
 
-    /// The sum of every part's gradients, in a fixed order.
-    fn reduce<M: Module>(&self, model: &M, parts: Vec<GradientsParams>) -> GradientsParams;
+    /// The sum of every rank's numbers, added in the order of ranks.
+    ///
+    /// # Errors
+    /// As [`Collective::gather`]; rows of different lengths.
+    fn sum(&self, what: &'static str, own: Vec<f32>) -> Result<Vec<f32>, ExperimentError>;
+
+    /// Held while a part draws random numbers, where ranks share one generator; `None` where they do not.
+    fn generator(&self) -> Option<MutexGuard<'_, ()>> {
+        None
+    }
+
+    /// What rank 0 gave, at every rank; the others give nothing.
+    ///
+    /// # Errors
+    /// As [`Collective::gather`].
+    fn broadcast(&self, what: &'static str, own: Vec<u8>) -> Result<Arc<Vec<u8>>, ExperimentError> {
+        let own = if self.rank() == 0 { own } else { Vec::new() };
+        let all = self.gather(what, own)?;
+        all.into_iter().next().ok_or_else(|| ExperimentError::work(format!("{what}: nobody gave anything")))
+    }
+
+    /// Returns when every rank has come.
+    ///
+    /// # Errors
+    /// As [`Collective::gather`].
+    fn barrier(&self, what: &'static str) -> Result<(), ExperimentError> {
+        self.gather(what, Vec::new()).map(|_| ())
+    }
 }
 
-/// One process, one device: its chunks are the parts.
+/// One rank: there is nobody to meet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Single;
 
 impl Collective for Single {
-    fn gather<Side>(&self, parts: Vec<Codes<Side>>) -> Result<Codes<Side>, HeadError> {
-        Codes::cat(parts)
+    fn gather(&self, _what: &'static str, own: Vec<u8>) -> Result<Vec<Arc<Vec<u8>>>, ExperimentError> {
+        Ok(vec![Arc::new(own)])
     }
 
-    fn reduce<M: Module>(&self, model: &M, parts: Vec<GradientsParams>) -> GradientsParams {
-        let mut sum = GradientsAccumulator::new();
-        for part in parts {
-            sum.accumulate(model, part);
-        }
-        sum.grads()
+    fn sum(&self, _what: &'static str, own: Vec<f32>) -> Result<Vec<f32>, ExperimentError> {
+        Ok(own)
     }
+}
+
+/// The codes of every rank, in the order of ranks, on the device of `own` and outside any graph.
+///
+/// # Errors
+/// As [`Collective::gather`].
+pub fn gather_codes<Side>(
+    ranks: &dyn Collective,
+    what: &'static str,
+    own: Codes<Side>,
+) -> Result<Codes<Side>, ExperimentError> {
+    if ranks.size() == 1 {
+        return Ok(own);
+    }
+    let all = ranks.gather(what, bytes_of(&own.to_flat()))?;
+    let parts = all.iter().map(|bytes| own.of_flat(&numbers_of(bytes)));
+    let parts = parts.collect::<Result<Vec<_>, _>>().map_err(|error| refused(&error))?;
+    Codes::cat(parts).map_err(|error| refused(&error))
+}
+
+pub(crate) fn refused(error: &tvr_heads::HeadError) -> ExperimentError {
+    ExperimentError::work(error.to_string())
+}
+
+/// Numbers as bytes, little end first.
+pub(crate) fn bytes_of(numbers: &[f32]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+}
+
+/// Bytes as numbers; what is left over is dropped.
+pub(crate) fn numbers_of(bytes: &[u8]) -> Vec<f32> {
+    let (numbers, _) = bytes.as_chunks::<4>();
+    numbers.iter().map(|&number| f32::from_le_bytes(number)).collect()
 }

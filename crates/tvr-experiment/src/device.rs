@@ -11,6 +11,9 @@ use crate::error::ExperimentError;
 /// The names that `--device` understands, as help shows them.
 pub const DEVICE_HELP: &str = "flex | cuda:N | vulkan:N | tch:cpu | tch:cuda:N";
 
+/// How `--devices` names several, as help shows it.
+pub const DEVICES_HELP: &str = "flex:COUNT, cuda:FIRST-LAST, or names with commas between";
+
 /// The device that needs nothing but a processor.
 pub const DEFAULT_DEVICE: &str = "flex";
 
@@ -52,6 +55,52 @@ pub fn open(name: &str) -> Result<Device, ExperimentError> {
         }
     };
     try_out(name, device)
+}
+
+/// Opens one device or several: names with commas between, `cuda:0-3` for a range, `flex:2` for parts of the one
+/// processor.
+///
+/// # Errors
+/// As [`open`]; a device that is named twice, a range that runs backwards, or no part at all.
+pub fn open_all(names: &str) -> Result<Vec<Device>, ExperimentError> {
+    let mut known: Vec<String> = Vec::new();
+    for name in names.split(',').map(str::trim) {
+        // Parts of one processor are ranks of their own; any other device has one.
+        let named = spelled_out(name)?;
+        if let Some(twice) = named.iter().find(|name| known.contains(name)) {
+            return Err(ExperimentError::request(format!(
+                "device {twice} is named twice in {names:?}; name each once, or write {DEFAULT_DEVICE}:2 for two parts of the processor"
+            )));
+        }
+        known.extend(named);
+    }
+    known.iter().map(|name| open(name)).collect()
+}
+
+/// The devices that a range or a count stands for.
+fn spelled_out(name: &str) -> Result<Vec<String>, ExperimentError> {
+    let wrong =
+        |word: &str| ExperimentError::request(format!("device {name:?}: {word}; write {DEVICES_HELP}"));
+    if let Some(count) = name.strip_prefix("flex:") {
+        let count: usize = count.parse().map_err(|_| wrong("the count is not a number"))?;
+        return if count == 0 {
+            Err(wrong("the count is 0"))
+        } else {
+            Ok(vec![DEFAULT_DEVICE.into(); count])
+        };
+    }
+    let range = name.rsplit_once(':').and_then(|(backend, range)| Some((backend, range.split_once('-')?)));
+    let Some((backend, (first, last))) = range else {
+        // The first of a kind has two names.
+        let bare = matches!(name, "cuda" | "vulkan" | "tch:cuda");
+        return Ok(vec![if bare { format!("{name}:0") } else { name.into() }]);
+    };
+    let number = |text: &str| text.parse::<usize>().map_err(|_| wrong("the range is not of numbers"));
+    let (first, last) = (number(first)?, number(last)?);
+    if first > last {
+        return Err(wrong("the range runs backwards"));
+    }
+    Ok((first..=last).map(|index| format!("{backend}:{index}")).collect())
 }
 
 fn number(name: &str, index: &str) -> Result<usize, ExperimentError> {

@@ -10,9 +10,10 @@
 //! are joined into one feature file at the end, row by row. In memory are at any time the weights, three batches, one
 //! part, and the names of the items.
 //!
-//! A shard takes a run of neighbours, so that shards in their order are the whole.
+//! A shard takes a run of neighbours, so that shards in their order are the whole; [`merge()`] joins them.
 
 mod feature_file;
+mod merge;
 mod parts;
 mod pictures;
 mod texts;
@@ -30,6 +31,7 @@ use crate::error::ExperimentError;
 use crate::pretrained::{preprocessor, refused};
 use crate::progress::{Event, Events};
 use crate::{device, weights};
+pub use merge::merge;
 use parts::Parts;
 use told::Told;
 

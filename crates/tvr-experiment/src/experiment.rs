@@ -9,6 +9,7 @@ use burn::prelude::*;
 use tvr_heads::Head;
 use tvr_objectives::Objective;
 
+use crate::collective::Collective;
 use crate::corpus::{Corpus, Texts};
 use crate::error::ExperimentError;
 use crate::evaluate::{self, Judged, Splits};
@@ -93,19 +94,52 @@ pub fn run_with<H: Head, O: Objective>(
     let plan = &plan.with(&head, &objective)?;
     let model = build(plan, opened, head, objective, seed)?;
     let (model, run) = train::train(plan, seed, model, &opened.train, &opened.val, resume, stop, events)?;
+    judge(plan, opened, &model, &run)
+}
+
+/// Trains one seed of a plan as one rank of several processes, and judges it at rank 0; `None` at every other. The plan
+/// has this rank's device alone.
+///
+/// # Errors
+/// As [`run_with`]; a rank that failed or did not come.
+pub fn run_among(
+    ranks: &dyn Collective,
+    plan: &Plan,
+    opened: &Opened,
+    seed: u64,
+    resume: bool,
+    stop: &AtomicBool,
+    events: Events<'_>,
+) -> Result<Option<Outcome>, ExperimentError> {
+    seed_parameters(plan, seed);
+    let device = plan.device.clone().autodiff();
+    let head = plan::head(&plan.recipe, &plan.offer, opened.sources.pretrained.as_ref(), &device)?;
+    let model = build(plan, opened, head, plan.recipe.objective.init(&plan.offer, &device)?, seed)?;
+    let (train, val) = (&opened.train, &opened.val);
+    let (model, run) = train::train_among(ranks, plan, seed, model, train, val, resume, stop, events)?;
+    if ranks.rank() == 0 { judge(plan, opened, &model, &run).map(Some) } else { Ok(None) }
+}
+
+/// Opens test, judges a trained model, and writes the record.
+fn judge<H: Head, O: Objective>(
+    plan: &Plan,
+    opened: &Opened,
+    model: &Model<H, O>,
+    run: &train::Run,
+) -> Result<Outcome, ExperimentError> {
     if let (Some(pretrained), Some(text)) = (&opened.sources.pretrained, &model.text.tower) {
         let trained = Trained { text, image: model.video.tower.as_ref(), logit_scale: &model.logit_scale };
         pretrained.save(&trained, &run.folder.join("clip"), &plan.device)?;
     }
-    let settled = evaluate::settled(&model, opened.val_splits(), plan)?;
-    let test = evaluate::test(&model, plan, &opened.train, &opened.sources, &settled)?;
-    let val = evaluate::judged(&model, opened.val_splits(), plan, &settled)?;
+    let settled = evaluate::settled(model, opened.val_splits(), plan)?;
+    let test = evaluate::test(model, plan, &opened.train, &opened.sources, &settled)?;
+    let val = evaluate::judged(model, opened.val_splits(), plan, &settled)?;
     let mut beside = BTreeMap::new();
     if let DataRecipe::World { shuffle_frames: false, .. } = plan.recipe.data {
-        let accuracy = evaluate::order_accuracy(&model, plan, &opened.sources)?;
+        let accuracy = evaluate::order_accuracy(model, plan, &opened.sources)?;
         beside.insert("order accuracy, %".to_string(), accuracy);
     }
-    let record = record::write(plan, &run, &test, &val, opened.sources.weights(), beside)?;
+    let record = record::write(plan, run, &test, &val, opened.sources.weights(), beside)?;
     Ok(Outcome { record, test })
 }
 

@@ -1,6 +1,7 @@
 //! The plan: every check that can be made before data is read in full, and every choice written out.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use burn::prelude::*;
 use tvr_data::{Split, World};
@@ -11,6 +12,7 @@ use crate::error::ExperimentError;
 use crate::offer::Offer;
 use crate::pretrained::Pretrained;
 use crate::recipe::{BuiltHead, DataRecipe, EncoderRecipe, Frames, OptimizerRecipe, Recipe};
+use crate::step::Judging;
 use crate::{banks, clips, device};
 
 /// Where the learned scale starts where neither a recipe nor a checkpoint says it.
@@ -23,7 +25,7 @@ pub struct Surroundings {
     pub runs: PathBuf,
     /// Where towers and features are cached.
     pub cache: PathBuf,
-    /// The device's name, as `--device` takes it.
+    /// The device's name, as `--device` takes it; several for training, as `--devices` takes them.
     pub device: String,
 }
 
@@ -32,6 +34,9 @@ impl Default for Surroundings {
         Self { runs: "runs".into(), cache: "cache".into(), device: device::DEFAULT_DEVICE.into() }
     }
 }
+
+/// How long ranks wait for one another unless told otherwise: longer than a look at a large val takes.
+pub const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A checked recipe with everything resolved.
 #[derive(Clone, Debug)]
@@ -42,8 +47,14 @@ pub struct Plan {
     pub source: PathBuf,
     /// Folders and device.
     pub surroundings: Surroundings,
-    /// The opened device.
+    /// The first of the opened devices: whatever is not training runs there.
     pub device: Device,
+    /// The opened devices; each has a rank in training.
+    pub devices: Vec<Device>,
+    /// How long ranks wait for one another; longer than a look at val takes.
+    pub patience: Duration,
+    /// Who judges a batch that several ranks hold.
+    pub judging: Judging,
     /// Steps of a run.
     pub steps: usize,
     /// What data and encoder offer.
@@ -64,7 +75,15 @@ pub fn plan(recipe: &Recipe, source: &Path, surroundings: &Surroundings) -> Resu
         other => other,
     };
     check(recipe).map_err(named)?;
-    let device = device::open(&surroundings.device)?;
+    let devices = device::open_all(&surroundings.device)?;
+    let device = devices[0].clone();
+    if devices.len() > recipe.train.batch {
+        return Err(named(ExperimentError::request(format!(
+            "train.batch = {}, but there are {} devices; a device must have at least one pair: raise it, or take fewer devices",
+            recipe.train.batch,
+            devices.len()
+        ))));
+    }
     let pretrained = Pretrained::open(&recipe.encoder, &mut |_| ()).map_err(named)?;
     let offer = Offer::of(recipe, pretrained.as_ref()).map_err(named)?;
     let mut recipe = recipe.clone();
@@ -97,6 +116,9 @@ pub fn plan(recipe: &Recipe, source: &Path, surroundings: &Surroundings) -> Resu
         source: source.to_path_buf(),
         surroundings: surroundings.clone(),
         device,
+        devices,
+        patience: PATIENCE,
+        judging: Judging::of(&head, &objective),
         steps,
         offer,
         needs: head.needs(),
@@ -111,7 +133,24 @@ impl Plan {
     pub fn with<H: Head, O: Objective>(&self, head: &H, objective: &O) -> Result<Self, ExperimentError> {
         self.offer.check(&self.recipe, head, objective)?;
         banks::check(&self.recipe.eval, &self.offer, !head.needs().judges_pairs)?;
-        Ok(Self { needs: head.needs(), ..self.clone() })
+        Ok(Self { needs: head.needs(), judging: Judging::of(head, objective), ..self.clone() })
+    }
+
+    /// The plan of one process among `size`: of the devices named, the one that its place on its machine gives it.
+    ///
+    /// # Errors
+    /// More ranks than pairs in a batch.
+    pub fn of_process(&self, local_rank: usize, size: usize) -> Result<Self, ExperimentError> {
+        if size > self.recipe.train.batch {
+            return Err(ExperimentError::request(format!(
+                "train.batch = {}, but there are {size} ranks; a rank must have at least one pair: raise it, or start fewer",
+                self.recipe.train.batch
+            )));
+        }
+        let device = self.devices[local_rank % self.devices.len()].clone();
+        let name = format!("{}, {size} processes", self.surroundings.device);
+        let surroundings = Surroundings { device: name, ..self.surroundings.clone() };
+        Ok(Self { devices: vec![device.clone()], device, surroundings, ..self.clone() })
     }
 
     /// The run folder of a seed.

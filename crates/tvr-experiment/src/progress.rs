@@ -32,6 +32,9 @@ pub enum Event {
     End,
     /// A word to the user.
     Note(String),
+    /// A run over several ranks has failed for this reason, and a rank of it does not come back: nothing but the end of
+    /// the process ends it.
+    Stuck(String),
 }
 
 /// Whoever listens.

@@ -10,16 +10,27 @@
 //!
 //! With one part the first and the fourth are one pass. Dropout draws from a seed of (step, side, part), so that a
 //! part's second pass repeats its first. Source of the scheme: Gao et al. 2021, arXiv 2101.06983 (GradCache).
+//!
+//! Over several ranks ([`Collective`]) each encodes its share of the texts and of the videos, in parts. A loss that is a
+//! sum over rows is split ([`Judging::Rows`]): a rank judges its texts against all videos and its videos against all
+//! texts. Any other is judged whole by every rank ([`Judging::Whole`]), which then counts once.
 
-use burn::optim::GradientsParams;
+mod random;
+mod share;
+
+use std::ops::Range;
+
+use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::prelude::*;
-use tvr_heads::{Head, Needs, Similarity, TextCodes, VideoCodes};
-use tvr_objectives::{Loss, Objective, Pairs, Stream};
+use tvr_heads::{CodeGradients, Codes, Head, Needs, Similarity, TextCodes, VideoCodes};
+use tvr_objectives::{ByRows, Loss, Objective, Pairs, Rows, Stream};
 
-use crate::collective::{Collective, Single};
+use crate::collective::{Collective, bytes_of, gather_codes, numbers_of, refused, sum_gradients};
 use crate::corpus::Corpus;
 use crate::error::ExperimentError;
 use crate::model::Model;
+pub use random::draws;
+use share::{Part, Share};
 
 /// The items of a step.
 #[derive(Clone, Debug)]
@@ -41,6 +52,45 @@ pub struct Judged {
     pub loss: f64,
     /// Its named parts.
     pub parts: Vec<(String, f64)>,
+    /// The first rank whose own share of the loss is not finite.
+    pub broken: Option<usize>,
+}
+
+/// Who judges a batch that several ranks hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judging {
+    /// Every rank its own rows of both directions.
+    Rows,
+    /// Every rank the whole batch, for this reason.
+    Whole(&'static str),
+}
+
+impl Judging {
+    /// Of a head and an objective.
+    pub fn of<H: Head, O: Objective>(head: &H, objective: &O) -> Self {
+        if head.needs().mixes_items {
+            Self::Whole("the head's similarities depend on the whole batch")
+        } else if objective.by_rows().is_none() {
+            Self::Whole("the objective needs the whole batch at once")
+        } else {
+            Self::Rows
+        }
+    }
+}
+
+/// How a step is taken.
+#[derive(Clone, Copy)]
+pub struct Way<'a> {
+    /// The ranks that hold the batch; [`Single`](crate::collective::Single) for one.
+    pub ranks: &'a dyn Collective,
+    /// Pairs that a rank encodes at a time; 0 for its whole share.
+    pub chunk: usize,
+    /// This rank's device.
+    pub device: &'a Device,
+    /// This step's seed.
+    pub random: u64,
+    /// Whether the model draws random numbers, as [`draws`] finds out; ranks that share a generator then take turns.
+    pub draws: bool,
 }
 
 /// What a step saw, outside any graph: what heads and objectives may remember.
@@ -48,7 +98,8 @@ pub struct Judged {
 pub struct Seen {
     texts: TextCodes,
     videos: VideoCodes,
-    similarity: Similarity,
+    /// `None` where no rank holds all of it.
+    similarity: Option<Similarity>,
     same: Tensor<1, Int>,
     video_ids: Tensor<1, Int>,
 }
@@ -81,104 +132,182 @@ struct Step<'a, H: Head, O: Objective> {
     batch: &'a Batch,
     needs: Needs,
     device: Device,
-    random: u64,
+    way: &'a Way<'a>,
 }
 
-/// Gradients of the loss of a batch, and what the loss is.
-///
-/// - `chunk`: pairs encoded at a time; 0 for the whole batch
-/// - `random`: this step's seed
+/// Gradients of the loss of a batch, and what the loss is; the same at every rank.
 ///
 /// # Errors
-/// A batch that the objective refuses.
+/// A batch that the objective refuses, or that has fewer items than there are ranks; a rank that failed.
 pub fn gradients<H: Head, O: Objective>(
     model: &Model<H, O>,
     corpus: &Corpus,
     batch: &Batch,
-    chunk: usize,
-    device: &Device,
-    random: u64,
+    way: &Way,
 ) -> Result<(GradientsParams, Judged, Seen), ExperimentError> {
     let needs = model.head.needs();
-    let step = Step { model, corpus, batch, needs, device: device.clone().autodiff(), random };
-    let texts = parts(&batch.texts, chunk);
-    let videos = parts(&batch.videos, chunk);
-    if texts.len() == 1 && videos.len() == 1 {
-        let (texts, videos) = (step.code_texts(0, texts[0]), step.code_videos(0, videos[0])?);
+    let step = Step { model, corpus, batch, needs, device: way.device.clone().autodiff(), way };
+    let ranks = way.ranks;
+    let texts = Share::of(batch.texts.len(), way)?;
+    let videos = Share::of(batch.videos.len(), way)?;
+    if let ([text_part], [video_part], 1) = (&texts.parts[..], &videos.parts[..], ranks.size()) {
+        let (texts, videos) = (step.code_texts(text_part), step.code_videos(video_part)?);
         let (loss, similarity) = step.judge(&texts, &videos)?;
         let judged = read(&loss);
-        let (texts, videos) = (texts.inner(), videos.inner());
-        let seen = Seen { texts, videos, similarity, same: step.same(), video_ids: step.video_ids() };
+        let seen = step.seen(texts.inner(), videos.inner(), Some(similarity));
         return Ok((GradientsParams::from_grads(loss.total.backward(), model), judged, seen));
     }
-    let wrong = |error: tvr_heads::HeadError| ExperimentError::work(error.to_string());
-    let text_codes = texts.iter().enumerate().map(|(part, texts)| step.code_texts(part, texts).inner());
-    let text_leaves = Single.gather(text_codes.collect()).map_err(wrong)?.leaves();
-    let video_codes =
-        videos.iter().enumerate().map(|(part, videos)| Ok(step.code_videos(part, videos)?.inner()));
+    let text_codes = texts.parts.iter().map(|part| step.code_texts(part).inner()).collect();
+    let text_codes = Codes::cat(text_codes).map_err(|error| refused(&error))?;
+    let text_leaves = gather_codes(ranks, "codes of texts", text_codes)?.leaves();
+    let video_codes = videos.parts.iter().map(|part| Ok(step.code_videos(part)?.inner()));
     let video_codes = video_codes.collect::<Result<_, ExperimentError>>()?;
-    let video_leaves = Single.gather(video_codes).map_err(wrong)?.leaves();
+    let video_codes = Codes::cat(video_codes).map_err(|error| refused(&error))?;
+    let video_leaves = gather_codes(ranks, "codes of videos", video_codes)?.leaves();
 
-    let (loss, similarity) = step.judge(&text_leaves, &video_leaves)?;
-    let judged = read(&loss);
+    let by_rows = match (ranks.size(), Judging::of(&model.head, &model.objective)) {
+        (2.., Judging::Rows) => model.objective.by_rows(),
+        _ => None,
+    };
+    let (loss, similarity) = match by_rows {
+        Some(objective) => {
+            (step.judge_rows(objective, &text_leaves, &video_leaves, [&texts.rows, &videos.rows])?, None)
+        }
+        None => {
+            let (loss, similarity) = step.judge(&text_leaves, &video_leaves)?;
+            (loss, Some(similarity))
+        }
+    };
+    let judged = together(ranks, read(&loss), by_rows.is_some())?;
     let mut gradients = loss.total.backward();
-    let text_gradients = text_leaves.gradients(&mut gradients);
-    let video_gradients = video_leaves.gradients(&mut gradients);
-    let mut pulled = vec![GradientsParams::from_grads(gradients, model)];
-
-    let mut start = 0;
-    for (part, texts) in texts.iter().enumerate() {
-        let rows = start..start + texts.len();
-        start = rows.end;
-        let pull = step.code_texts(part, texts).pull(&text_gradients.rows(rows));
+    let mut text_gradients = text_leaves.gradients(&mut gradients);
+    let mut video_gradients = video_leaves.gradients(&mut gradients);
+    let mut pulled = Vec::new();
+    if by_rows.is_some() {
+        text_gradients = sum_codes(ranks, "gradients of texts", &text_leaves, &text_gradients)?;
+        video_gradients = sum_codes(ranks, "gradients of videos", &video_leaves, &video_gradients)?;
+    }
+    // What every rank judged whole counts once.
+    if by_rows.is_some() || ranks.rank() == 0 {
+        pulled.push(GradientsParams::from_grads(gradients, model));
+    }
+    for part in &texts.parts {
+        let pull = step.code_texts(part).pull(&text_gradients.rows(part.rows.clone()));
         // A side without a parameter of its own (cached frames, averaged) has nothing to pull.
         if let Some(pull) = pull.filter(Tensor::is_tracked) {
             pulled.push(GradientsParams::from_grads(pull.backward(), model));
         }
     }
-    let mut start = 0;
-    for (part, videos) in videos.iter().enumerate() {
-        let rows = start..start + videos.len();
-        start = rows.end;
-        let pull = step.code_videos(part, videos)?.pull(&video_gradients.rows(rows));
+    for part in &videos.parts {
+        let pull = step.code_videos(part)?.pull(&video_gradients.rows(part.rows.clone()));
         if let Some(pull) = pull.filter(Tensor::is_tracked) {
             pulled.push(GradientsParams::from_grads(pull.backward(), model));
         }
     }
-    let (texts, videos) = (text_leaves.inner(), video_leaves.inner());
-    let seen = Seen { texts, videos, similarity, same: step.same(), video_ids: step.video_ids() };
-    Ok((Single.reduce(model, pulled), judged, seen))
+    let mut sum = GradientsAccumulator::new();
+    pulled.into_iter().for_each(|part| sum.accumulate(model, part));
+    let sum = sum_gradients(ranks, model, sum.grads())?;
+    Ok((sum, judged, step.seen(text_leaves.inner(), video_leaves.inner(), similarity)))
+}
+
+fn sum_codes<Side>(
+    ranks: &dyn Collective,
+    what: &'static str,
+    leaves: &Codes<Side>,
+    own: &CodeGradients<Side>,
+) -> Result<CodeGradients<Side>, ExperimentError> {
+    let sum = ranks.sum(what, own.to_flat(leaves))?;
+    CodeGradients::of_flat(leaves, &sum).map_err(|error| refused(&error))
+}
+
+/// The loss of all ranks out of their own: added up where each judged its rows.
+fn together(ranks: &dyn Collective, own: Judged, add: bool) -> Result<Judged, ExperimentError> {
+    if ranks.size() == 1 {
+        return Ok(own);
+    }
+    let values = std::iter::once(own.loss).chain(own.parts.iter().map(|(_, value)| *value));
+    let values: Vec<f32> = values.map(|value| value as f32).collect();
+    let all = ranks.gather("losses", bytes_of(&values))?;
+    let all: Vec<Vec<f32>> = all.iter().map(|bytes| numbers_of(bytes)).collect();
+    let broken = all.iter().position(|of_rank| !of_rank.first().is_some_and(|loss| loss.is_finite()));
+    let at = |place: usize| {
+        let mut values = all.iter().filter_map(|of_rank| of_rank.get(place)).map(|&value| f64::from(value));
+        if add { values.sum() } else { values.next().unwrap_or(f64::NAN) }
+    };
+    let parts = own.parts.into_iter().enumerate().map(|(place, (name, _))| (name, at(place + 1)));
+    Ok(Judged { loss: at(0), parts: parts.collect(), broken })
 }
 
 /// Lets the head and the objective remember a batch, after the optimiser has stepped.
 pub fn after_step<H: Head, O: Objective>(model: &mut Model<H, O>, seen: &Seen) {
     let scale = model.to_logits().without_autodiff();
     model.head.after_step(&seen.texts, &seen.videos);
-    let streams = streams(&seen.similarity);
+    // An objective that judges by rows keeps nothing.
+    let Some(similarity) = &seen.similarity else { return };
+    let streams = streams(similarity);
     let pairs = Pairs {
         streams: &streams,
         texts: Some(&seen.texts.pooled),
         videos: Some(&seen.videos.pooled),
         video_ids: Some(&seen.video_ids),
-        ..Pairs::new(&seen.similarity.fused, scale, &seen.same)
+        ..Pairs::new(&similarity.fused, scale, &seen.same)
     };
     model.objective.after_step(&pairs);
 }
 
 impl<H: Head, O: Objective> Step<'_, H, O> {
-    fn code_texts(&self, part: usize, texts: &[usize]) -> TextCodes {
-        self.device.seed(tvr_data::stream(self.random, "texts", part as u64).next());
+    fn code_texts(&self, part: &Part) -> TextCodes {
+        let _drawing = self.seeded("texts", part.number as u64);
+        let texts = &self.batch.texts[part.rows.clone()];
         let features = self.model.text.encode(self.corpus, texts, &self.needs, &self.device);
         self.model.head.code_texts(features)
     }
 
-    fn code_videos(&self, part: usize, videos: &[usize]) -> Result<VideoCodes, ExperimentError> {
-        self.device.seed(tvr_data::stream(self.random, "videos", part as u64).next());
+    fn code_videos(&self, part: &Part) -> Result<VideoCodes, ExperimentError> {
+        let _drawing = self.seeded("videos", part.number as u64);
         let order = self.batch.shuffle.map(|seed| FrameOrder { corpus: self.corpus, seed });
         let order = order.map(|order| move |video| order.of(video));
         let order = order.as_ref().map(|order| order as &dyn Fn(usize) -> Vec<usize>);
+        let videos = &self.batch.videos[part.rows.clone()];
         let videos = self.corpus.video_features(videos, order, &self.needs, &self.device)?;
         Ok(self.model.head.code_videos(self.model.video.encode(videos)))
+    }
+
+    /// The similarities of a batch, or of one rank's rows of it. Of several ranks each draws from its own numbers, in its
+    /// own time; those that judge the whole batch draw the same.
+    fn similarity(&self, texts: &TextCodes, videos: &VideoCodes, rank: u64) -> Similarity {
+        // One rank goes on drawing where its videos ended.
+        let _drawing = if self.way.ranks.size() > 1 { self.seeded("pairs", rank) } else { None };
+        self.model.head.similarity(texts, videos)
+    }
+
+    /// What one rank's rows add to the loss.
+    fn judge_rows(
+        &self,
+        objective: &dyn ByRows,
+        texts: &TextCodes,
+        videos: &VideoCodes,
+        [own_texts, own_videos]: [&Range<usize>; 2],
+    ) -> Result<Loss, ExperimentError> {
+        let draws = 2 * self.way.ranks.rank() as u64;
+        let of_texts = self.similarity(&texts.rows(own_texts.clone()), videos, draws).fused;
+        let of_videos = self.similarity(texts, &videos.rows(own_videos.clone()), draws + 1).fused;
+        let same = self.same();
+        let rows = Rows {
+            of_texts: &of_texts,
+            of_videos: Some(&of_videos),
+            scale: self.model.to_logits(),
+            same: &same,
+            texts: own_texts.clone(),
+            videos: own_videos.clone(),
+        };
+        rows.check(&self.model.objective.needs())
+            .map_err(|error| ExperimentError::work(format!("the objective refuses the batch: {error}")))?;
+        Ok(objective.loss_of(&rows))
+    }
+
+    fn seen(&self, texts: TextCodes, videos: VideoCodes, similarity: Option<Similarity>) -> Seen {
+        Seen { texts, videos, similarity, same: self.same(), video_ids: self.video_ids() }
     }
 
     fn same(&self) -> Tensor<1, Int> {
@@ -197,7 +326,7 @@ impl<H: Head, O: Objective> Step<'_, H, O> {
 
     /// The loss, and the similarities outside its graph.
     fn judge(&self, texts: &TextCodes, videos: &VideoCodes) -> Result<(Loss, Similarity), ExperimentError> {
-        let similarity = self.model.head.similarity(texts, videos);
+        let similarity = self.similarity(texts, videos, 0);
         let (same, video_ids) = (self.same(), self.video_ids());
         let streams = streams(&similarity);
         let wants = self.model.objective.needs();
@@ -229,15 +358,11 @@ fn streams(similarity: &Similarity) -> Vec<Stream> {
     streams.collect()
 }
 
-/// The whole, or pieces of `chunk`; the last may be shorter.
-fn parts(items: &[usize], chunk: usize) -> Vec<&[usize]> {
-    if chunk == 0 { vec![items] } else { items.chunks(chunk).collect() }
-}
-
 fn read(loss: &Loss) -> Judged {
     let value = |tensor: &Tensor<1>| f64::from(tensor.clone().into_scalar::<f32>());
     Judged {
         loss: value(&loss.total),
         parts: loss.parts.iter().map(|(name, part)| (name.to_string(), value(part))).collect(),
+        broken: None,
     }
 }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use burn::module::Module;
+use burn::optim::ModuleOptimizer;
 use serde::Serialize;
 use tvr_data::{Draw, Loader, Split};
 use tvr_heads::Head;
@@ -12,6 +14,7 @@ use tvr_objectives::Objective;
 
 use crate::checkpoint::{Checkpoints, State, export};
 use crate::clip_norm::clip_global_norm;
+use crate::collective::{Collective, Facts, Single, Start, agree, share_start, threads};
 use crate::corpus::Corpus;
 use crate::error::ExperimentError;
 use crate::evaluate;
@@ -23,7 +26,7 @@ use crate::progress::{Event, Events};
 use crate::recipe::{Captions, DataRecipe};
 use crate::select;
 use crate::sources::Sources;
-use crate::step::{self, Batch};
+use crate::step::{self, Batch, Way};
 
 /// A finished run.
 #[derive(Clone, Debug)]
@@ -53,10 +56,11 @@ struct StepLine {
     seconds: f64,
 }
 
-/// Trains `model` with one seed; an interrupted run goes on where its newest checkpoint stands if `resume` is set.
+/// Trains `model` with one seed; an interrupted run goes on where its newest checkpoint stands if `resume` is set. Over
+/// several devices of a plan, each has a rank.
 ///
 /// # Errors
-/// Broken data, a loss that is not finite (with step and gradient norm), a file, or an interruption.
+/// Broken data, a loss that is not finite (with step and gradient norm), a file, a rank that failed, or an interruption.
 pub fn train<H: Head, O: Objective>(
     plan: &Plan,
     seed: u64,
@@ -67,110 +71,222 @@ pub fn train<H: Head, O: Objective>(
     stop: &AtomicBool,
     events: Events<'_>,
 ) -> Result<(Model<H, O>, Run), ExperimentError> {
-    let recipe = &plan.recipe;
-    let folder = plan.run_folder(seed);
-    let steps = plan.steps;
-    let hash = recipe.hash()?;
-    if !resume && folder.join("checkpoints").exists() {
-        std::fs::remove_dir_all(&folder).map_err(ExperimentError::file(&folder, "replace"))?;
+    let work = Work { plan, seed, train, val, resume, stop };
+    if plan.devices.len() == 1 {
+        return work.of_rank(&Single, model, events);
     }
-    let checkpoints = Checkpoints::open(&folder)?;
-    files::write_whole(&folder.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
-    let fresh = optimizer::build(&recipe.train.optimizer, &model, steps)?;
-    let (mut model, mut adam, state) =
-        checkpoints.load_newest(model, fresh, &hash, seed, &mut |word| events(Event::Note(word)))?;
-    let (start, mut best) = state.map_or((0, None), |state| (state.step, state.best));
-    let log_path = folder.join("steps.jsonl");
-    let mut log = open_log(&log_path, start)?;
+    let forks = plan.devices.iter().map(|device| model.clone().fork(&device.clone().autodiff())).collect();
+    threads::run(forks, plan.patience, events, |ranks, model, events| work.of_rank(ranks, model, events))
+}
 
-    let draw = match recipe.train.captions {
-        Captions::OnePerVideo => Draw::OnePerVideo,
-        Captions::All => Draw::All,
-    };
-    let loader = Loader::new(train.captions(), recipe.train.batch, seed, draw)
-        .map_err(|error| ExperimentError::request(error.to_string()))?;
-    let looks = look_steps(steps, recipe.train.evaluations);
-    events(Event::Begin { label: format!("{} seed {seed}", recipe.name), total: steps, done: start });
-    let began = Instant::now();
-    for step in start..steps {
-        let begin = Instant::now();
-        let drawn = loader.batch(step);
-        let batch = Batch {
-            texts: drawn.texts,
-            videos: drawn.videos,
-            text_video: drawn.text_video,
-            shuffle: matches!(recipe.data, DataRecipe::World { shuffle_frames: true, .. })
-                .then(|| tvr_data::stream(seed, "frame-order", step as u64).next()),
-        };
-        let random = tvr_data::stream(seed, "step", step as u64).next();
-        let (mut gradients, judged, seen) =
-            step::gradients(&model, train, &batch, recipe.train.chunk, &plan.device, random)?;
-        let loss = judged.loss;
-        let limit = (recipe.train.clip_norm > 0.0).then_some(recipe.train.clip_norm);
-        let norm = clip_global_norm(&model, &mut gradients, limit);
-        if !loss.is_finite() || !norm.is_finite() {
-            return Err(ExperimentError::work(format!(
-                "{}: the loss is {loss} and the gradient's norm {norm} at step {step}; lower train.optimizer.learning_rate, or look at the data",
-                recipe.name
-            )));
+/// The same as one rank of several processes; the plan has this rank's device alone. Only rank 0 reads checkpoints, writes
+/// files, and gives back the weights that were chosen on val; another's are those of the last step.
+///
+/// # Errors
+/// As [`train`].
+#[allow(clippy::too_many_arguments, reason = "each is a different thing, and none has a default")]
+pub fn train_among<H: Head, O: Objective>(
+    ranks: &dyn Collective,
+    plan: &Plan,
+    seed: u64,
+    model: Model<H, O>,
+    train: &Corpus,
+    val: &Corpus,
+    resume: bool,
+    stop: &AtomicBool,
+    events: Events<'_>,
+) -> Result<(Model<H, O>, Run), ExperimentError> {
+    Work { plan, seed, train, val, resume, stop }.of_rank(ranks, model, events)
+}
+
+/// One seed's training, as every rank of it sees it.
+struct Work<'a> {
+    plan: &'a Plan,
+    seed: u64,
+    train: &'a Corpus,
+    val: &'a Corpus,
+    resume: bool,
+    stop: &'a AtomicBool,
+}
+
+/// What rank 0 writes.
+struct Written {
+    checkpoints: Checkpoints,
+    log_path: PathBuf,
+    log: std::fs::File,
+    best: Option<(usize, f64)>,
+}
+
+impl Written {
+    /// Keeps the weights if they are the best on val so far.
+    fn look<M: Module>(&mut self, step: usize, model: &M, score: f64) -> Result<(), ExperimentError> {
+        if self.best.is_none_or(|(_, before)| score > before) {
+            self.best = Some((step, score));
+            self.checkpoints.save_best(model, step)?;
         }
-        let rate = optimizer::rate(&recipe.train.optimizer, step, steps);
-        model = adam.step(rate, model, gradients);
-        model = model.clamp_logit_scale();
-        step::after_step(&mut model, &seen);
-        let seconds = begin.elapsed().as_secs_f64();
-        let line = StepLine {
-            step: step + 1,
-            epoch: drawn.epoch,
-            loss,
-            parts: judged.parts,
-            lr: rate,
-            grad_norm: norm,
-            logit_scale: f64::from(model.scale().into_scalar::<f32>()),
-            seconds,
-        };
-        append(&mut log, &log_path, &line)?;
-        events(Event::Step { done: step + 1, loss: Some(loss), seconds });
+        Ok(())
+    }
 
-        let look = looks.contains(&(step + 1));
-        if look {
-            let judgement = evaluate::judge_raw(&model, val, plan)?;
-            let score = select::score(&judgement);
-            if best.is_none_or(|(_, before)| score > before) {
-                best = Some((step + 1, score));
-                checkpoints.save_best(&model, step + 1)?;
+    fn save<M: Module>(
+        &self,
+        step: usize,
+        model: &M,
+        optimizer: &ModuleOptimizer,
+        recipe: String,
+        seed: u64,
+    ) -> Result<(), ExperimentError> {
+        let state = State {
+            schema: "tvr-checkpoint/1".into(),
+            step,
+            recipe,
+            seed,
+            best: self.best,
+            optimized: 0,
+            model_sha256: String::new(),
+            optimizer_sha256: String::new(),
+        };
+        self.checkpoints.save(model, optimizer, state)
+    }
+}
+
+impl Work<'_> {
+    /// The start, read from a checkpoint where there is one, and what is written from there on.
+    fn open<H: Head, O: Objective>(
+        &self,
+        fresh: Start<Model<H, O>>,
+        events: Events<'_>,
+    ) -> Result<(Start<Model<H, O>>, Written), ExperimentError> {
+        let (recipe, folder) = (&self.plan.recipe, self.plan.run_folder(self.seed));
+        if !self.resume && folder.join("checkpoints").exists() {
+            std::fs::remove_dir_all(&folder).map_err(ExperimentError::file(&folder, "replace"))?;
+        }
+        let checkpoints = Checkpoints::open(&folder)?;
+        files::write_whole(&folder.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
+        let mut note = |word| events(Event::Note(word));
+        let (model, optimizer, state) =
+            checkpoints.load_newest(fresh.model, fresh.optimizer, &recipe.hash()?, self.seed, &mut note)?;
+        let (start, best) = state.as_ref().map_or((0, None), |state| (state.step, state.best));
+        let log_path = folder.join("steps.jsonl");
+        let log = open_log(&log_path, start)?;
+        Ok((Start { model, optimizer, state }, Written { checkpoints, log_path, log, best }))
+    }
+
+    fn of_rank<H: Head, O: Objective>(
+        &self,
+        ranks: &dyn Collective,
+        model: Model<H, O>,
+        events: Events<'_>,
+    ) -> Result<(Model<H, O>, Run), ExperimentError> {
+        let Self { plan, seed, train, val, stop, .. } = *self;
+        let recipe = &plan.recipe;
+        let folder = plan.run_folder(seed);
+        let steps = plan.steps;
+        let optimizer = optimizer::build(&recipe.train.optimizer, &model, steps)?;
+        let fresh = Start { model, optimizer, state: None };
+        // Rank 0 alone reads and writes files.
+        let (own, mut written) = match ranks.rank() {
+            0 => self.open(fresh, events).map(|(start, written)| (start, Some(written)))?,
+            _ => (fresh, None),
+        };
+        let Start { mut model, optimizer: mut adam, state } = share_start(ranks, own)?;
+        if ranks.size() > 1 {
+            agree(ranks, &Facts::of(plan, seed, train, &model)?)?;
+        }
+        let start = state.map_or(0, |state| state.step);
+        let device = plan.devices.get(ranks.rank()).unwrap_or(&plan.device);
+        let draws = ranks.size() == 1 || step::draws(&model, train, ranks, device)?;
+
+        let draw = match recipe.train.captions {
+            Captions::OnePerVideo => Draw::OnePerVideo,
+            Captions::All => Draw::All,
+        };
+        let loader = Loader::new(train.captions(), recipe.train.batch, seed, draw)
+            .map_err(|error| ExperimentError::request(error.to_string()))?;
+        let looks = look_steps(steps, recipe.train.evaluations);
+        events(Event::Begin { label: format!("{} seed {seed}", recipe.name), total: steps, done: start });
+        let began = Instant::now();
+        for step in start..steps {
+            let begin = Instant::now();
+            let drawn = loader.batch(step);
+            let batch = Batch {
+                texts: drawn.texts,
+                videos: drawn.videos,
+                text_video: drawn.text_video,
+                shuffle: matches!(recipe.data, DataRecipe::World { shuffle_frames: true, .. })
+                    .then(|| tvr_data::stream(seed, "frame-order", step as u64).next()),
+            };
+            let random = tvr_data::stream(seed, "step", step as u64).next();
+            let way = Way { ranks, chunk: recipe.train.chunk, device, random, draws };
+            let (mut gradients, judged, seen) = step::gradients(&model, train, &batch, &way)?;
+            let loss = judged.loss;
+            let limit = (recipe.train.clip_norm > 0.0).then_some(recipe.train.clip_norm);
+            let norm = clip_global_norm(&model, &mut gradients, limit);
+            if !loss.is_finite() || !norm.is_finite() {
+                let whose = judged.broken.map_or(String::new(), |rank| format!(" (first on rank {rank})"));
+                return Err(ExperimentError::work(format!(
+                    "{}: the loss is {loss}{whose} and the gradient's norm {norm} at step {step}; lower train.optimizer.learning_rate, or look at the data",
+                    recipe.name
+                )));
+            }
+            let rate = optimizer::rate(&recipe.train.optimizer, step, steps);
+            model = adam.step(rate, model, gradients);
+            model = model.clamp_logit_scale();
+            step::after_step(&mut model, &seen);
+            let seconds = begin.elapsed().as_secs_f64();
+            let line = StepLine {
+                step: step + 1,
+                epoch: drawn.epoch,
+                loss,
+                parts: judged.parts,
+                lr: rate,
+                grad_norm: norm,
+                logit_scale: f64::from(model.scale().into_scalar::<f32>()),
+                seconds,
+            };
+            if let Some(written) = &mut written {
+                append(&mut written.log, &written.log_path, &line)?;
+            }
+            events(Event::Step { done: step + 1, loss: Some(loss), seconds });
+            let stopping = any(ranks, stop.load(Ordering::Relaxed))?;
+            if let Some(written) = &mut written {
+                let look = looks.contains(&(step + 1));
+                if look {
+                    written.look(
+                        step + 1,
+                        &model,
+                        select::score(&evaluate::judge_raw(&model, val, plan)?),
+                    )?;
+                }
+                let every = recipe.train.checkpoint_every;
+                if look || stopping || (every > 0 && (step + 1) % every == 0) {
+                    written.save(step + 1, &model, &adam, recipe.hash()?, seed)?;
+                }
+            }
+            if stopping && step + 1 < steps {
+                return Err(ExperimentError::Interrupted {
+                    step: step + 1,
+                    recipe: plan.source.display().to_string(),
+                });
             }
         }
-        let every = recipe.train.checkpoint_every;
-        let due = look || (every > 0 && (step + 1) % every == 0);
-        let stopping = stop.load(Ordering::Relaxed);
-        if due || stopping {
-            let state = State {
-                schema: "tvr-checkpoint/1".into(),
-                step: step + 1,
-                recipe: hash.clone(),
-                seed,
-                best,
-                optimized: 0,
-                model_sha256: String::new(),
-                optimizer_sha256: String::new(),
-            };
-            checkpoints.save(&model, &adam, state)?;
+        events(Event::End);
+        // Nobody ends before rank 0 has written what it saw last.
+        ranks.barrier("the end")?;
+        let done = steps.saturating_sub(start);
+        let step_seconds = began.elapsed().as_secs_f64() / done.max(1) as f64;
+        let best = written.as_ref().and_then(|written| written.best);
+        let selected = best.map_or(steps, |(step, _)| step);
+        if let Some(written) = &written {
+            model = if best.is_some() { written.checkpoints.load_best(model, selected)? } else { model };
+            export(&model, &folder.join("model.safetensors"))?;
         }
-        if stopping && step + 1 < steps {
-            return Err(ExperimentError::Interrupted {
-                step: step + 1,
-                recipe: plan.source.display().to_string(),
-            });
-        }
+        Ok((model, Run { folder, seed, selected, steps, step_seconds }))
     }
-    events(Event::End);
-    let done = steps.saturating_sub(start);
-    let step_seconds = began.elapsed().as_secs_f64() / done.max(1) as f64;
-    let selected = best.map_or(steps, |(step, _)| step);
-    let model = if best.is_some() { checkpoints.load_best(model, selected)? } else { model };
-    export(&model, &folder.join("model.safetensors"))?;
-    Ok((model, Run { folder, seed, selected, steps, step_seconds }))
+}
+
+/// Whether any rank says so: all take the same turn then.
+fn any(ranks: &dyn Collective, own: bool) -> Result<bool, ExperimentError> {
+    Ok(ranks.gather("whether to stop", vec![u8::from(own)])?.iter().any(|said| said.first() == Some(&1)))
 }
 
 /// Steps after which val is looked at: evenly, the last always.

@@ -5,6 +5,8 @@
 //! encodes each part again and pulls it by its share ([`CodeGradients::rows`], [`Codes::pull`]). None of that
 //! depends on the head: a head only says what is in its codes.
 
+mod flat;
+
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -249,6 +251,10 @@ impl Sequence {
 }
 
 impl<Side> CodeGradients<Side> {
+    fn new(pooled: Option<Tensor<2>>, sequence: Option<Tensor<3>>, extras: Vec<Option<Tensor<2>>>) -> Self {
+        Self { pooled, sequence, extras, side: PhantomData }
+    }
+
     /// The gradients of some of the items.
     pub fn rows(&self, rows: Range<usize>) -> Self {
         let cut = |gradient: &Tensor<2>| gradient.clone().slice_dim(0, rows.clone());

@@ -19,13 +19,16 @@
 //! mean over both directions and, as here, leaves the own pairs out. Other captions of a text's video are no
 //! negatives of it (ours); `positives = "diagonal"` is the code's.
 
+use std::ops::Range;
+
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
-use tvr_nn::{mean, sum};
+use tvr_nn::sum;
 
 use crate::error::{ObjectiveError, above_zero};
 use crate::objective::{Loss, Needs, Objective, Pairs};
 use crate::positives::Positives;
+use crate::rows::{ByRows, Rows};
 
 /// Stands for "no such item" under a maximum; finite, so that its gradient is 0 and not NaN.
 const NONE: f64 = -1e30;
@@ -93,17 +96,25 @@ pub struct Hinge {
 impl Hinge {
     /// The costs of one direction, reduced to `[1]`.
     ///
-    /// - `own`: `[texts, 1]`, the own pair's similarity
-    /// - `others`: `[texts, any]`, what it is compared with
-    /// - `related`: `[texts, any]`, true where that is no wrong pair
-    fn direction(&self, own: Tensor<2>, others: Tensor<2>, related: Tensor<2, Bool>) -> Tensor<1> {
+    /// - `own`: `[some texts, 1]`, the own pair's similarity
+    /// - `others`: `[some texts, any]`, what it is compared with
+    /// - `related`: `[some texts, any]`, true where that is no wrong pair
+    /// - `judged`: texts and wrong pairs of the whole batch
+    fn direction(
+        &self,
+        own: Tensor<2>,
+        others: Tensor<2>,
+        related: Tensor<2, Bool>,
+        judged: (usize, Tensor<1>),
+    ) -> Tensor<1> {
         let excess = others - own + f64::from(self.margin);
         match self.negatives {
-            Negatives::Hardest => mean(excess.mask_fill(related, NONE).max_dim(1).clamp_min(0.0)),
+            Negatives::Hardest => {
+                sum(excess.mask_fill(related, NONE).max_dim(1).clamp_min(0.0)) / judged.0 as f64
+            }
             Negatives::All => {
                 let wrong = related.bool_not().float().cast(excess.dtype());
-                let count = sum(wrong.clone()).clamp_min(1.0);
-                sum(excess.clamp_min(0.0) * wrong) / count
+                sum(excess.clamp_min(0.0) * wrong) / judged.1
             }
         }
     }
@@ -115,24 +126,59 @@ impl Objective for Hinge {
     }
 
     fn loss(&self, pairs: &Pairs) -> Loss {
-        let similarity = pairs.similarity.clone();
-        let [texts, videos] = similarity.dims();
-        let numbers = |count: usize| {
-            Tensor::<1, Int>::arange(0..count as i64, (&pairs.same.device(), pairs.same.dtype()))
+        self.loss_of(&Rows::all(pairs))
+    }
+
+    fn by_rows(&self) -> Option<&dyn ByRows> {
+        Some(self)
+    }
+}
+
+impl ByRows for Hinge {
+    /// A share judges its texts, and for its videos the texts that belong to them.
+    fn loss_of(&self, rows: &Rows) -> Loss {
+        let (texts, videos) = (rows.n_texts(), rows.n_videos());
+        let same = self.positives.own(rows);
+        let numbers = |range: Range<usize>| {
+            Tensor::<1, Int>::arange(range.start as i64..range.end as i64, (&same.device(), same.dtype()))
         };
-        let same = match self.positives {
-            Positives::Same => pairs.same.clone(),
-            Positives::Diagonal => numbers(texts),
+        let is_own = |own: &Tensor<1, Int>, row: Tensor<1, Int>| {
+            let shape = [own.dims()[0], row.dims()[0]];
+            own.clone().unsqueeze_dim::<2>(1).expand(shape).equal(row.unsqueeze_dim::<2>(0).expand(shape))
         };
-        let column = same.clone().unsqueeze_dim::<2>(1); // [texts, 1]
-        let own = similarity.clone().gather(1, column.clone());
-        let is_own = |row: Tensor<1, Int>, count: usize| {
-            column.clone().expand([texts, count]).equal(row.unsqueeze_dim::<2>(0).expand([texts, count]))
+        let own_videos: Vec<usize> = match self.positives {
+            Positives::Same => rows.own(),
+            Positives::Diagonal => (0..texts).collect(),
         };
-        let text_to_video = self.direction(own.clone(), similarity.clone(), is_own(numbers(videos), videos));
+        let mut captions = vec![0usize; videos];
+        own_videos.iter().for_each(|&video| captions[video] += 1);
+        let wrong = [texts * (videos - 1), texts * texts - captions.iter().map(|n| n * n).sum::<usize>()];
+
+        let mine = same.clone().slice_dim(0, rows.texts.clone());
+        let own = rows.of_texts.clone().gather(1, mine.clone().unsqueeze_dim::<2>(1));
+        let text_to_video = self.direction(
+            own.clone(),
+            rows.of_texts.clone(),
+            is_own(&mine, numbers(0..videos)),
+            (texts, rows.count(wrong[0])),
+        );
         // Row t: what every text makes of the video of text t.
-        let of_own_video = similarity.select(1, same.clone()).transpose();
-        let video_to_text = self.direction(own, of_own_video, is_own(same, texts));
+        let (own, of_own_video, theirs) = match rows.of_videos {
+            None => (own, rows.of_texts.clone().select(1, mine.clone()).transpose(), mine),
+            Some(of_videos) => {
+                let places = (0..texts).filter(|&text| rows.videos.contains(&own_videos[text]));
+                let places: Vec<i32> = places.map(|text| text as i32).collect();
+                let count = places.len();
+                let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &same.device());
+                let theirs = same.clone().select(0, places.clone());
+                let columns = theirs.clone() - rows.videos.start as i64;
+                let own =
+                    of_videos.clone().select(0, places).gather(1, columns.clone().unsqueeze_dim::<2>(1));
+                (own, of_videos.clone().select(1, columns).transpose(), theirs)
+            }
+        };
+        let related = is_own(&theirs, same.clone());
+        let video_to_text = self.direction(own, of_own_video, related, (texts, rows.count(wrong[1])));
         let both = text_to_video.clone() + video_to_text.clone();
         Loss {
             total: if self.negatives == Negatives::All { both / 2.0 } else { both },

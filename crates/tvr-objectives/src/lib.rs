@@ -33,6 +33,7 @@
 //! | module | for |
 //! |---|---|
 //! | [`objective`] | the contract: [`Pairs`], [`Loss`], [`Objective`] |
+//! | [`rows`] | a loss in shares: some texts and some videos at a time |
 //! | [`positives`] | from `same` to targets; cross-entropy with several positives |
 //! | [`symmetric`] | symmetric cross-entropy, InfoNCE |
 //! | [`queue`] | earlier items, without gradients, that outlive a step |
@@ -45,6 +46,7 @@
 
 pub mod error;
 pub mod objective;
+pub mod rows;
 pub mod positives;
 pub mod queue;
 pub mod symmetric;
@@ -62,6 +64,7 @@ pub use ncl::{Askers, Ncl, NclConfig, Shares};
 pub use objective::{CaptionTokens, Loss, Needs, Objective, Pairs, Stream};
 pub use positives::{Positives, Targets};
 pub use queue::Queue;
+pub use rows::{ByRows, Rows};
 pub use streams::{StreamName, Streams, StreamsConfig};
 pub use support_set::{ContrastiveConfig, DecoderConfig, Support, SupportSet, SupportSetConfig};
 pub use symmetric::{Symmetric, SymmetricConfig};

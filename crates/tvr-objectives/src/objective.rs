@@ -6,6 +6,7 @@ use burn::module::{Module, ModuleDisplay};
 use burn::prelude::*;
 
 use crate::error::ObjectiveError;
+use crate::rows::ByRows;
 
 /// What an objective wants beside the similarities. The plan compares it with what head and encoder offer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,21 +114,7 @@ impl<'a> Pairs<'a> {
     /// The first thing that is missing or does not fit.
     pub fn check(&self, needs: &Needs) -> Result<(), ObjectiveError> {
         let [texts, videos] = self.similarity.dims();
-        if texts == 0 || videos == 0 {
-            return Err(ObjectiveError::Empty { texts, videos });
-        }
-        rows("same", texts, self.same.dims()[0])?;
-        if needs.square && texts != videos {
-            return Err(ObjectiveError::NotSquare { texts, videos });
-        }
-        if videos < needs.least_videos {
-            return Err(ObjectiveError::FewVideos { least: needs.least_videos, found: videos });
-        }
-        for (text, video) in self.same.clone().into_data().iter::<i64>().enumerate() {
-            if video < 0 || video >= videos as i64 {
-                return Err(ObjectiveError::Outside { text, video, last: videos - 1 });
-            }
-        }
+        check_sizes(texts, videos, self.same, needs)?;
         for &name in &needs.streams {
             let stream = self.stream(name).ok_or(ObjectiveError::Missing { what: name })?;
             rows(name, texts, stream.similarity.dims()[0])?;
@@ -172,8 +159,38 @@ pub trait Objective: Module + ModuleDisplay {
     /// The loss of a batch that passed [`Pairs::check`]. A pure function: it changes no state.
     fn loss(&self, pairs: &Pairs) -> Loss;
 
+    /// The same loss in shares, where it is a sum over rows; `None` for a loss that wants the whole batch at once.
+    fn by_rows(&self) -> Option<&dyn ByRows> {
+        None
+    }
+
     /// What the objective remembers of a batch, after the optimiser has stepped.
     fn after_step(&mut self, _pairs: &Pairs) {}
+}
+
+/// Whether numbers of texts and videos, and who belongs to whom, are those of a batch that an objective takes.
+pub(crate) fn check_sizes(
+    texts: usize,
+    videos: usize,
+    same: &Tensor<1, Int>,
+    needs: &Needs,
+) -> Result<(), ObjectiveError> {
+    if texts == 0 || videos == 0 {
+        return Err(ObjectiveError::Empty { texts, videos });
+    }
+    rows("same", texts, same.dims()[0])?;
+    if needs.square && texts != videos {
+        return Err(ObjectiveError::NotSquare { texts, videos });
+    }
+    if videos < needs.least_videos {
+        return Err(ObjectiveError::FewVideos { least: needs.least_videos, found: videos });
+    }
+    for (text, video) in same.clone().into_data().iter::<i64>().enumerate() {
+        if video < 0 || video >= videos as i64 {
+            return Err(ObjectiveError::Outside { text, video, last: videos - 1 });
+        }
+    }
+    Ok(())
 }
 
 fn rows(what: &'static str, expected: usize, found: usize) -> Result<(), ObjectiveError> {

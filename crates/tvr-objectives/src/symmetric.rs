@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ObjectiveError;
 use crate::objective::{Loss, Needs, Objective, Pairs};
-use crate::positives::{Positives, Targets, cross_entropy};
+use crate::positives::{Positives, Targets, cross_entropy, cross_entropy_sum};
+use crate::rows::{ByRows, Rows};
 
 /// Settings of [`Symmetric`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,8 +63,23 @@ impl Objective for Symmetric {
     }
 
     fn loss(&self, pairs: &Pairs) -> Loss {
-        let logits = pairs.logits();
-        both_directions(logits.clone(), logits.transpose(), self.positives.targets(pairs))
+        self.loss_of(&Rows::all(pairs))
+    }
+
+    fn by_rows(&self) -> Option<&dyn ByRows> {
+        Some(self)
+    }
+}
+
+impl ByRows for Symmetric {
+    fn loss_of(&self, rows: &Rows) -> Loss {
+        let (of_texts, of_videos) = rows.logits();
+        let targets = self.positives.targets_of(rows);
+        let [texts, videos] = self.positives.judged(rows);
+        averaged(
+            cross_entropy_sum(of_texts, targets.text_to_video) / rows.count(texts),
+            cross_entropy_sum(of_videos.transpose(), targets.video_to_text) / rows.count(videos),
+        )
     }
 }
 
@@ -72,8 +88,13 @@ impl Objective for Symmetric {
 /// - `text_to_video`: `[texts, videos]`, logits
 /// - `video_to_text`: `[videos, texts]`, logits
 pub(crate) fn both_directions(text_to_video: Tensor<2>, video_to_text: Tensor<2>, targets: Targets) -> Loss {
-    let text_to_video = cross_entropy(text_to_video, targets.text_to_video);
-    let video_to_text = cross_entropy(video_to_text, targets.video_to_text);
+    averaged(
+        cross_entropy(text_to_video, targets.text_to_video),
+        cross_entropy(video_to_text, targets.video_to_text),
+    )
+}
+
+fn averaged(text_to_video: Tensor<1>, video_to_text: Tensor<1>) -> Loss {
     Loss {
         total: (text_to_video.clone() + video_to_text.clone()) / 2.0,
         parts: vec![("text_to_video".into(), text_to_video), ("video_to_text".into(), video_to_text)],

@@ -13,6 +13,7 @@ use burn::prelude::*;
 
 use crate::error::ObjectiveError;
 use crate::objective::{Loss, Needs, Objective, Pairs};
+use crate::rows::{ByRows, Rows};
 
 /// A term of a [`Weighted`] sum.
 #[derive(Clone, Debug)]
@@ -66,6 +67,20 @@ impl<O: Objective> Weighted<O> {
     }
 }
 
+impl<O: Objective> Weighted<O> {
+    fn added_up(&self, scale: &Tensor<1>, losses: impl Iterator<Item = Loss>) -> Loss {
+        let mut total = scale.zeros_like().detach();
+        let mut parts = Vec::new();
+        for ((loss, name), &weight) in losses.zip(&self.names).zip(&self.weights) {
+            total = total + loss.total.clone() * f64::from(weight);
+            parts.push((name.clone().into(), loss.total));
+            parts
+                .extend(loss.parts.into_iter().map(|(part, value)| (format!("{name}.{part}").into(), value)));
+        }
+        Loss { total, parts }
+    }
+}
+
 impl<O: Objective> Objective for Weighted<O> {
     fn needs(&self) -> Needs {
         self.terms.iter().map(Objective::needs).fold(Needs::default(), |mut all, term| {
@@ -84,19 +99,22 @@ impl<O: Objective> Objective for Weighted<O> {
     }
 
     fn loss(&self, pairs: &Pairs) -> Loss {
-        let mut total = pairs.scale.zeros_like().detach();
-        let mut parts = Vec::new();
-        for ((term, name), &weight) in self.terms.iter().zip(&self.names).zip(&self.weights) {
-            let loss = term.loss(pairs);
-            total = total + loss.total.clone() * f64::from(weight);
-            parts.push((name.clone().into(), loss.total));
-            parts
-                .extend(loss.parts.into_iter().map(|(part, value)| (format!("{name}.{part}").into(), value)));
-        }
-        Loss { total, parts }
+        self.added_up(&pairs.scale, self.terms.iter().map(|term| term.loss(pairs)))
+    }
+
+    /// By rows, where every term is.
+    fn by_rows(&self) -> Option<&dyn ByRows> {
+        self.terms.iter().all(|term| term.by_rows().is_some()).then_some(self as &dyn ByRows)
     }
 
     fn after_step(&mut self, pairs: &Pairs) {
         self.terms.iter_mut().for_each(|term| term.after_step(pairs));
+    }
+}
+
+impl<O: Objective> ByRows for Weighted<O> {
+    fn loss_of(&self, rows: &Rows) -> Loss {
+        let terms = self.terms.iter().filter_map(Objective::by_rows);
+        self.added_up(&rows.scale, terms.map(|term| term.loss_of(rows)))
     }
 }

@@ -106,7 +106,7 @@ pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError>
 }
 
 /// What a feature file holds, in words.
-fn said(report: &Report) -> String {
+pub fn said(report: &Report) -> String {
     let Report { videos, frames, texts, width, skipped } = report;
     let mut words = Vec::new();
     if *videos > 0 {

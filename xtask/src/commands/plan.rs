@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use tvr_experiment::{ExperimentError, experiment};
+use tvr_experiment::step::Judging;
+use tvr_experiment::{ExperimentError, Plan, experiment};
 
 use crate::commands::train;
 use crate::draw::draw;
@@ -35,7 +36,7 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     if args.train.json.as_deref() != Some(Path::new("-")) {
         exit::print(&format!(
             "{}\n# {} training videos, {} captions; {} val videos\n# {} steps of {} pairs, {runs} seeds\n\
-             # {:.1} ms a step measured on {}; {total:.0} s in all\n# {:.0} MB of memory at most\n",
+             # {:.1} ms a step measured on {}; {total:.0} s in all\n# {:.0} MB of memory at most\n{}",
             plan.recipe.to_toml()?,
             plan.offer.train_videos,
             plan.offer.train_texts,
@@ -45,12 +46,28 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
             seconds * 1000.0,
             plan.surroundings.device,
             memory as f64 / 1e6,
+            sharing(&plan),
         ))?;
     }
     let summary = serde_json::json!({
         "schema": "tvr-plan/1", "recipe": plan.recipe, "offer": plan.offer, "steps": plan.steps,
         "step_seconds": seconds, "total_seconds": total,
         "peak_memory_bytes": memory,
+        "devices": plan.devices.len(), "judged_by_rows": plan.judging == Judging::Rows,
     });
     exit::json(args.train.json.as_deref(), &summary)
+}
+
+/// How several devices share a batch; nothing for one.
+fn sharing(plan: &Plan) -> String {
+    let count = plan.devices.len();
+    match plan.judging {
+        _ if count == 1 => String::new(),
+        Judging::Rows => format!(
+            "# {count} devices share each batch: each encodes 1/{count} of it and judges its rows of both directions\n"
+        ),
+        Judging::Whole(reason) => format!(
+            "# {count} devices share each batch: each encodes 1/{count} of it and judges the whole, because {reason}\n"
+        ),
+    }
 }

@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
+use tvr_experiment::collective::{Process, processes};
 use tvr_experiment::device::DEFAULT_DEVICE;
 use tvr_experiment::{
     ExperimentError, Plan, Recipe, Surroundings, experiment, plan,
+    plan::PATIENCE,
     record::{Record, half_width},
     weights,
 };
@@ -20,6 +23,7 @@ use crate::table::Table;
 ///   cargo xtask train recipes/msrvtt476-mean-pooling.toml
 ///   cargo xtask train recipes/world-seq-transf.toml --set train.steps=200 --set name=short
 ///   cargo xtask train recipes/world-seq-transf.toml --resume
+///   cargo xtask train recipes/world-seq-transf.toml --devices flex:2
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -37,9 +41,12 @@ pub struct Args {
     /// Where towers and features are cached.
     #[arg(long, default_value = "cache")]
     pub cache: PathBuf,
-    /// The device, as docs/ARCHITECTURE.md lists them.
-    #[arg(long, default_value = DEFAULT_DEVICE)]
-    pub device: String,
+    /// The device, or several that share each batch: flex:2, cuda:0-3, or names with commas between.
+    #[arg(long, alias = "device", value_name = "D", default_value = DEFAULT_DEVICE)]
+    pub devices: String,
+    /// How long devices wait for one another before all stop; longer than a look at val takes.
+    #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE.as_secs())]
+    pub patience: u64,
     /// Write the records as JSON to this file, or to stdout with "-".
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -58,8 +65,9 @@ impl Args {
         apply(&mut recipe, &self.set)?;
         weights::fetch(&recipe, &mut draw())?;
         let surroundings =
-            Surroundings { runs: self.runs.clone(), cache: self.cache.clone(), device: self.device.clone() };
-        plan(&recipe, &self.recipe, &surroundings)
+            Surroundings { runs: self.runs.clone(), cache: self.cache.clone(), device: self.devices.clone() };
+        let planned = plan(&recipe, &self.recipe, &surroundings)?;
+        Ok(Plan { patience: Duration::from_secs(self.patience.max(1)), ..planned })
     }
 }
 
@@ -77,25 +85,79 @@ pub fn apply(recipe: &mut Recipe, set: &[String]) -> Result<(), ExperimentError>
     Ok(())
 }
 
-/// Runs the command.
+/// Runs the command. Started by a launcher as one of several ranks, it takes its place among them.
 ///
 /// # Errors
 /// What the plan, the data or the run says.
 pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError> {
-    let plan = args.plan()?;
+    let Some(process) = processes(Duration::from_secs(args.patience.max(1)))? else {
+        let (plan, records) = trained(args, None, stop)?;
+        return report(args, &plan, &records);
+    };
+    let outcome = trained(args, Some(process.as_ref()), stop);
+    let outcome = outcome.and_then(|(plan, records)| match process.rank() {
+        0 => report(args, &plan, &records),
+        _ => Ok(()),
+    });
+    match &outcome {
+        Ok(()) => process.finish(),
+        Err(error) => {
+            if process.rank() > 0 {
+                // What every rank sees, rank 0 says, and ends all.
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            exit::say(&format!("error: {error}"));
+            process.abort(error.exit_code());
+        }
+    }
+    outcome
+}
+
+/// What was run, and the records of every seed; at other ranks than 0, none.
+fn trained(
+    args: &Args,
+    process: Option<&dyn Process>,
+    stop: &'static AtomicBool,
+) -> Result<(Plan, Vec<Record>), ExperimentError> {
+    let mut plan = args.plan()?;
     let mut events = draw();
+    let talks = process.is_none_or(|process| process.rank() == 0);
     let mut log = |event: tvr_experiment::Event| {
-        if let (true, tvr_experiment::Event::Step { done, .. }) = (args.log_steps, &event) {
+        if let (true, tvr_experiment::Event::Step { done, .. }) = (args.log_steps && talks, &event) {
             exit::say(&format!("step {done}"));
         }
-        events(event);
+        if talks {
+            events(event);
+        }
     };
+    let Some(process) = process else {
+        let opened = experiment::open(&plan, stop, &mut log)?;
+        let mut records = Vec::new();
+        for &seed in &plan.recipe.seeds {
+            records.push(experiment::run(&plan, &opened, seed, args.resume, stop, &mut log)?.record);
+        }
+        return Ok((plan, records));
+    };
+    plan = plan.of_process(process.local_rank(), process.size())?;
+    // Rank 0 fills the cache, and the others find it filled.
+    if process.rank() > 0 {
+        process.barrier("the cache")?;
+    }
     let opened = experiment::open(&plan, stop, &mut log)?;
+    if process.rank() == 0 {
+        process.barrier("the cache")?;
+    }
     let mut records = Vec::new();
     for &seed in &plan.recipe.seeds {
-        records.push(experiment::run(&plan, &opened, seed, args.resume, stop, &mut log)?.record);
+        let outcome = experiment::run_among(process, &plan, &opened, seed, args.resume, stop, &mut log)?;
+        records.extend(outcome.map(|outcome| outcome.record));
+        process.barrier("the end of a seed")?;
     }
-    for record in &records {
+    Ok((plan, records))
+}
+
+fn report(args: &Args, plan: &Plan, records: &[Record]) -> Result<(), ExperimentError> {
+    for record in records {
         for (band, [low, high]) in &plan.recipe.eval.expect {
             if let Some(value) = record.metric(band).filter(|value| !(*low..=*high).contains(value)) {
                 exit::say(&format!(
@@ -106,7 +168,7 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
         }
     }
     if args.json.as_deref() != Some(Path::new("-")) {
-        exit::print(&shown(&records))?;
+        exit::print(&shown(records))?;
     }
     exit::json(args.json.as_deref(), &records)
 }

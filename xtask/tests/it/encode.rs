@@ -278,6 +278,38 @@ fn shards_in_order_are_the_whole() {
 }
 
 #[test]
+fn shards_are_joined_to_the_file_of_the_whole() {
+    let (weights, folder) = scene();
+    let path = |name: &str| folder.path().join(name);
+    let run = |more: &[&str], name: &str| {
+        let output = encode(folder.path(), &weights, &[&WHOLE, more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        std::fs::rename(path("out.safetensors"), path(name)).unwrap();
+    };
+    // One item a batch: then the sums of a shard are those of the whole, and so are the bytes.
+    run(&["--batch", "1"], "whole.safetensors");
+    for (shard, name) in [("0/3", "a"), ("1/3", "b"), ("2/3", "c")] {
+        run(&["--batch", "1", "--shard", shard], name);
+    }
+    let output = xtask(folder.path(), &["merge", "c", "a", "b", "--out", "joined.safetensors"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let [joined, whole] =
+        ["joined.safetensors", "whole.safetensors"].map(|name| std::fs::read(path(name)).unwrap());
+    assert!(joined == whole, "the joined file has other bytes");
+    assert!(!path("joined.safetensors.parts").exists(), "nothing is left behind");
+
+    let merge = |files: &[&str]| xtask(folder.path(), &[&["merge"], files, &["--out", "again"]].concat());
+    fails(&merge(&["a", "c"]), 2, "shard 1/3 is missing; encode it, or name its file");
+    fails(&merge(&["a", "b", "a"]), 2, "a and a are both shard 0/3; name each once");
+    fails(
+        &merge(&["a", "whole.safetensors"]),
+        2,
+        "whole.safetensors: was encoded without --shard; there is nothing to join it with",
+    );
+    assert!(!path("again").exists() && !path("again.parts").exists());
+}
+
+#[test]
 fn a_bad_picture_is_named_and_with_skip_bad_left_out() {
     let (weights, folder) = scene();
     std::fs::write(folder.path().join("videos/v2/f10.png"), b"no picture").unwrap();

@@ -43,6 +43,14 @@ impl FrameRows {
             Self::Stored(stored) => stored.read(videos, frames),
         }
     }
+
+    /// The keys of stored pictures, which name all that their bytes depend on; none for values.
+    pub fn keys(&self) -> &[Key] {
+        match self {
+            Self::Values(_) => &[],
+            Self::Stored(stored) => &stored.keys,
+        }
+    }
 }
 
 impl StoredFrames {

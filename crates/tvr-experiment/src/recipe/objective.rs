@@ -4,8 +4,8 @@ use burn::module::Module;
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 use tvr_objectives::{
-    DualSoftmax, DualSoftmaxConfig, Hinge, HingeConfig, Loss, Ncl, NclConfig, Needs, Objective, Pairs,
-    Streams, StreamsConfig, SupportSet, SupportSetConfig, Symmetric, SymmetricConfig, Term, Weighted,
+    ByRows, DualSoftmax, DualSoftmaxConfig, Hinge, HingeConfig, Loss, Ncl, NclConfig, Needs, Objective,
+    Pairs, Streams, StreamsConfig, SupportSet, SupportSetConfig, Symmetric, SymmetricConfig, Term, Weighted,
 };
 
 use crate::error::ExperimentError;
@@ -171,6 +171,18 @@ impl Objective for BuiltObjective {
             Self::SupportSet(objective) => objective.loss(pairs),
             Self::Weighted(objective) => objective.loss(pairs),
             Self::Streams(objective) => objective.loss(pairs),
+        }
+    }
+
+    fn by_rows(&self) -> Option<&dyn ByRows> {
+        match self {
+            Self::Symmetric(objective) => objective.by_rows(),
+            Self::DualSoftmax(objective) => objective.by_rows(),
+            Self::Ncl(objective) => objective.by_rows(),
+            Self::Hinge(objective) => objective.by_rows(),
+            Self::SupportSet(objective) => objective.by_rows(),
+            Self::Weighted(objective) => objective.by_rows(),
+            Self::Streams(objective) => objective.by_rows(),
         }
     }
 

@@ -15,6 +15,8 @@ mod captions;
 mod examples;
 mod made_up;
 mod mixing;
+mod devices;
+mod ranks;
 mod optimizer;
 mod pretrained;
 mod published;

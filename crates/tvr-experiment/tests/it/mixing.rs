@@ -23,15 +23,15 @@ use tvr_objectives::{
     SymmetricConfig,
 };
 
-use crate::step::flat;
+use crate::step::{flat, way};
 
 const WIDTH: usize = 8;
-const VIDEOS: usize = 8;
+pub const VIDEOS: usize = 8;
 const WORDS: usize = 20;
 
 /// The encoders: what they offer, and data in their form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encoder {
+pub enum Encoder {
     /// Vectors of captions and frames, and two experts.
     Projection,
     /// Words, frames and two experts.
@@ -43,7 +43,7 @@ enum Encoder {
 const ENCODERS: [Encoder; 3] = [Encoder::Projection, Encoder::Words, Encoder::World];
 
 impl Encoder {
-    fn corpus(self) -> Corpus {
+    pub fn corpus(self) -> Corpus {
         let wave = |index: usize, turn: f32| ((index as f32 + 1.0) * turn).sin();
         let bare = crate::step::corpus(VIDEOS);
         let expert = |name: &str, steps: usize| ExpertRows {
@@ -88,7 +88,7 @@ impl Encoder {
         }
     }
 
-    fn offer(self) -> Offer {
+    pub fn offer(self) -> Offer {
         let experts = vec![("motion".to_string(), 4), ("sound".to_string(), 4)];
         let counts = Offer { width: WIDTH, frames: 3, train_videos: VIDEOS, ..Offer::default() };
         let words =
@@ -100,7 +100,7 @@ impl Encoder {
         }
     }
 
-    fn encoders(self, device: &Device) -> (TextEncoder, VideoEncoder) {
+    pub fn encoders(self, device: &Device) -> (TextEncoder, VideoEncoder) {
         let linear = |input| nn::LinearConfig::new(input, WIDTH).with_bias(false).init(device);
         let dropout = || nn::DropoutConfig::new(0.0).init();
         let text = |projection| TextEncoder { tower: None, words: None, projection, dropout: dropout() };
@@ -180,7 +180,7 @@ fn kinds() -> Vec<HeadKind> {
 }
 
 /// Each by itself, and with EMCL of each kind around it.
-fn heads() -> Vec<HeadRecipe> {
+pub fn heads() -> Vec<HeadRecipe> {
     let emcl = [
         EmclConfig { bases: 3, ..EmclConfig::reference() },
         // Added to the features: three bases alone leave next to nothing of what tells these items apart.
@@ -194,7 +194,7 @@ fn heads() -> Vec<HeadRecipe> {
     heads
 }
 
-fn objectives() -> Vec<ObjectiveRecipe> {
+pub fn objectives() -> Vec<ObjectiveRecipe> {
     let term = |weight, objective| TermRecipe { weight, name: None, objective };
     let decoder = DecoderConfig { layers: 1, width: 8, heads: 2, ..DecoderConfig::ours() };
     let objectives = vec![
@@ -234,7 +234,7 @@ fn objectives() -> Vec<ObjectiveRecipe> {
 }
 
 /// Why three do not go together, written down by name; `None` where they do.
-fn reason(encoder: Encoder, head: &HeadRecipe, objective: &ObjectiveRecipe) -> Option<&'static str> {
+pub fn reason(encoder: Encoder, head: &HeadRecipe, objective: &ObjectiveRecipe) -> Option<&'static str> {
     let tight = matches!(head.kind, HeadKind::TightTransf(_));
     let token_wise = matches!(head.kind, HeadKind::TokenWise(_));
     if head.emcl.is_some() && (tight || token_wise) {
@@ -314,7 +314,8 @@ fn every_legal_meeting_takes_steps_and_every_illegal_one_is_refused_with_its_rea
                 let mut adam = AdamWConfig::new().init();
                 // The second step is the first that a queue takes part in. Pieces of 3 and 1.
                 for (step, batch) in (0..).zip(&batches) {
-                    let (found, judged, seen) = gradients(&model, &corpus, batch, 3, &device, step).unwrap();
+                    let (found, judged, seen) =
+                        gradients(&model, &corpus, batch, &way(3, &device, step)).unwrap();
                     assert!(judged.loss.is_finite(), "{name}");
                     let values = flat(&model, &found);
                     assert!(values.iter().all(|value| value.is_finite()), "{name}");

@@ -10,7 +10,7 @@ use tvr_experiment::step::gradients;
 use tvr_heads::SeqTransfConfig;
 use tvr_objectives::SymmetricConfig;
 
-use crate::step::{WIDTH, corpus, flat, model};
+use crate::step::{WIDTH, corpus, flat, model, way};
 
 fn head(device: &Device) -> tvr_heads::SeqTransf {
     let config = SeqTransfConfig { heads: 2, ..SeqTransfConfig::ours(3) };
@@ -62,7 +62,7 @@ fn the_global_norm_is_that_of_all_parameters_together() {
         text_video: vec![0, 1, 2],
         shuffle: None,
     };
-    let (mut found, ..) = gradients(&model, &corpus(4), &batch, 0, &device, 0).unwrap();
+    let (mut found, ..) = gradients(&model, &corpus(4), &batch, &way(0, &device, 0)).unwrap();
     let norm = |gradients: &GradientsParams| {
         flat(&model, gradients).iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt()
     };

@@ -4,9 +4,10 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn;
 use burn::optim::GradientsParams;
 use burn::prelude::*;
+use tvr_experiment::collective::Single;
 use tvr_experiment::corpus::{Corpus, FrameRows, Texts};
 use tvr_experiment::model::{Model, TextEncoder, VideoEncoder};
-use tvr_experiment::step::{Batch, after_step, gradients};
+use tvr_experiment::step::{Batch, Way, after_step, gradients};
 use tvr_heads::{Head, MeanPooling, MeanPoolingConfig, SeqLstmConfig, SeqTransfConfig, TightTransfConfig};
 use tvr_objectives::{DualSoftmaxConfig, NclConfig, Objective, SymmetricConfig};
 
@@ -49,6 +50,11 @@ pub fn model<H: Head, O: Objective>(head: H, objective: O, dropout: f64, device:
     };
     tvr_nn::touch(&model);
     model
+}
+
+/// One rank's way through a step.
+pub fn way(chunk: usize, device: &Device, random: u64) -> Way<'_> {
+    Way { ranks: &Single, chunk, device, random, draws: true }
 }
 
 /// All gradients of a model in module order; zeros where a parameter took no part.
@@ -99,13 +105,13 @@ fn check_model<H: Head, O: Objective>(model: &Model<H, O>, name: &str) {
 /// The gradient of a batch of six videos, whole and in parts.
 pub fn check_on<H: Head, O: Objective>(model: &Model<H, O>, corpus: &Corpus, name: &str) {
     let device = Device::flex();
-    let whole = gradients(model, corpus, &batch(), 0, &device, 5).unwrap();
+    let whole = gradients(model, corpus, &batch(), &way(0, &device, 5)).unwrap();
     let expected = flat(model, &whole.0);
     let largest = expected.iter().fold(0f32, |most, value| most.max(value.abs()));
     assert!(largest > 1e-3, "{name}: the whole gradient is nothing");
     // 1, 2, 3 (uneven: 3 + 3 + 1) and 4 chunks and one item at a time.
     for chunk in [7, 4, 3, 2, 1] {
-        let parts = gradients(model, corpus, &batch(), chunk, &device, 5).unwrap();
+        let parts = gradients(model, corpus, &batch(), &way(chunk, &device, 5)).unwrap();
         assert!((whole.1.loss - parts.1.loss).abs() < 1e-5, "{name}: {} {}", whole.1.loss, parts.1.loss);
         for (found, expected) in flat(model, &parts.0).iter().zip(&expected) {
             // f32 sums in another order.
@@ -143,10 +149,10 @@ fn a_step_repeats_itself_bit_for_bit_with_dropout() {
     let model = model(head, SymmetricConfig::ours().init().unwrap(), 0.3, &training);
     let corpus = corpus(6);
     for chunk in [0, 2] {
-        let first = gradients(&model, &corpus, &batch(), chunk, &device, 9).unwrap();
-        let again = gradients(&model, &corpus, &batch(), chunk, &device, 9).unwrap();
+        let first = gradients(&model, &corpus, &batch(), &way(chunk, &device, 9)).unwrap();
+        let again = gradients(&model, &corpus, &batch(), &way(chunk, &device, 9)).unwrap();
         assert_eq!(flat(&model, &first.0), flat(&model, &again.0));
-        let other = gradients(&model, &corpus, &batch(), chunk, &device, 10).unwrap();
+        let other = gradients(&model, &corpus, &batch(), &way(chunk, &device, 10)).unwrap();
         assert_ne!(flat(&model, &first.0), flat(&model, &other.0));
     }
 }
@@ -165,10 +171,10 @@ fn dropout_in_a_chunk_repeats_its_mask_in_the_second_pass() {
         moved.logit_scale = moved
             .logit_scale
             .map(|scale| Tensor::from_inner(scale.without_autodiff() + shift).require_grad());
-        gradients(&moved, &corpus, &batch(), 2, &device, 21).unwrap().1.loss
+        gradients(&moved, &corpus, &batch(), &way(2, &device, 21)).unwrap().1.loss
     };
     let numerical = (loss_at(1e-2) - loss_at(-1e-2)) / 2e-2;
-    let (of_parts, ..) = gradients(&model, &corpus, &batch(), 2, &device, 21).unwrap();
+    let (of_parts, ..) = gradients(&model, &corpus, &batch(), &way(2, &device, 21)).unwrap();
     let analytical = *flat(&model, &of_parts).last().unwrap();
     assert!((numerical - f64::from(analytical)).abs() < 2e-3, "{numerical} {analytical}");
 }
@@ -215,12 +221,13 @@ fn chunks_leave_the_gradient_of_the_normalised_loss_and_of_its_queue() {
         // Of two batches a queue of 4 keeps the last items, and one of 32 has room left.
         for chunk in [0, 3] {
             let device = Device::flex();
-            let (_, _, seen) = gradients(&model, &corpus(12), &earlier(), chunk, &device, 5).unwrap();
+            let (_, _, seen) = gradients(&model, &corpus(12), &earlier(), &way(chunk, &device, 5)).unwrap();
             after_step(&mut model, &seen);
         }
         if let Some(texts) = &model.objective.texts {
             assert_eq!(texts.n_items(), queue.min(2 * batch().texts.len()));
-            let loss = |model| gradients(model, &corpus(6), &batch(), 0, &Device::flex(), 5).unwrap().1.loss;
+            let loss =
+                |model| gradients(model, &corpus(6), &batch(), &way(0, &Device::flex(), 5)).unwrap().1.loss;
             let mut forgetful = model.clone();
             (forgetful.objective.texts, forgetful.objective.videos) = (None, None);
             assert_ne!(loss(&model), loss(&forgetful), "the queue takes no part");
@@ -239,7 +246,8 @@ fn the_scale_is_not_applied_to_similarities_that_are_logits() {
     let loss = |scale: f32| {
         let mut model = model.clone();
         model.logit_scale = Param::from_data([scale], &device);
-        let (gradients, judged, _) = gradients(&model, &corpus(6), &batch(), 0, &Device::flex(), 5).unwrap();
+        let (gradients, judged, _) =
+            gradients(&model, &corpus(6), &batch(), &way(0, &Device::flex(), 5)).unwrap();
         (judged.loss, flat(&model, &gradients).last().copied())
     };
     assert_eq!(loss(0.0), loss(3.0));

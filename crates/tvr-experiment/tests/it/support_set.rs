@@ -15,7 +15,7 @@ use tvr_experiment::{Recipe, Surroundings, plan};
 use tvr_heads::{MeanPooling, MeanPoolingConfig};
 use tvr_objectives::{DecoderConfig, Support, SupportSet, SupportSetConfig, SymmetricConfig};
 
-use crate::step::{WIDTH, batch, check_on, corpus, earlier};
+use crate::step::{WIDTH, batch, check_on, corpus, earlier, way};
 
 const WORDS: usize = 20;
 
@@ -79,11 +79,12 @@ fn chunks_leave_the_gradient_of_cross_captioning_and_of_its_bank() {
     ] {
         let mut model = model(&config(support, bank), WORDS, 5, &device);
         if bank > 0 {
-            let (_, _, seen) = gradients(&model, &words(12), &earlier(), 3, &Device::flex(), 5).unwrap();
+            let (_, _, seen) =
+                gradients(&model, &words(12), &earlier(), &way(3, &Device::flex(), 5)).unwrap();
             after_step(&mut model, &seen);
             assert!(model.objective.bank.as_ref().unwrap().n_items() > 0);
         }
-        let judged = gradients(&model, &words(6), &batch(), 0, &Device::flex(), 5).unwrap().1;
+        let judged = gradients(&model, &words(6), &batch(), &way(0, &Device::flex(), 5)).unwrap().1;
         let caption = judged.parts.iter().find(|(name, _)| name == "caption").unwrap().1;
         assert!(caption > 0.1, "captions take no part: {caption}");
         check_on(&model, &words(6), &format!("support-set, {support:?}, bank {bank}"));

@@ -3,6 +3,7 @@
 mod dual_softmax;
 mod hinge;
 mod ncl;
+mod rows;
 mod streams;
 mod support_set;
 mod weighted;

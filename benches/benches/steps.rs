@@ -1,0 +1,107 @@
+//! The gradient of a batch: whole, in chunks, and over devices that are parts of one processor; and what ranks exchange.
+//!
+//! Over two devices each has half of the threads, so the difference to one is what meeting costs.
+
+mod support;
+
+use std::time::Duration;
+
+use burn::module::{Module, Param};
+use burn::nn;
+use burn::prelude::*;
+use criterion::{Criterion, criterion_group, criterion_main};
+use tvr_experiment::ExperimentError;
+use tvr_experiment::collective::{Collective, Single, threads};
+use tvr_experiment::corpus::{Corpus, FrameRows, Texts};
+use tvr_experiment::model::{Model, TextEncoder, VideoEncoder};
+use tvr_experiment::step::{Batch, Way, gradients};
+use tvr_heads::{SeqTransf, SeqTransfConfig};
+use tvr_objectives::{Symmetric, SymmetricConfig};
+
+use support::measure;
+
+const PAIRS: usize = 96;
+const FRAMES: usize = 12;
+const WIDTH: usize = 256;
+
+/// Steps of one measurement.
+const STEPS: u64 = 4;
+
+type Built = Model<SeqTransf, Symmetric>;
+
+fn corpus() -> Corpus {
+    let wave = |index: usize| (index as f32 * 0.7).sin();
+    Corpus {
+        video_ids: (0..PAIRS).map(|video| format!("v{video}")).collect(),
+        text_ids: (0..PAIRS).map(|text| format!("t{text}")).collect(),
+        text_video: (0..PAIRS).collect(),
+        queries: (0..PAIRS).collect(),
+        frames: FrameRows::Values((0..PAIRS * FRAMES * WIDTH).map(wave).collect()),
+        frames_per_video: FRAMES,
+        width: WIDTH,
+        mask: vec![true; PAIRS * FRAMES],
+        texts: Texts::Features { values: (0..PAIRS * WIDTH).map(wave).collect(), width: WIDTH },
+        sentences: Vec::new(),
+        streams: Vec::new(),
+        experts: Vec::new(),
+    }
+}
+
+fn model(device: &Device) -> Option<Built> {
+    device.seed(1);
+    let linear = || nn::LinearConfig::new(WIDTH, WIDTH).with_bias(false).init(device);
+    let dropout = || nn::DropoutConfig::new(0.0).init();
+    let model = Model {
+        text: TextEncoder { tower: None, words: None, projection: Some(linear()), dropout: dropout() },
+        video: VideoEncoder { tower: None, projection: Some(linear()), dropout: dropout(), unit: false },
+        head: SeqTransfConfig { heads: 4, ..SeqTransfConfig::ours(FRAMES) }.init(WIDTH, device).ok()?,
+        objective: SymmetricConfig::ours().init().ok()?,
+        logit_scale: Param::from_data([3.0f32], device),
+    };
+    tvr_nn::touch(&model);
+    Some(model)
+}
+
+fn steps(
+    ranks: &dyn Collective,
+    model: &Built,
+    corpus: &Corpus,
+    chunk: usize,
+) -> Result<(), ExperimentError> {
+    let all: Vec<usize> = (0..PAIRS).collect();
+    let batch = Batch { texts: all.clone(), videos: all.clone(), text_video: all, shuffle: None };
+    let device = Device::flex();
+    for random in 0..STEPS {
+        gradients(model, corpus, &batch, &Way { ranks, chunk, device: &device, random, draws: false })?;
+    }
+    Ok(())
+}
+
+fn devices(criterion: &mut Criterion) {
+    tvr_nn::keep_freed_memory();
+    let device = Device::flex().autodiff();
+    let Some(model) = model(&device) else { return };
+    let corpus = corpus();
+    let patience = Duration::from_secs(60);
+    for (name, chunk) in [("whole", 0), ("2-chunks", PAIRS / 2), ("4-chunks", PAIRS / 4)] {
+        let id = format!("steps/{name}/{PAIRS}");
+        measure(criterion, &id, "tvr", || steps(&Single, &model, &corpus, chunk));
+    }
+    for count in [2, 4] {
+        let id = format!("steps/{count}-devices/{PAIRS}");
+        measure(criterion, &id, "tvr", || {
+            let forks = (0..count).map(|_| model.clone().fork(&device)).collect();
+            threads::run(forks, patience, &mut |_| (), |ranks, model, _| steps(ranks, &model, &corpus, 0))
+        });
+    }
+    for numbers in [1 << 16, 1 << 22] {
+        measure(criterion, &format!("collective/sum/2x{numbers}"), "tvr", || {
+            threads::run(vec![(); 2], patience, &mut |_| (), |ranks, (), _| {
+                ranks.sum("numbers", vec![1.0; numbers]).map(|sum| sum.len())
+            })
+        });
+    }
+}
+
+criterion_group!(benches, devices);
+criterion_main!(benches);

@@ -1,0 +1,106 @@
+//! What ranks compare before the first step: one that differs would train another model, and nobody would see it.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::prelude::*;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::collective::Collective;
+use crate::corpus::{Corpus, FrameRows, Texts};
+use crate::device;
+use crate::error::ExperimentError;
+use crate::plan::Plan;
+
+/// What must be the same at every rank: names and values, in the order in which they are compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts(pub Vec<(String, String)>);
+
+impl Facts {
+    /// Of a run: version, features compiled in, recipe, seed, training data, start weights.
+    ///
+    /// # Errors
+    /// A recipe that cannot be written out.
+    pub fn of<M: Module>(plan: &Plan, seed: u64, train: &Corpus, model: &M) -> Result<Self, ExperimentError> {
+        let facts = [
+            ("version", env!("CARGO_PKG_VERSION").to_string()),
+            ("features", device::features().join(", ")),
+            ("recipe hash", plan.recipe.hash()?),
+            ("seed", seed.to_string()),
+            ("data hash", data(train)),
+            ("weights hash", weights(model)),
+        ];
+        Ok(Self(facts.map(|(name, value)| (name.to_string(), value)).to_vec()))
+    }
+}
+
+/// Compares every rank's facts with rank 0's.
+///
+/// # Errors
+/// The first rank and the first fact of it that differ, at every rank; as [`Collective::gather`].
+pub fn agree(ranks: &dyn Collective, own: &Facts) -> Result<(), ExperimentError> {
+    let wrong = |cause: serde_json::Error| ExperimentError::work(format!("the ranks' facts: {cause}"));
+    let all = ranks.gather("facts before the first step", serde_json::to_vec(own).map_err(wrong)?)?;
+    let mut facts = Vec::new();
+    for bytes in &all {
+        facts.push(serde_json::from_slice::<Facts>(bytes).map_err(wrong)?);
+    }
+    let Some((first, others)) = facts.split_first() else { return Ok(()) };
+    for (rank, facts) in (1..).zip(others) {
+        for ((name, expected), (_, found)) in first.0.iter().zip(&facts.0) {
+            if found != expected {
+                return Err(ExperimentError::work(format!(
+                    "rank {rank} differs from rank 0: its {name} is {found}, not {expected}; start every rank from the same build, recipe and data"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn data(corpus: &Corpus) -> String {
+    let mut hash = Sha256::new();
+    let mut line = |text: &str| {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    };
+    corpus.video_ids.iter().chain(&corpus.text_ids).chain(&corpus.sentences).for_each(|text| line(text));
+    let numbers = |values: &[f32], hash: &mut Sha256| {
+        values.chunks(1 << 16).for_each(|values| {
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            hash.update(bytes);
+        });
+    };
+    corpus.text_video.iter().for_each(|&video| hash.update((video as u64).to_le_bytes()));
+    corpus.mask.iter().for_each(|&real| hash.update([u8::from(real)]));
+    if let FrameRows::Values(values) = &corpus.frames {
+        numbers(values, &mut hash);
+    }
+    corpus.frames.keys().iter().for_each(|key| hash.update(key.to_string()));
+    corpus.experts.iter().for_each(|expert| numbers(&expert.values, &mut hash));
+    match &corpus.texts {
+        Texts::Features { values, .. } => numbers(values, &mut hash),
+        Texts::Tokens(rows) => rows.iter().for_each(|row| {
+            hash.update((row.len() as u64).to_le_bytes());
+            row.iter().for_each(|token| hash.update(token.to_le_bytes()));
+        }),
+    }
+    hex(hash)
+}
+
+fn weights<M: Module>(model: &M) -> String {
+    struct Weights(Sha256);
+    impl ModuleVisitor for Weights {
+        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+            for value in parameter.val().into_data().iter::<f32>() {
+                self.0.update(value.to_le_bytes());
+            }
+        }
+    }
+    let mut weights = Weights(Sha256::new());
+    model.visit(&mut weights);
+    hex(weights.0)
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,231 @@
+//! Ranks as threads of one process, a device each.
+//!
+//! Each rank runs on a thread with a compute pool of its own. They meet in a [`Threads`]: whoever comes waits until all
+//! have come, or until one has failed, or until its patience is over; then every rank gets the same error. Rank 0 talks:
+//! its events go to whoever started the run, who listens meanwhile.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::collective::{Collective, bytes_of, numbers_of};
+use crate::error::ExperimentError;
+use crate::progress::{Event, Events};
+
+/// One rank's end of the meeting place.
+#[derive(Clone, Debug)]
+pub struct Threads {
+    rank: usize,
+    hub: Arc<Hub>,
+}
+
+#[derive(Debug)]
+struct Hub {
+    size: usize,
+    patience: Duration,
+    state: Mutex<State>,
+    turn: Condvar,
+    generator: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    what: &'static str,
+    given: Vec<Option<Arc<Vec<u8>>>>,
+    /// What was gathered last. The next round cannot end before every rank has taken it.
+    gathered: Vec<Arc<Vec<u8>>>,
+    rounds: u64,
+    /// The first failure: whose, and its sentence.
+    failed: Option<(usize, String)>,
+}
+
+impl Hub {
+    fn new(size: usize, patience: Duration) -> Self {
+        let state = Mutex::new(State { given: vec![None; size], ..State::default() });
+        Self { size, patience, state, turn: Condvar::new(), generator: Mutex::new(()) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fail(&self, rank: usize, sentence: String) {
+        self.state().failed.get_or_insert((rank, sentence));
+        self.turn.notify_all();
+    }
+}
+
+fn stopped(failed: &(usize, String)) -> ExperimentError {
+    ExperimentError::work(failed.1.clone())
+}
+
+impl Collective for Threads {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn size(&self) -> usize {
+        self.hub.size
+    }
+
+    fn gather(&self, what: &'static str, own: Vec<u8>) -> Result<Vec<Arc<Vec<u8>>>, ExperimentError> {
+        let mut state = self.hub.state();
+        if let Some(failed) = &state.failed {
+            return Err(stopped(failed));
+        }
+        if state.given.iter().any(Option::is_some) && state.what != what {
+            let sentence =
+                format!("rank {} came to exchange {what}, but others exchange {}", self.rank, state.what);
+            drop(state);
+            self.hub.fail(self.rank, sentence.clone());
+            return Err(ExperimentError::work(sentence));
+        }
+        state.what = what;
+        state.given[self.rank] = Some(Arc::new(own));
+        if state.given.iter().all(Option::is_some) {
+            state.gathered = state.given.iter_mut().filter_map(Option::take).collect();
+            state.rounds += 1;
+            self.hub.turn.notify_all();
+            return Ok(state.gathered.clone());
+        }
+        let round = state.rounds;
+        let waiting = |state: &mut State| state.rounds == round && state.failed.is_none();
+        let (state, _) = self
+            .hub
+            .turn
+            .wait_timeout_while(state, self.hub.patience, waiting)
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.rounds != round {
+            return Ok(state.gathered.clone());
+        }
+        if let Some(failed) = &state.failed {
+            return Err(stopped(failed));
+        }
+        let missing = state.given.iter().position(Option::is_none).unwrap_or_default();
+        let seconds = self.hub.patience.as_secs_f64();
+        let sentence = format!(
+            "rank {missing} of {}: did not come to exchange {what} within {seconds} s; it hangs, or --patience is too short",
+            self.hub.size
+        );
+        drop(state);
+        self.hub.fail(missing, sentence.clone());
+        Err(ExperimentError::work(sentence))
+    }
+
+    /// Every rank adds up its share of the places, and the shares are gathered.
+    fn sum(&self, what: &'static str, own: Vec<f32>) -> Result<Vec<f32>, ExperimentError> {
+        let count = own.len();
+        let all = self.gather(what, bytes_of(&own))?;
+        if all.iter().any(|row| row.len() != 4 * count) {
+            return Err(ExperimentError::work(format!("{what}: the ranks give rows of different lengths")));
+        }
+        let share = count.div_ceil(self.hub.size);
+        let [start, end] = [self.rank, self.rank + 1].map(|rank| (rank * share).min(count));
+        let mut sum = vec![0.0f32; end - start];
+        for row in &all {
+            for (sum, number) in sum.iter_mut().zip(numbers_of(&row[4 * start..4 * end])) {
+                *sum += number;
+            }
+        }
+        let shares = self.gather(what, bytes_of(&sum))?;
+        Ok(shares.iter().flat_map(|share| numbers_of(share)).collect())
+    }
+
+    fn generator(&self) -> Option<MutexGuard<'_, ()>> {
+        Some(self.hub.generator.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What a rank tells the thread that started the run.
+enum Word {
+    Said(Event),
+    Ended,
+}
+
+/// Runs `work` once for each of `parts`, each on a thread of its own, and gives what rank 0 made of it.
+///
+/// # Errors
+/// Of the rank that failed first. Every other rank stops at its next exchange; one that never comes there again is
+/// told of by [`Event::Stuck`], since no thread can be ended from outside.
+pub fn run<P: Send, T: Send>(
+    parts: Vec<P>,
+    patience: Duration,
+    events: Events<'_>,
+    work: impl Fn(&Threads, P, Events<'_>) -> Result<T, ExperimentError> + Sync,
+) -> Result<T, ExperimentError> {
+    let size = parts.len();
+    let hub = Arc::new(Hub::new(size, patience));
+    let threads = (rayon::current_num_threads() / size.max(1)).max(1);
+    let mut results: Vec<Option<Result<T, ExperimentError>>> = (0..size).map(|_| None).collect();
+    let (send, receive) = sync_channel::<Word>(0);
+    std::thread::scope(|scope| {
+        for ((rank, part), result) in parts.into_iter().enumerate().zip(&mut results) {
+            let (ranks, send, work) = (Threads { rank, hub: hub.clone() }, send.clone(), &work);
+            scope.spawn(move || {
+                let outcome =
+                    on_pool(threads, || work(&ranks, part, &mut |event| tell(&ranks, &send, event)));
+                if let Err(error) = &outcome {
+                    ranks.hub.fail(rank, format!("rank {rank} of {size}: {error}"));
+                }
+                *result = Some(outcome);
+                let _ = send.send(Word::Ended);
+            });
+        }
+        let mut running = size;
+        let mut told = false;
+        while running > 0 {
+            match receive.recv_timeout(patience) {
+                Ok(Word::Said(event)) => events(event),
+                Ok(Word::Ended) => running -= 1,
+                Err(RecvTimeoutError::Timeout) => {
+                    let failed = hub.state().failed.clone();
+                    if let (Some((_, sentence)), false) = (failed, told) {
+                        told = true;
+                        events(Event::Stuck(sentence));
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+    });
+    let failed = hub.state().failed.clone();
+    let rank = failed.as_ref().map_or(0, |(rank, _)| *rank);
+    let own = results.get_mut(rank).and_then(Option::take);
+    match (own, failed) {
+        (Some(Err(error @ (ExperimentError::Interrupted { .. } | ExperimentError::Request { .. }))), _) => {
+            Err(error)
+        }
+        (_, Some(failed)) => Err(stopped(&failed)),
+        (Some(outcome), None) => outcome,
+        (None, None) => Err(ExperimentError::work("no rank was asked to work")),
+    }
+}
+
+fn tell(ranks: &Threads, send: &SyncSender<Word>, event: Event) {
+    if ranks.rank == 0 {
+        // Whoever started the run listens until every rank has ended.
+        let _ = send.send(Word::Said(event));
+    }
+}
+
+/// Runs `work` on a pool of its own; a panic becomes an error.
+fn on_pool<T: Send>(
+    threads: usize,
+    work: impl FnOnce() -> Result<T, ExperimentError> + Send,
+) -> Result<T, ExperimentError> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|cause| ExperimentError::work(format!("a rank's threads cannot be started: {cause}")))?;
+    match pool.install(|| catch_unwind(AssertUnwindSafe(work))) {
+        Ok(outcome) => outcome,
+        Err(cause) => Err(ExperimentError::work(format!("it broke off: {}", word(cause.as_ref())))),
+    }
+}
+
+fn word(cause: &(dyn Any + Send)) -> &str {
+    let text = cause.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("it gave no reason")
+}

@@ -1,0 +1,164 @@
+//! Shards back to one feature file: what `--shard I/N` shared out.
+//!
+//! Each shard becomes a part, with its own frames and tokens and without what filled them up, and the parts are joined as
+//! those of one run are. So the whole does not depend on the order in which shards are named, and one of them is in memory
+//! at a time.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::SafeTensors;
+
+use super::parts::{Kind, Names, Part, Parts};
+use super::{Report, Settings, Shard, feature_file};
+use crate::error::ExperimentError;
+use crate::files;
+
+/// Joins the shards of one `encode` to the file that it would have written without shards.
+///
+/// # Errors
+/// A file that is no shard, a shard that is missing or there twice, shards of different checkpoints; a file that cannot be
+/// written.
+pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Report, ExperimentError> {
+    let mut order: Vec<Option<&Path>> = Vec::new();
+    let mut first: Option<(&Path, Settings)> = None;
+    for path in shards {
+        let (shard, settings) = settings(path, &files::read(path)?)?;
+        let (first_path, common) = first.get_or_insert_with(|| (path.as_path(), settings.clone()));
+        if settings != *common {
+            return Err(ExperimentError::request(format!(
+                "{} and {} were not encoded alike: checkpoint, pixels, --dtype, texts and pictures must be the same",
+                first_path.display(),
+                path.display()
+            )));
+        }
+        order.resize(order.len().max(shard.of), None);
+        if order.len() != shard.of {
+            return Err(ExperimentError::request(format!(
+                "{} is one of {} shards, and another file one of {}; join those of one run",
+                path.display(),
+                shard.of,
+                order.len()
+            )));
+        }
+        if let Some(earlier) = order[shard.index].replace(path) {
+            return Err(ExperimentError::request(format!(
+                "{} and {} are both shard {shard}; name each once",
+                earlier.display(),
+                path.display()
+            )));
+        }
+    }
+    let Some((_, settings)) = first else {
+        return Err(ExperimentError::request("nothing to join; name the shards"));
+    };
+    if let Some(missing) = order.iter().position(Option::is_none) {
+        return Err(ExperimentError::request(format!(
+            "shard {missing}/{} is missing; encode it, or name its file",
+            order.len()
+        )));
+    }
+    // What a joining that was killed has left is written again.
+    let parts = Parts::open(out, &settings, true)?;
+    for (number, path) in order.into_iter().flatten().enumerate() {
+        let bytes = files::read(path)?;
+        for kind in [Kind::Frames, Kind::Text] {
+            if let Some(part) = part(path, &bytes, kind)? {
+                parts.write(kind, number, &part)?;
+            }
+        }
+    }
+    let report = feature_file::write(out, &parts, &settings)?;
+    parts.remove()?;
+    Ok(report)
+}
+
+fn broken(path: &Path, cause: impl std::fmt::Display) -> ExperimentError {
+    ExperimentError::work(format!("{}: is no feature file of encode: {cause}", path.display()))
+}
+
+fn metadata(path: &Path, bytes: &[u8]) -> Result<HashMap<String, String>, ExperimentError> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|cause| broken(path, cause))?;
+    Ok(header.metadata().clone().unwrap_or_default())
+}
+
+/// Which shard a file is, and what it has in common with the others.
+fn settings(path: &Path, bytes: &[u8]) -> Result<(Shard, Settings), ExperimentError> {
+    let metadata = metadata(path, bytes)?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(|cause| broken(path, cause))?;
+    let has = |name: &str| tensors.tensor(name).is_ok();
+    let Some(shard) = metadata.get("shard") else {
+        return Err(ExperimentError::request(format!(
+            "{}: was encoded without --shard; there is nothing to join it with",
+            path.display()
+        )));
+    };
+    let shard = shard.parse::<Shard>().map_err(|cause: String| broken(path, cause))?;
+    let text = |key: &str| metadata.get(key).cloned();
+    // Of pictures and texts only whether there are any: each shard has its own.
+    let settings = Settings {
+        schema: "tvr-merge/1".to_owned(),
+        encoder: text("encoder").unwrap_or_default(),
+        pixels: text("pixels"),
+        precision: text("precision").unwrap_or_default(),
+        tokens: has("text_tokens"),
+        skip_bad: true,
+        shard: None,
+        pictures: has("frames").then(String::new),
+        texts: has("text").then(String::new),
+    };
+    Ok((shard, settings))
+}
+
+/// One side of a shard, without padding; `None` where it has none.
+fn part(path: &Path, bytes: &[u8], kind: Kind) -> Result<Option<Part>, ExperimentError> {
+    let metadata = metadata(path, bytes)?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(|cause| broken(path, cause))?;
+    let names = |key: &str| -> Result<Vec<String>, ExperimentError> {
+        let Some(text) = metadata.get(key) else { return Ok(Vec::new()) };
+        serde_json::from_str(text).map_err(|cause| broken(path, cause))
+    };
+    let tensor = |name: &str| tensors.tensor(name).map_err(|cause| broken(path, cause));
+    let floats = |name: &str| -> Result<(Vec<f32>, usize), ExperimentError> {
+        let view = tensor(name)?;
+        let (numbers, _) = view.data().as_chunks::<4>();
+        let width = view.shape().last().copied().unwrap_or_default();
+        Ok((numbers.iter().map(|&number| f32::from_le_bytes(number)).collect(), width))
+    };
+    // Real rows come first, and what fills an item up follows them.
+    let unpadded = |rows: &str, mask: &str| -> Result<(Vec<usize>, Vec<f32>, usize), ExperimentError> {
+        let (values, width) = floats(rows)?;
+        let mask = tensor(mask)?;
+        let longest = mask.shape().last().copied().unwrap_or_default();
+        let counts: Vec<usize> = (mask.data().chunks(longest.max(1)))
+            .map(|item| item.iter().filter(|&&real| real == 1).count())
+            .collect();
+        let items = values.chunks((longest * width).max(1)).zip(&counts);
+        let kept = items.flat_map(|(item, count)| item[..(count * width).min(item.len())].iter().copied());
+        Ok((counts.clone(), kept.collect(), width))
+    };
+    let has = |name: &str| tensors.tensor(name).is_ok();
+    match kind {
+        Kind::Frames if has("frames") => {
+            let (counts, rows, width) = unpadded("frames", "mask")?;
+            let names = Names { ids: names("video_ids")?, videos: Vec::new(), skipped: names("skipped")? };
+            Ok(Some(Part { names, counts, rows, width, ..Part::default() }))
+        }
+        Kind::Text if has("text") => {
+            let (rows, width) = floats("text")?;
+            // A file of both lists what was left out once.
+            let skipped = if has("frames") { Vec::new() } else { names("skipped")? };
+            let names = Names { ids: names("text_ids")?, videos: names("text_videos")?, skipped };
+            let counts = vec![1; names.ids.len()];
+            let (token_counts, token_rows) = match has("text_tokens") {
+                true => {
+                    let (counts, rows, _) = unpadded("text_tokens", "text_mask")?;
+                    (counts, rows)
+                }
+                false => (Vec::new(), Vec::new()),
+            };
+            Ok(Some(Part { names, counts, rows, token_counts, token_rows, width }))
+        }
+        _ => Ok(None),
+    }
+}

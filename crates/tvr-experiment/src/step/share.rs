@@ -1,0 +1,47 @@
+//! Which items of a batch a rank encodes, and in which parts.
+
+use std::ops::Range;
+
+use crate::error::ExperimentError;
+use crate::step::Way;
+
+/// Some items of one side, encoded at a time.
+pub(super) struct Part {
+    /// Counted over all ranks; names its random numbers.
+    pub number: usize,
+    /// Where its items stand in the batch.
+    pub rows: Range<usize>,
+}
+
+/// One rank's parts of one side, in order.
+pub(super) struct Share {
+    /// Where they stand in the batch.
+    pub rows: Range<usize>,
+    /// In order.
+    pub parts: Vec<Part>,
+}
+
+impl Share {
+    /// Consecutive items, as many for each rank as for any other or one more, in pieces of `chunk`.
+    pub fn of(items: usize, way: &Way) -> Result<Self, ExperimentError> {
+        let (rank, size) = (way.ranks.rank(), way.ranks.size());
+        if items < size {
+            return Err(ExperimentError::request(format!(
+                "{size} devices, but a batch has {items} items of one side; take fewer devices, or raise train.batch"
+            )));
+        }
+        let start = |rank: usize| rank * items / size;
+        let pieces = |rank: usize| {
+            let count = start(rank + 1) - start(rank);
+            if way.chunk == 0 { 1 } else { count.div_ceil(way.chunk) }
+        };
+        let first: usize = (0..rank).map(pieces).sum();
+        let rows = start(rank)..start(rank + 1);
+        let chunk = if way.chunk == 0 { rows.len() } else { way.chunk };
+        let parts = (0..pieces(rank)).map(|piece| {
+            let from = rows.start + piece * chunk;
+            Part { number: first + piece, rows: from..(from + chunk).min(rows.end) }
+        });
+        Ok(Self { parts: parts.collect(), rows })
+    }
+}

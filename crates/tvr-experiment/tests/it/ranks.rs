@@ -1,0 +1,251 @@
+//! Ranks that fail, differ, or were started by some launcher; names of devices.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use burn::module::{Module, Param};
+use burn::prelude::*;
+use tvr_experiment::collective::launch::{Place, place};
+use tvr_experiment::collective::{Collective, Facts, Threads, agree, threads};
+use tvr_experiment::step::{Batch, Way, gradients};
+use tvr_experiment::{ExperimentError, Recipe, Surroundings, device, plan};
+use tvr_heads::MeanPoolingConfig;
+use tvr_objectives::SymmetricConfig;
+
+/// Three ranks that meet ten times, of which the second does something else at the fourth meeting.
+fn broken(
+    patience: Duration,
+    what: impl Fn() -> Result<(), ExperimentError> + Sync,
+) -> (ExperimentError, Duration) {
+    let began = Instant::now();
+    let error = threads::run(vec![(); 3], patience, &mut |_| (), |ranks: &Threads, (), _| {
+        for turn in 0..10 {
+            if turn == 4 && ranks.rank() == 1 {
+                what()?;
+            }
+            ranks.sum("numbers", vec![1.0; 5])?;
+        }
+        Ok(())
+    })
+    .unwrap_err();
+    (error, began.elapsed())
+}
+
+#[test]
+fn ranks_gather_add_up_and_broadcast_in_their_order() {
+    let found =
+        threads::run(vec![1.0f32, 20.0, 300.0], Duration::from_secs(20), &mut |_| (), |ranks, own, _| {
+            let mut seen = Vec::new();
+            for turn in 0..50u8 {
+                let own_bytes = vec![turn; 1 + ranks.rank()];
+                let all = ranks.gather("bytes", own_bytes)?;
+                assert_eq!(all.iter().map(|bytes| bytes.len()).collect::<Vec<_>>(), [1, 2, 3]);
+                assert!(all.iter().all(|bytes| bytes.iter().all(|&byte| byte == turn)));
+                seen = ranks.sum("numbers", (0..7).map(|place| own * place as f32).collect())?;
+                let first = ranks.broadcast("a word", vec![turn, ranks.rank() as u8])?;
+                assert_eq!(**first, [turn, 0]);
+                ranks.barrier("a barrier")?;
+            }
+            Ok(seen)
+        });
+    assert_eq!(found.unwrap(), [0.0, 321.0, 642.0, 963.0, 1284.0, 1605.0, 1926.0]);
+}
+
+#[test]
+fn a_rank_that_fails_stops_all_with_its_own_sentence() {
+    let fails = || Err(ExperimentError::work("the disk is gone"));
+    let (error, took) = broken(Duration::from_secs(20), fails);
+    assert_eq!(error.to_string(), "rank 1 of 3: the disk is gone");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn a_rank_that_breaks_off_stops_all() {
+    let (error, took) = broken(Duration::from_secs(20), || panic!("out of memory"));
+    assert_eq!(error.to_string(), "rank 1 of 3: it broke off: out of memory");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn a_rank_that_hangs_stops_all_when_patience_is_over() {
+    let sleeps = || {
+        std::thread::sleep(Duration::from_millis(1500));
+        Ok(())
+    };
+    let (error, took) = broken(Duration::from_millis(300), sleeps);
+    assert_eq!(
+        error.to_string(),
+        "rank 1 of 3: did not come to exchange numbers within 0.3 s; it hangs, or --patience is too short"
+    );
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn a_rank_that_never_comes_back_is_told_of_while_the_others_wait() {
+    let mut stuck = Vec::new();
+    let patience = Duration::from_millis(200);
+    let mut listen = |event| {
+        if let tvr_experiment::Event::Stuck(reason) = event {
+            stuck.push(reason);
+        }
+    };
+    let error = threads::run(vec![(); 2], patience, &mut listen, |ranks: &Threads, (), _| {
+        if ranks.rank() == 1 {
+            std::thread::sleep(Duration::from_millis(1500));
+        }
+        ranks.barrier("a barrier")
+    })
+    .unwrap_err();
+    assert_eq!(stuck, [error.to_string()]);
+}
+
+#[test]
+fn ranks_that_exchange_different_things_are_told_so() {
+    let error = threads::run(vec![(); 2], Duration::from_secs(20), &mut |_| (), |ranks: &Threads, (), _| {
+        if ranks.rank() == 1 {
+            std::thread::sleep(Duration::from_millis(200));
+            return ranks.barrier("gradients");
+        }
+        ranks.barrier("codes")
+    })
+    .unwrap_err();
+    assert_eq!(error.to_string(), "rank 1 came to exchange gradients, but others exchange codes");
+}
+
+#[test]
+fn a_rank_whose_loss_is_not_finite_is_named() {
+    let _alone = crate::run::generator();
+    let training = Device::flex().autodiff();
+    let head = MeanPoolingConfig::reference().init(8, &training).unwrap();
+    let model = crate::step::model(head, SymmetricConfig::ours().init().unwrap(), 0.0, &training);
+    let mut forks: Vec<_> = (0..3).map(|_| model.clone().fork(&training)).collect();
+    forks[1].logit_scale = Param::from_data([f32::NAN], &training);
+    let batch = Batch {
+        texts: vec![0, 2, 4, 6, 8],
+        videos: vec![0, 1, 2, 3, 4],
+        text_video: vec![0, 1, 2, 3, 4],
+        shuffle: None,
+    };
+    let judged = threads::run(forks, Duration::from_secs(20), &mut |_| (), |ranks, model, _| {
+        let way = Way { ranks, chunk: 0, device: &Device::flex(), random: 1, draws: true };
+        Ok(gradients(&model, &crate::step::corpus(8), &batch, &way)?.1)
+    })
+    .unwrap();
+    assert!(judged.loss.is_nan());
+    assert_eq!(judged.broken, Some(1));
+}
+
+#[test]
+fn a_rank_with_another_recipe_or_other_data_is_named_with_what_differs() {
+    let facts = |recipe: &str, data: &str| {
+        Facts([("recipe hash", recipe), ("data hash", data)].map(|(a, b)| (a.into(), b.into())).to_vec())
+    };
+    let meet = |all: [Facts; 3]| {
+        threads::run(all.to_vec(), Duration::from_secs(20), &mut |_| (), |ranks, own, _| agree(ranks, &own))
+    };
+    meet([facts("a", "b"), facts("a", "b"), facts("a", "b")]).unwrap();
+    let error = meet([facts("a", "b"), facts("a", "b"), facts("a", "c")]).unwrap_err().to_string();
+    let sentence = "rank 2 differs from rank 0: its data hash is c, not b; start every rank from the same build, recipe and data";
+    assert!(error.ends_with(sentence), "{error}");
+}
+
+fn launched(variables: &[(&str, &str)]) -> Result<Option<Place>, String> {
+    let look =
+        |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string());
+    place(&look).map_err(|error| {
+        assert_eq!(error.exit_code(), 2);
+        error.to_string()
+    })
+}
+
+#[test]
+fn every_launcher_says_rank_and_size() {
+    let expected = Ok(Some(Place { rank: 5, size: 8, local_rank: 1 }));
+    for names in [
+        ["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"],
+        ["PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"],
+        ["RANK", "WORLD_SIZE", "LOCAL_RANK"],
+        ["SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"],
+    ] {
+        assert_eq!(launched(&[(names[0], "5"), (names[1], "8"), (names[2], "1")]), expected, "{names:?}");
+        assert_eq!(
+            launched(&[(names[0], "5"), (names[1], "8")]),
+            Ok(Some(Place { rank: 5, size: 8, local_rank: 5 }))
+        );
+    }
+    assert_eq!(launched(&[]), Ok(None));
+    assert_eq!(launched(&[("RANK", "1")]), Ok(None), "a rank without a size is some other program's");
+}
+
+#[test]
+fn a_launcher_inside_another_is_asked_alone() {
+    let slurm = [("SLURM_PROCID", "0"), ("SLURM_NTASKS", "2")];
+    let inner = [("OMPI_COMM_WORLD_RANK", "3"), ("OMPI_COMM_WORLD_SIZE", "4")];
+    let found = launched(&[slurm, inner].concat()).unwrap().unwrap();
+    assert_eq!((found.rank, found.size), (3, 4));
+    let inner = [("JOB_COMPLETION_INDEX", "1"), ("RANK", "7"), ("WORLD_SIZE", "8")];
+    let found = launched(&inner).unwrap().unwrap();
+    assert_eq!((found.rank, found.size), (7, 8));
+}
+
+#[test]
+fn launchers_that_disagree_and_variables_that_make_no_sense_are_refused() {
+    let both =
+        [("OMPI_COMM_WORLD_RANK", "3"), ("OMPI_COMM_WORLD_SIZE", "4"), ("RANK", "0"), ("WORLD_SIZE", "4")];
+    assert_eq!(
+        launched(&both).unwrap_err(),
+        "Open MPI says rank 3 of 4, and torchrun says rank 0 of 4; unset the variables of one of them"
+    );
+    assert_eq!(
+        launched(&[("RANK", "4"), ("WORLD_SIZE", "4")]).unwrap_err(),
+        "RANK = 4, but WORLD_SIZE = 4; a rank must be below the size"
+    );
+    assert_eq!(
+        launched(&[("PMI_RANK", "x"), ("PMI_SIZE", "4")]).unwrap_err(),
+        "PMI_RANK = \"x\", but it must be a number; unset it or mend the launcher"
+    );
+    assert_eq!(
+        launched(&[("JOB_COMPLETION_INDEX", "2")]).unwrap_err(),
+        "JOB_COMPLETION_INDEX = 2, but Kubernetes sets no number of ranks; set RANK and WORLD_SIZE, or share the work with --shard"
+    );
+}
+
+#[test]
+fn devices_are_named_one_by_one_by_range_or_by_count() {
+    for (names, count) in [("flex", 1), ("flex:1", 1), ("flex:4", 4)] {
+        assert_eq!(device::open_all(names).unwrap().len(), count, "{names}");
+    }
+    let refused = |names: &str| {
+        let error = device::open_all(names).unwrap_err();
+        (error.to_string(), error.exit_code())
+    };
+    let twice = "device flex is named twice in \"flex,flex\"; name each once, or write flex:2 for two parts of the processor";
+    assert_eq!(refused("flex,flex"), (twice.into(), 2));
+    let twice = "device cuda:0 is named twice in \"cuda:0-1,cuda\"; name each once, or write flex:2 for two parts of the processor";
+    assert_eq!(refused("cuda:0-1,cuda"), (twice.into(), 2));
+    let form = "write flex:COUNT, cuda:FIRST-LAST, or names with commas between";
+    assert_eq!(refused("flex:0").0, format!("device \"flex:0\": the count is 0; {form}"));
+    assert_eq!(refused("flex:x").0, format!("device \"flex:x\": the count is not a number; {form}"));
+    assert_eq!(refused("cuda:3-1").0, format!("device \"cuda:3-1\": the range runs backwards; {form}"));
+    assert_eq!(refused("cuda:a-b").0, format!("device \"cuda:a-b\": the range is not of numbers; {form}"));
+    if !device::features().contains(&"cuda") {
+        assert_eq!(
+            refused("cuda:0-3").0,
+            "device cuda: this binary was built without it; build again with `cargo run -p xtask --features cuda -- ...`"
+        );
+    }
+}
+
+#[test]
+fn more_devices_than_pairs_of_a_batch_are_refused_by_the_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    crate::run::features(&folder.path().join("data"));
+    let text = crate::run::RECIPE.replace("DATA", folder.path().join("data").to_str().unwrap());
+    let surroundings = Surroundings { device: "flex:9".into(), ..Surroundings::default() };
+    let error = plan(&Recipe::parse(&text).unwrap(), Path::new("a.toml"), &surroundings).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "a.toml: train.batch = 8, but there are 9 devices; a device must have at least one pair: raise it, or take fewer devices"
+    );
+    assert_eq!(error.exit_code(), 2);
+}
