@@ -120,6 +120,17 @@ impl Hinge {
     }
 }
 
+impl Hinge {
+    /// The loss of two directions.
+    fn both(&self, text_to_video: Tensor<1>, video_to_text: Tensor<1>) -> Loss {
+        let both = text_to_video.clone() + video_to_text.clone();
+        Loss {
+            total: if self.negatives == Negatives::All { both / 2.0 } else { both },
+            parts: vec![("text_to_video".into(), text_to_video), ("video_to_text".into(), video_to_text)],
+        }
+    }
+}
+
 impl Objective for Hinge {
     fn needs(&self) -> Needs {
         Needs { square: self.positives.square(), ..Needs::default() }
@@ -162,12 +173,17 @@ impl ByRows for Hinge {
             is_own(&mine, numbers(0..videos)),
             (texts, rows.count(wrong[0])),
         );
+        let places = (0..texts).filter(|&text| rows.videos.contains(&own_videos[text]));
+        let places: Vec<i32> = places.map(|text| text as i32).collect();
+        if places.is_empty() {
+            // Nobody describes the share's videos.
+            let nothing = text_to_video.zeros_like().detach();
+            return self.both(text_to_video, nothing);
+        }
         // Row t: what every text makes of the video of text t.
         let (own, of_own_video, theirs) = match rows.of_videos {
             None => (own, rows.of_texts.clone().select(1, mine.clone()).transpose(), mine),
             Some(of_videos) => {
-                let places = (0..texts).filter(|&text| rows.videos.contains(&own_videos[text]));
-                let places: Vec<i32> = places.map(|text| text as i32).collect();
                 let count = places.len();
                 let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &same.device());
                 let theirs = same.clone().select(0, places.clone());
@@ -179,10 +195,6 @@ impl ByRows for Hinge {
         };
         let related = is_own(&theirs, same.clone());
         let video_to_text = self.direction(own, of_own_video, related, (texts, rows.count(wrong[1])));
-        let both = text_to_video.clone() + video_to_text.clone();
-        Loss {
-            total: if self.negatives == Negatives::All { both / 2.0 } else { both },
-            parts: vec![("text_to_video".into(), text_to_video), ("video_to_text".into(), video_to_text)],
-        }
+        self.both(text_to_video, video_to_text)
     }
 }
