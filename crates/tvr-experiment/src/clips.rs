@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use burn::prelude::Device;
 use safetensors::SafeTensors;
 use tvr_clip::{Precision, Preprocessor};
 use tvr_data::{DataError, Entry, Key, Manifest, Outcome, Sampler, Split, Store};
@@ -129,7 +130,7 @@ impl Clips {
                         store: store.clone(),
                         sampler: *sampler,
                     };
-                    encode_frames(weights, pictures, &out, &plan.surroundings.device, stop, events)?;
+                    encode_frames(weights, pictures, &out, &plan.device, stop, events)?;
                 }
                 Some(out)
             }
@@ -213,7 +214,7 @@ fn encode_frames(
     weights: &str,
     pictures: Pictures,
     out: &Path,
-    device: &str,
+    device: &Device,
     stop: &AtomicBool,
     events: Events<'_>,
 ) -> Result<(), ExperimentError> {
@@ -224,7 +225,7 @@ fn encode_frames(
         pictures: Some(pictures),
         out: out.to_owned(),
         batch: BATCH,
-        device: device.to_owned(),
+        device: String::new(),
         precision: Precision::F32,
         tokens: false,
         // What is in no split may be broken; what is in one was decoded before.
@@ -232,7 +233,7 @@ fn encode_frames(
         shard: None,
         resume: true,
     };
-    encode::encode(&request, stop, events).map(drop)
+    encode::encode_on(device, &request, stop, events).map(drop)
 }
 
 /// Frames of a clip, padding included.

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use burn::prelude::Device;
 use serde::{Deserialize, Serialize};
 use tvr_clip::{ClipCheckpoint, ClipError, Precision};
 use tvr_data::Sampler;
@@ -174,7 +175,16 @@ struct Job<'a> {
 /// that cannot be written; [`ExperimentError::Work`] if `stop` was raised, with how to go on.
 pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Result<Report, ExperimentError> {
     check(request)?;
-    let device = device::open(&request.device)?;
+    encode_on(&device::open(&request.device)?, request, stop, events)
+}
+
+/// The same for a request that makes sense, on a device that is open; the one that the request names is not asked for.
+pub(crate) fn encode_on(
+    device: &Device,
+    request: &Request,
+    stop: &AtomicBool,
+    events: Events<'_>,
+) -> Result<Report, ExperimentError> {
     let folder = weights::folder(&request.weights, &mut *events)?;
     let mut checkpoint = ClipCheckpoint::open(&folder).map_err(refused)?;
     if let Some(processor) = &request.processor {
@@ -223,17 +233,17 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
     let parts = Parts::open(&request.out, &settings, request.resume)?;
     let job = Job { parts: &parts, batch: request.batch, skip_bad: request.skip_bad, stop };
     if let Some((videos, preprocessor)) = &pictures {
-        let tower = checkpoint.load_image(&device, request.precision).map_err(refused)?;
-        pictures::run(&job, &tower, preprocessor, &device, videos, &mut *events)?;
+        let tower = checkpoint.load_image(device, request.precision).map_err(refused)?;
+        pictures::run(&job, &tower, preprocessor, device, videos, &mut *events)?;
     }
     if let Some((texts, tokenizer, context)) = &texts {
-        let tower = checkpoint.load_text(&device, request.precision).map_err(refused)?;
+        let tower = checkpoint.load_text(device, request.precision).map_err(refused)?;
         texts::run(
             &job,
             &tower,
             &|lines: &[String]| tokenizer.encode_batch(lines, *context),
             request.tokens,
-            &device,
+            device,
             texts,
             events,
         )?;

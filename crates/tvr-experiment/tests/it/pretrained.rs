@@ -213,6 +213,30 @@ fn what_is_frozen_stays_and_everything_else_moves() {
 }
 
 #[test]
+fn two_devices_share_batches_of_cached_frames_and_of_a_store_s() {
+    let _alone = generator();
+    let root = root();
+    for encoder in ["", "frames = \"trained\"\nfrozen_blocks = 2"] {
+        let recipe = recipe(root.path(), encoder, "kind = \"mean-pooling\"");
+        // Two devices come first: they fill the cache.
+        let [several, one] = ["flex:2", "flex"].map(|devices| {
+            let (runs, cache) = (root.path().join(devices), root.path().join("cache"));
+            let surroundings = Surroundings { runs, cache, device: devices.into() };
+            let plan = plan(&recipe, Path::new("clip.toml"), &surroundings).unwrap();
+            run(&plan);
+            let log = std::fs::read_to_string(plan.run_folder(3).join("steps.jsonl")).unwrap();
+            let line = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+            log.lines().map(|text| line(text)["loss"].as_f64().unwrap()).collect::<Vec<f64>>()
+        });
+        assert_eq!((several.len(), one.len()), (4, 4));
+        for (found, expected) in several.iter().zip(&one) {
+            // Sums of f32 in another order, carried through steps of AdamW.
+            assert!((found - expected).abs() < 1e-3, "{encoder}: {several:?} {one:?}");
+        }
+    }
+}
+
+#[test]
 fn an_interrupted_run_of_partly_frozen_towers_ends_with_the_same_weights() {
     let _alone = generator();
     let root = root();
