@@ -118,9 +118,7 @@ impl Hinge {
             }
         }
     }
-}
 
-impl Hinge {
     /// The loss of two directions.
     fn both(&self, text_to_video: Tensor<1>, video_to_text: Tensor<1>) -> Loss {
         let both = text_to_video.clone() + video_to_text.clone();
