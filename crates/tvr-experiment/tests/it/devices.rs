@@ -119,8 +119,10 @@ fn every_head_has_the_gradient_of_one_device_on_two_and_four() {
     let symmetric = objectives().remove(0);
     for mut head in heads() {
         // Dropout draws other numbers in other parts.
-        if let HeadKind::TightTransf(config) = &mut head.kind {
-            config.dropout = 0.0;
+        match &mut head.kind {
+            HeadKind::TightTransf(config) => config.dropout = 0.0,
+            HeadKind::XPool(config) => config.dropout = 0.0,
+            _ => {}
         }
         if reason(Encoder::Words, &head, &symmetric).is_none() {
             let of_call = head.emcl.as_ref().is_some_and(|emcl| emcl.items == tvr_heads::emcl::Items::Call);
