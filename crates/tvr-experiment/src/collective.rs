@@ -1,6 +1,6 @@
 //! How the ranks of a run meet: the only places that several devices or machines change.
 //!
-//! A *rank* is whoever holds a share of each batch: a device, on a thread or in a process of its own. Every rank has
+//! A *rank* is whoever holds a share of each batch: a device, on a thread of its own. Every rank has
 //! the whole model and encodes its share of the items. Four things are exchanged in a step, all of them on the host:
 //!
 //! | what | how | numbers, for `B` pairs, `d` numbers of a code, `P` parameters |
@@ -16,7 +16,6 @@
 mod agree;
 pub mod launch;
 mod parameters;
-mod processes;
 mod start;
 pub mod threads;
 
@@ -26,7 +25,6 @@ use tvr_heads::Codes;
 
 pub use agree::{Facts, agree};
 pub use parameters::sum_gradients;
-pub use processes::{Process, processes};
 pub use start::{Start, share_start};
 pub use threads::Threads;
 

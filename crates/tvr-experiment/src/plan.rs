@@ -136,23 +136,6 @@ impl Plan {
         Ok(Self { needs: head.needs(), judging: Judging::of(head, objective), ..self.clone() })
     }
 
-    /// The plan of one process among `size`: of the devices named, the one that its place on its machine gives it.
-    ///
-    /// # Errors
-    /// More ranks than pairs in a batch.
-    pub fn of_process(&self, local_rank: usize, size: usize) -> Result<Self, ExperimentError> {
-        if size > self.recipe.train.batch {
-            return Err(ExperimentError::request(format!(
-                "train.batch = {}, but there are {size} ranks; a rank must have at least one pair: raise it, or start fewer",
-                self.recipe.train.batch
-            )));
-        }
-        let device = self.devices[local_rank % self.devices.len()].clone();
-        let name = format!("{}, {size} processes", self.surroundings.device);
-        let surroundings = Surroundings { device: name, ..self.surroundings.clone() };
-        Ok(Self { devices: vec![device.clone()], device, surroundings, ..self.clone() })
-    }
-
     /// The run folder of a seed.
     pub fn run_folder(&self, seed: u64) -> PathBuf {
         self.surroundings.runs.join(format!("{}-{seed}", self.recipe.name))

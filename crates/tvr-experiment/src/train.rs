@@ -79,26 +79,6 @@ pub fn train<H: Head, O: Objective>(
     threads::run(forks, plan.patience, events, |ranks, model, events| work.of_rank(ranks, model, events))
 }
 
-/// The same as one rank of several processes; the plan has this rank's device alone. Only rank 0 reads checkpoints, writes
-/// files, and gives back the weights that were chosen on val; another's are those of the last step.
-///
-/// # Errors
-/// As [`train`].
-#[allow(clippy::too_many_arguments, reason = "each is a different thing, and none has a default")]
-pub fn train_among<H: Head, O: Objective>(
-    ranks: &dyn Collective,
-    plan: &Plan,
-    seed: u64,
-    model: Model<H, O>,
-    train: &Corpus,
-    val: &Corpus,
-    resume: bool,
-    stop: &AtomicBool,
-    events: Events<'_>,
-) -> Result<(Model<H, O>, Run), ExperimentError> {
-    Work { plan, seed, train, val, resume, stop }.of_rank(ranks, model, events)
-}
-
 /// One seed's training, as every rank of it sees it.
 struct Work<'a> {
     plan: &'a Plan,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tvr_experiment::collective::{Process, processes};
+use tvr_experiment::collective::launch;
 use tvr_experiment::device::DEFAULT_DEVICE;
 use tvr_experiment::{
     ExperimentError, Plan, Recipe, Surroundings, experiment, plan,
@@ -85,75 +85,26 @@ pub fn apply(recipe: &mut Recipe, set: &[String]) -> Result<(), ExperimentError>
     Ok(())
 }
 
-/// Runs the command. Started by a launcher as one of several ranks, it takes its place among them.
+/// Runs the command.
 ///
 /// # Errors
 /// What the plan, the data or the run says.
 pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError> {
-    let Some(process) = processes(Duration::from_secs(args.patience.max(1)))? else {
-        let (plan, records) = trained(args, None, stop)?;
-        return report(args, &plan, &records);
-    };
-    let outcome = trained(args, Some(process.as_ref()), stop);
-    let outcome = outcome.and_then(|(plan, records)| match process.rank() {
-        0 => report(args, &plan, &records),
-        _ => Ok(()),
-    });
-    match &outcome {
-        Ok(()) => process.finish(),
-        Err(error) => {
-            if process.rank() > 0 {
-                // What every rank sees, rank 0 says, and ends all.
-                std::thread::sleep(Duration::from_secs(1));
-            }
-            exit::say(&format!("error: {error}"));
-            process.abort(error.exit_code());
-        }
-    }
-    outcome
-}
-
-/// What was run, and the records of every seed; at other ranks than 0, none.
-fn trained(
-    args: &Args,
-    process: Option<&dyn Process>,
-    stop: &'static AtomicBool,
-) -> Result<(Plan, Vec<Record>), ExperimentError> {
-    let mut plan = args.plan()?;
+    launch::refuse_several(&|name| std::env::var(name).ok())?;
+    let plan = args.plan()?;
     let mut events = draw();
-    let talks = process.is_none_or(|process| process.rank() == 0);
     let mut log = |event: tvr_experiment::Event| {
-        if let (true, tvr_experiment::Event::Step { done, .. }) = (args.log_steps && talks, &event) {
+        if let (true, tvr_experiment::Event::Step { done, .. }) = (args.log_steps, &event) {
             exit::say(&format!("step {done}"));
         }
-        if talks {
-            events(event);
-        }
+        events(event);
     };
-    let Some(process) = process else {
-        let opened = experiment::open(&plan, stop, &mut log)?;
-        let mut records = Vec::new();
-        for &seed in &plan.recipe.seeds {
-            records.push(experiment::run(&plan, &opened, seed, args.resume, stop, &mut log)?.record);
-        }
-        return Ok((plan, records));
-    };
-    plan = plan.of_process(process.local_rank(), process.size())?;
-    // Rank 0 fills the cache, and the others find it filled.
-    if process.rank() > 0 {
-        process.barrier("the cache")?;
-    }
     let opened = experiment::open(&plan, stop, &mut log)?;
-    if process.rank() == 0 {
-        process.barrier("the cache")?;
-    }
     let mut records = Vec::new();
     for &seed in &plan.recipe.seeds {
-        let outcome = experiment::run_among(process, &plan, &opened, seed, args.resume, stop, &mut log)?;
-        records.extend(outcome.map(|outcome| outcome.record));
-        process.barrier("the end of a seed")?;
+        records.push(experiment::run(&plan, &opened, seed, args.resume, stop, &mut log)?.record);
     }
-    Ok((plan, records))
+    report(args, &plan, &records)
 }
 
 fn report(args: &Args, plan: &Plan, records: &[Record]) -> Result<(), ExperimentError> {

@@ -3,99 +3,103 @@
 use super::papers::{Assertion, Cell};
 use super::rows::RAW;
 
-const BASELINE: Cell = Cell { model: "world-baseline", row: RAW };
-const fn inference(model: &'static str, claim: &'static str, remark: &'static str) -> Assertion {
-    Assertion { claim, baseline: BASELINE, treatment: Cell { model, row: RAW }, remark }
+const fn against(
+    baseline: &'static str,
+    model: &'static str,
+    claim: &'static str,
+    remark: &'static str,
+) -> Assertion {
+    let [baseline, treatment] = [Cell { model: baseline, row: RAW }, Cell { model, row: RAW }];
+    Assertion { claim, baseline, treatment, remark }
 }
 
-const NET_BASELINE: Cell = Cell { model: "world-emcl-net-baseline", row: RAW };
+const BASELINE: &str = "world-baseline";
+const NET_BASELINE: &str = "world-emcl-net-baseline";
 
 /// What is claimed.
 pub const ON_WORLD: &[Assertion] = &[
-    Assertion {
-        claim: "EM as a training layer on mean pooling helps, as the authors' code has it",
-        baseline: BASELINE,
-        treatment: Cell { model: "world-emcl", row: RAW },
-        remark: "the layer mixes the items of a tile: the treatment sees other test queries",
-    },
-    inference(
+    against(
+        BASELINE,
+        "world-emcl",
+        "EM as a training layer on mean pooling helps, as the authors' code has it",
+        "the layer mixes the items of a tile: the treatment sees other test queries",
+    ),
+    against(
+        BASELINE,
         "world-baseline+em-reference",
         "EM as a module at inference helps, as the authors' code has it",
         "K 7, T 10, sigma 0.1; transductive against raw: tiles of 64 mix test items",
     ),
-    inference("world-baseline+em-reference-k32", "the same with K 32, T 9, sigma 1", ""),
-    inference("world-baseline+em-everything", "the same with all test items in one tile", ""),
-    inference("world-baseline+em-paper", "EM as a module at inference helps, as the paper has it", ""),
-    Assertion {
-        claim: "frames pooled for each text, without EM, help",
-        baseline: BASELINE,
-        treatment: Cell { model: "world-conditioned", row: RAW },
-        remark: "what EMCL-Net changes beside EM",
-    },
-    Assertion {
-        claim: "EM in EMCL-Net helps, as the authors' code has it",
-        baseline: NET_BASELINE,
-        treatment: Cell { model: "world-emcl-net", row: RAW },
-        remark: "",
-    },
-    Assertion {
-        claim: "EM in EMCL-Net helps, as the paper has it",
-        baseline: NET_BASELINE,
-        treatment: Cell { model: "world-emcl-net-paper", row: RAW },
-        remark: "",
-    },
-    Assertion {
-        claim: "EM in EMCL-Net helps, with bases from moving means (ours)",
-        baseline: NET_BASELINE,
-        treatment: Cell { model: "world-emcl-net-global", row: RAW },
-        remark: "",
-    },
+    against(BASELINE, "world-baseline+em-reference-k32", "the same with K 32, T 9, sigma 1", ""),
+    against(BASELINE, "world-baseline+em-everything", "the same with all test items in one tile", ""),
+    against(
+        BASELINE,
+        "world-baseline+em-paper",
+        "EM as a module at inference helps, as the paper has it",
+        "",
+    ),
+    against(
+        BASELINE,
+        "world-conditioned",
+        "frames pooled for each text, without EM, help",
+        "what EMCL-Net changes beside EM",
+    ),
+    against(NET_BASELINE, "world-emcl-net", "EM in EMCL-Net helps, as the authors' code has it", ""),
+    against(NET_BASELINE, "world-emcl-net-paper", "EM in EMCL-Net helps, as the paper has it", ""),
+    against(
+        NET_BASELINE,
+        "world-emcl-net-global",
+        "EM in EMCL-Net helps, with bases from moving means (ours)",
+        "",
+    ),
 ];
 
-const REAL: Cell = Cell { model: "msrvtt476-mean-pooling", row: RAW };
-
-const fn real(model: &'static str, claim: &'static str, remark: &'static str) -> Assertion {
-    Assertion { claim, baseline: REAL, treatment: Cell { model, row: RAW }, remark }
-}
+const REAL: &str = "msrvtt476-mean-pooling";
 
 /// What is claimed, on features of real clips.
 pub const ON_FEATURES: &[Assertion] = &[
-    Assertion {
-        claim: "EM as a training layer on mean pooling helps, as the authors' code has it",
-        baseline: REAL,
-        treatment: Cell { model: "msrvtt476-emcl", row: RAW },
-        remark: "the layer mixes the items of a tile: the treatment sees other test queries",
-    },
-    Assertion {
-        claim: "frames pooled for each text, without EM, help",
-        baseline: REAL,
-        treatment: Cell { model: "msrvtt476-conditioned", row: RAW },
-        remark: "what EMCL-Net changes beside EM",
-    },
-    Assertion {
-        claim: "EM as a training layer on mean pooling helps, as the paper has it",
-        baseline: REAL,
-        treatment: Cell { model: "msrvtt476-emcl-paper", row: RAW },
-        remark: "",
-    },
-    Assertion {
-        claim: "EM on frames pooled for each text helps, as the authors' code has it",
-        baseline: Cell { model: "msrvtt476-conditioned", row: RAW },
-        treatment: Cell { model: "msrvtt476-conditioned-emcl", row: RAW },
-        remark: "",
-    },
-    Assertion {
-        claim: "EM on a host of feature experts helps, as the authors' code has it",
-        baseline: Cell { model: "msrvtt476-experts", row: RAW },
-        treatment: Cell { model: "msrvtt476-experts-emcl", row: RAW },
-        remark: "frames and three weak experts, weighed by the caption (CE without gating)",
-    },
-    real(
+    against(
+        REAL,
+        "msrvtt476-emcl",
+        "EM as a training layer on mean pooling helps, as the authors' code has it",
+        "the layer mixes the items of a tile: the treatment sees other test queries",
+    ),
+    against(
+        REAL,
+        "msrvtt476-conditioned",
+        "frames pooled for each text, without EM, help",
+        "what EMCL-Net changes beside EM",
+    ),
+    against(
+        REAL,
+        "msrvtt476-emcl-paper",
+        "EM as a training layer on mean pooling helps, as the paper has it",
+        "",
+    ),
+    against(
+        "msrvtt476-conditioned",
+        "msrvtt476-conditioned-emcl",
+        "EM on frames pooled for each text helps, as the authors' code has it",
+        "",
+    ),
+    against(
+        "msrvtt476-experts",
+        "msrvtt476-experts-emcl",
+        "EM on a host of feature experts helps, as the authors' code has it",
+        "frames and three weak experts, weighed by the caption (CE without gating)",
+    ),
+    against(
+        REAL,
         "msrvtt476-mean-pooling+em-reference",
         "EM as a module at inference helps, as the authors' code has it",
         "K 7, T 10, sigma 0.1; transductive against raw: tiles of 64 mix test items",
     ),
-    real("msrvtt476-mean-pooling+em-reference-k32", "the same with K 32, T 9, sigma 1", ""),
-    real("msrvtt476-mean-pooling+em-everything", "the same with all test items in one tile", ""),
-    real("msrvtt476-mean-pooling+em-paper", "EM as a module at inference helps, as the paper has it", ""),
+    against(REAL, "msrvtt476-mean-pooling+em-reference-k32", "the same with K 32, T 9, sigma 1", ""),
+    against(REAL, "msrvtt476-mean-pooling+em-everything", "the same with all test items in one tile", ""),
+    against(
+        REAL,
+        "msrvtt476-mean-pooling+em-paper",
+        "EM as a module at inference helps, as the paper has it",
+        "",
+    ),
 ];

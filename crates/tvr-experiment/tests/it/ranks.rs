@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use burn::module::{Module, Param};
 use burn::prelude::*;
-use tvr_experiment::collective::launch::{Place, place};
+use tvr_experiment::collective::launch::{Place, place, refuse_several};
 use tvr_experiment::collective::{Collective, Facts, Threads, agree, threads};
 use tvr_experiment::step::{Batch, Way, gradients};
 use tvr_experiment::{ExperimentError, Recipe, Surroundings, device, plan};
@@ -248,4 +248,24 @@ fn more_devices_than_pairs_of_a_batch_are_refused_by_the_plan() {
         "a.toml: train.batch = 8, but there are 9 devices; a device must have at least one pair: raise it, or take fewer devices"
     );
     assert_eq!(error.exit_code(), 2);
+}
+
+#[test]
+fn one_of_several_processes_is_refused_and_one_alone_is_not() {
+    let started = |size: &'static str| {
+        move |name: &str| match name {
+            "RANK" => Some("0".to_string()),
+            "WORLD_SIZE" => Some(size.to_string()),
+            _ => None,
+        }
+    };
+    let error = refuse_several(&started("2")).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert_eq!(
+        error.to_string(),
+        "a launcher started this process as rank 0 of 2, but devices are shared by the threads of one process; start it \
+         once, with --devices, or unset the launcher's variables"
+    );
+    refuse_several(&started("1")).unwrap();
+    refuse_several(&|_| None).unwrap();
 }

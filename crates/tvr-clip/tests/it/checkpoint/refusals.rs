@@ -1,0 +1,224 @@
+//! Folders that are refused, each in one sentence, and bytes that never make a panic.
+
+use super::*;
+
+#[test]
+fn a_folder_without_weights_or_config_says_what_it_needs() {
+    let _alone = alone();
+    let empty = tempfile::tempdir().unwrap();
+    let message = ClipCheckpoint::open(empty.path()).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        format!(
+            "{}: no checkpoint; a folder needs model.safetensors, shards with model.safetensors.index.json, or \
+             open_clip_model.safetensors",
+            empty.path().display()
+        )
+    );
+    let folder = folder();
+    std::fs::remove_file(folder.path().join("config.json")).unwrap();
+    let message = ClipCheckpoint::open(folder.path()).unwrap_err().to_string();
+    assert!(message.ends_with(": no checkpoint; a folder needs config.json"), "{message}");
+    std::fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
+    let message = Tokenizer::open(folder.path()).unwrap_err().to_string();
+    assert!(message.ends_with("a folder needs tokenizer.json, or vocab.json and merges.txt"), "{message}");
+}
+
+#[test]
+fn a_config_is_refused_by_the_field_that_is_wrong() {
+    let _alone = alone();
+    let cases = [
+        (
+            "\"model_type\": \"clip\"",
+            "\"model_type\": \"siglip\"",
+            "config.json: model_type = \"siglip\"; tvr builds CLIP's two transformers alone",
+        ),
+        ("\"model_type\": \"clip\",", "", "config.json: model_type is missing"),
+        ("\"vision_config\"", "\"visual_config\"", "config.json: vision_config is missing"),
+        (
+            "\"num_channels\": 3",
+            "\"num_channels\": 1",
+            "config.json: vision_config.num_channels = 1; tvr builds CLIP's two transformers alone",
+        ),
+        (
+            "\"hidden_act\": \"quick_gelu\"",
+            "\"hidden_act\": \"swish\"",
+            "config.json: text_config.hidden_act = \"swish\"; tvr builds CLIP's two transformers alone",
+        ),
+        (
+            "\"attention_dropout\": 0.0",
+            "\"attention_dropout\": 0.1",
+            "config.json: text_config.attention_dropout = 0.1; tvr builds CLIP's two transformers alone",
+        ),
+        (
+            "\"num_attention_heads\": 2,",
+            "",
+            "config.json: text_config.num_attention_heads is missing; only a tower of width 512 may leave it out",
+        ),
+        (
+            "\"num_attention_heads\": 2",
+            "\"num_attention_heads\": 5",
+            "config.json: the text tower's width 64 is not a multiple of its 5 heads",
+        ),
+        (
+            "\"num_hidden_layers\": 2",
+            "\"num_hidden_layers\": 900000",
+            "config.json: 900000 layers of the text tower, but the weights are 78 tensors",
+        ),
+        (
+            "\"hidden_size\": 64",
+            "\"hidden_size\": -64",
+            "config.json: text_config.hidden_size = -64, but it must be a whole number up to 1048576",
+        ),
+        (
+            "{",
+            "[",
+            "config.json: not the JSON it should be: invalid type: sequence, expected a map at line 1 column 0",
+        ),
+    ];
+    for (from, to, expected) in cases {
+        let folder = folder();
+        edit(folder.path(), from, to);
+        let found = refusal(folder.path());
+        assert!(
+            found == expected || (from == "{" && found.starts_with("config.json: not the JSON")),
+            "{found}"
+        );
+    }
+}
+
+#[test]
+fn tensors_that_do_not_fit_are_listed_in_one_error() {
+    let _alone = alone();
+    let folder = folder();
+    edit(folder.path(), "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1");
+    edit(folder.path(), "\"projection_dim\": 96", "\"projection_dim\": 95");
+    let found = refusal(folder.path());
+    assert_eq!(
+        found,
+        "model.safetensors: not part of the model: text_model.encoder.layers.1.layer_norm1.bias, \
+         text_model.encoder.layers.1.layer_norm1.weight, text_model.encoder.layers.1.layer_norm2.bias, \
+         text_model.encoder.layers.1.layer_norm2.weight, text_model.encoder.layers.1.mlp.fc1.bias, \
+         text_model.encoder.layers.1.mlp.fc1.weight, text_model.encoder.layers.1.mlp.fc2.bias, \
+         text_model.encoder.layers.1.mlp.fc2.weight and 8 more; wrong: text_projection.weight is [96, 64], but the \
+         config asks for [95, 64], visual_projection.weight is [96, 64], but the config asks for [95, 64]"
+    );
+    let folder = self::folder();
+    edit(folder.path(), "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3");
+    let found = refusal(folder.path());
+    assert!(
+        found.starts_with("model.safetensors: missing: text_model.encoder.layers.2.layer_norm1.bias, "),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_file_that_was_cut_short_is_refused_by_its_name() {
+    let _alone = alone();
+    let folder = folder();
+    let path = folder.path().join("model.safetensors");
+    let whole = std::fs::read(&path).unwrap();
+    for length in [0, 4, 8, 100, whole.len() / 2, whole.len() - 3] {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        let found = refusal(folder.path());
+        assert!(
+            found.starts_with("model.safetensors: ") && found.ends_with("fetch it again"),
+            "{length}: {found}"
+        );
+    }
+}
+
+#[test]
+fn a_weight_that_is_not_finite_is_refused_with_its_place() {
+    let _alone = alone();
+    let folder = folder();
+    let path = folder.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let (header, places) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let start = 8 + header + places.info("text_projection.weight").unwrap().data_offsets.0;
+    bytes[start + 4 * 70..start + 4 * 71].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let checkpoint = ClipCheckpoint::open(folder.path()).unwrap();
+    let message = checkpoint.load(&Device::flex()).unwrap_err().to_string();
+    assert!(message.ends_with("model.safetensors: text_projection.weight: value 70 is NaN"), "{message}");
+}
+
+#[test]
+fn a_tokenizer_of_another_model_is_refused() {
+    let _alone = alone();
+    let folder = folder();
+    let other = tempfile::tempdir().unwrap();
+    let tokenizer = Tokenizer::train_world(["an other sentence".to_owned()], 10).unwrap();
+    tokenizer.save(&other.path().join("tokenizer.json")).unwrap();
+    let checkpoint = ClipCheckpoint::open(folder.path()).unwrap();
+    let text = checkpoint.text_config().unwrap().vocabulary;
+    let message = checkpoint.with_processor(other.path()).tokenizer().unwrap_err().to_string();
+    let expected = format!(
+        "{}: the tokenizer's vocabulary is {}, but the text tower has {text}",
+        other.path().display(),
+        tokenizer.vocabulary()
+    );
+    assert_eq!(message, expected);
+    edit(folder.path(), &format!("\"eos_token_id\": {}", text - 1), "\"eos_token_id\": 3");
+    let message = ClipCheckpoint::open(folder.path()).unwrap().tokenizer().unwrap_err().to_string();
+    assert!(message.ends_with("but the text tower has 3"), "{message}");
+}
+
+/// Older exports say 2 and mean the largest id; MetaCLIP 2 means it.
+#[test]
+fn an_end_of_text_of_2_is_the_largest_id_for_clip_and_itself_for_metaclip_2() {
+    let _alone = alone();
+    let folder = folder();
+    let rule = || ClipCheckpoint::open(folder.path()).unwrap().text_config().unwrap().eos;
+    let EosRule::First(end) = rule() else { panic!("another rule") };
+    edit(folder.path(), &format!("\"eos_token_id\": {end}"), "\"eos_token_id\": 2");
+    assert_eq!(rule(), EosRule::LargestId);
+    edit(folder.path(), "\"model_type\": \"clip\"", "\"model_type\": \"metaclip_2\"");
+    assert_eq!(rule(), EosRule::First(2));
+}
+
+/// A folder whose file is changed in one place, opened and, if that works, loaded. Errors are fine, panics are not.
+fn survives(file: &str, change: impl Fn(&mut Vec<u8>)) {
+    static WHOLE: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    let whole = WHOLE.get_or_init(|| {
+        let _alone = alone();
+        folder().keep()
+    });
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        let mut bytes = std::fs::read(whole.join(name)).unwrap();
+        if name == file {
+            change(&mut bytes);
+        }
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    if let Ok(checkpoint) = ClipCheckpoint::open(folder.path()) {
+        let _ = checkpoint.load(&Device::flex());
+        if let Ok(tokenizer) = checkpoint.tokenizer() {
+            let _ = tokenizer.encode("a red square", 12);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn mutated_bytes_never_panic(
+        file in prop::sample::select(vec!["config.json", "model.safetensors", "tokenizer.json"]),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        cut in prop::option::weighted(0.2, any::<prop::sample::Index>()),
+    ) {
+        survives(file, |bytes| {
+            // Most of the weights are plain numbers; the header is where a change can do harm.
+            let reach = bytes.len().min(9000);
+            for (place, byte) in &edits {
+                bytes[place.index(reach)] = *byte;
+            }
+            if let Some(cut) = &cut {
+                let length = cut.index(bytes.len());
+                bytes.truncate(length);
+            }
+        });
+    }
+}

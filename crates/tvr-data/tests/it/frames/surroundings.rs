@@ -1,0 +1,122 @@
+//! Odd names, links in a circle, no FFmpeg, no time, and what needs no FFmpeg.
+
+use super::*;
+
+#[test]
+fn names_that_are_no_plain_words_are_opened() {
+    let (Some(folder), Some(ffmpeg)) = (videos(), ffmpeg()) else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let names = [
+        "with blank.mp4",
+        "ünï✓.mp4",
+        "new\nline.mp4",
+        "-y.mp4",
+        "http:x.mp4",
+        "a'b\"c%d.mp4",
+        "a|b;c&d.mp4",
+    ];
+    let files: Vec<_> = names.iter().map(|name| scratch.path().join(name)).collect();
+    for file in &files {
+        std::fs::copy(folder.join("unusual/two_frames.mp4"), file).unwrap();
+    }
+    for (name, found) in names.iter().zip(decode(Some(&ffmpeg), Sampler::All, &files)) {
+        assert_eq!(found.unwrap().total, 2, "{name:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn links_in_a_circle_and_missing_files_are_named() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (a, b) = (scratch.path().join("a.mp4"), scratch.path().join("b.mp4"));
+    std::os::unix::fs::symlink(&a, &b).unwrap();
+    std::os::unix::fs::symlink(&b, &a).unwrap();
+    for path in [&a, &scratch.path().join("none.mp4"), &scratch.path().join("nul\0.mp4")] {
+        let fault = FrameSource::at(path).unwrap_err();
+        assert_eq!(fault.kind(), "not there", "{fault}");
+        assert!(fault.to_string().starts_with("cannot be opened: "), "{fault}");
+    }
+}
+
+#[test]
+fn a_missing_ffmpeg_is_one_error_with_the_line_that_installs_it() {
+    let error = Ffmpeg::at(Path::new("no-such-ffmpeg")).unwrap_err();
+    assert!(matches!(error, DataError::Ffmpeg { .. }));
+    let text = error.to_string();
+    assert!(text.starts_with("cannot run \"no-such-ffmpeg\", which decodes video files: "), "{text}");
+    assert!(text.contains("apt-get install ffmpeg") && !text.contains('\n'), "{text}");
+    // A program that is something else says so.
+    let text = Ffmpeg::at(Path::new("true")).unwrap_err().to_string();
+    assert!(text.contains("it does not say that it is FFmpeg"), "{text}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_clip_that_takes_too_long_is_given_up() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = tempfile::tempdir().unwrap();
+    let program = scratch.path().join("slow");
+    let script =
+        "#!/bin/sh\n[ \"$2\" = -version ] && echo 'ffmpeg version 6.0 of a test' && exit\nexec sleep 30\n";
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let clip = scratch.path().join("clip.mp4");
+    std::fs::write(&clip, "no matter what").unwrap();
+    let ffmpeg = Ffmpeg::at(&program).unwrap();
+    assert_eq!(ffmpeg.version(), "6.0");
+    let limit = Duration::from_secs(1);
+    let decoder = Decoder { sampler: Sampler::All, finish: &AsDecoded, limit, ffmpeg: Some(&ffmpeg) };
+    let fault = decoder.decode(&[(FrameSource::at(&clip).unwrap(), 0)]).unwrap().remove(0).unwrap_err();
+    assert_eq!(fault, Fault::TimeLimit { seconds: 1 });
+    assert_eq!(fault.to_string(), "was not decoded within 1 s; raise the limit if the file is sound");
+    assert!(!fault.is_lasting() && LIMIT > limit);
+}
+
+/// A GIF of grey squares, 0, 40, 80, …
+fn gif(path: &Path, frames: u8) {
+    let file = std::fs::File::create(path).unwrap();
+    let mut encoder = image::codecs::gif::GifEncoder::new(file);
+    for frame in 0..frames {
+        let grey = image::RgbaImage::from_pixel(8, 6, image::Rgba([frame * 40, frame * 40, frame * 40, 255]));
+        let delay = image::Delay::from_numer_denom_ms(500, 1);
+        encoder.encode_frame(image::Frame::from_parts(grey, 0, 0, delay)).unwrap();
+    }
+}
+
+#[test]
+fn animations_folders_and_stills_are_read_without_ffmpeg() {
+    let scratch = tempfile::tempdir().unwrap();
+    let animation = scratch.path().join("clip.mp4"); // its content says what it is
+    gif(&animation, 5);
+    let frames = scratch.path().join("frames");
+    std::fs::create_dir(&frames).unwrap();
+    for (name, grey) in [("f_10.png", 200), ("f_2.png", 100), ("f_1.png", 50)] {
+        image::RgbImage::from_pixel(4, 4, image::Rgb([grey; 3])).save(frames.join(name)).unwrap();
+    }
+    for extra in ["notes.txt", ".hidden.png"] {
+        std::fs::write(frames.join(extra), "no picture").unwrap();
+    }
+    let still = frames.join("f_2.png");
+    let found = decode(None, Sampler::All, &[animation.clone(), frames.clone(), still]);
+    let greys = |place: usize| -> Vec<u8> {
+        found[place].as_ref().unwrap().pictures.iter().map(|picture| picture.pixels[0]).collect()
+    };
+    assert_eq!(greys(0), [0, 40, 80, 120, 160]);
+    assert_eq!(greys(1), [50, 100, 200], "natural order");
+    assert_eq!(greys(2), [100]);
+    let rates: Vec<f64> = found.iter().map(|footage| footage.as_ref().unwrap().rate).collect();
+    assert_eq!(rates, [2.0, 1.0, 1.0]);
+    let cut = std::fs::read(&animation).unwrap();
+    std::fs::write(&animation, &cut[..cut.len() * 2 / 3]).unwrap();
+    let footage = decode(None, Sampler::All, &[animation]).remove(0).unwrap();
+    assert!(matches!(footage.verdict, Verdict::Partial { .. }) && footage.total < 5, "{footage:?}");
+    // A frame that is none fails its clip, by its name.
+    std::fs::write(frames.join("f_3.jpg"), "no picture").unwrap();
+    let fault = decode(None, Sampler::All, std::slice::from_ref(&frames)).remove(0).unwrap_err();
+    assert_eq!(fault.to_string(), "cannot be read as a video: f_3.jpg: is no PNG, JPEG, GIF or WebP");
+    // Sizes that differ cannot lie in one array.
+    image::RgbImage::new(5, 4).save(frames.join("f_3.png")).unwrap();
+    std::fs::remove_file(frames.join("f_3.jpg")).unwrap();
+    let fault = decode(None, Sampler::All, &[frames]).remove(0).unwrap_err();
+    assert_eq!(fault.to_string(), "has pictures of different sizes: 4 x 4 and 5 x 4; give them one size");
+}
