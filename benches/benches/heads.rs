@@ -76,12 +76,7 @@ fn layer(criterion: &mut Criterion) {
         clusters.rebuild(bases).into_data()
     });
     measure(criterion, "emcl/gram/16512x512", "tvr", || {
-        let moments = Gram {
-            gram: items.clone().transpose().matmul(items.clone()),
-            sum: items.clone().sum_dim(0),
-            items: items.dims()[0] as f64,
-        };
-        em.gram(&moments, &start).reconstruct(items.clone()).into_data()
+        em.gram(&Gram::of(&items), &start).reconstruct(items.clone()).into_data()
     });
 }
 

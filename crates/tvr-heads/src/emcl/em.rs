@@ -27,6 +27,8 @@ use burn::prelude::*;
 use burn::tensor::{activation::softmax, assert_shape};
 use serde::{Deserialize, Serialize};
 
+use super::moments::gram;
+
 /// Squared lengths below this count as this: the root's gradient at zero is infinite. Its root is far below any
 /// epsilon.
 const SHORTEST_SQUARED: f64 = 1e-30;
@@ -94,6 +96,13 @@ pub struct Clusters {
     mode: Mode,
 }
 
+impl Gram {
+    /// Of items, `[items, width]`.
+    pub fn of(items: &Tensor<2>) -> Self {
+        Self { gram: gram(items), sum: items.clone().sum_dim(0), items: items.dims()[0] as f64 }
+    }
+}
+
 impl Start {
     /// The same as a constant of a graph.
     pub(crate) fn lifted(&self) -> Self {
@@ -105,7 +114,26 @@ impl Start {
 }
 
 impl Em {
-    /// Clusters, and the bases of the items, `[items, bases]`. `items`: `[items, width]`
+    /// Clusters, and the bases of the items, `[items, bases]`: by [`Em::direct`] or by [`Em::gram`], whichever costs
+    /// less. `items`: `[items, width]`
+    pub fn of_items(&self, items: &Tensor<2>, start: &Start) -> (Clusters, Tensor<2>) {
+        let [count, width] = items.dims();
+        let bases = match start {
+            Start::Average(average) => average.dims()[1],
+            Start::Responsibilities(first) => first.dims()[1],
+        };
+        // Multiplications an item: two thin products a step, or one wide product once.
+        let (direct, once) = (2 * self.iterations.saturating_sub(1) * bases, width);
+        if count < width || direct < once {
+            return self.direct(items, start);
+        }
+        let clusters = self.gram(&Gram::of(items), start);
+        let bases = clusters.bases(items.clone());
+        (clusters, bases)
+    }
+
+    /// Clusters, and the bases of the items, `[items, bases]`, by products with the items at every step.
+    /// `items`: `[items, width]`
     pub fn direct(&self, items: &Tensor<2>, start: &Start) -> (Clusters, Tensor<2>) {
         let [count, _] = items.dims();
         let factor = self.factor(count as f64);

@@ -18,7 +18,7 @@ use tvr_nn::touch;
 
 use super::average::Average;
 use super::layer::Layer;
-use super::moments::Moments;
+use super::moments::{Moments, gram};
 use super::{EmclConfig, NAME};
 use crate::error::{HeadError, at_least_one};
 use crate::features::first_false;
@@ -213,7 +213,7 @@ impl Inference {
 ///
 /// - `items`: `[items, width]`
 pub fn effective_rank(items: &Tensor<2>) -> f64 {
-    let gram = items.clone().transpose().matmul(items.clone());
+    let gram = gram(items);
     let [total, squares] = [items, &gram].map(|x| tvr_nn::sum(x.clone().square()).into_scalar::<f64>());
     if squares > 0.0 { total * total / squares } else { 0.0 }
 }

@@ -50,10 +50,10 @@ impl Layer {
         let rows = self.input(rows);
         if self.detach == Detach::None {
             let start = if rows.is_autodiff() { start.lifted() } else { start.clone() };
-            let (clusters, bases) = self.em.direct(&rows, &start);
+            let (clusters, bases) = self.em.of_items(&rows, &start);
             return self.joined(rows, clusters.rebuild(bases));
         }
-        let (clusters, bases) = self.em.direct(&rows.clone().without_autodiff(), start);
+        let (clusters, bases) = self.em.of_items(&rows.clone().without_autodiff(), start);
         if rows.is_autodiff() && self.detach == Detach::Projection {
             let rebuilt = clusters.lifted().reconstruct(rows.clone());
             return self.joined(rows, rebuilt);
@@ -85,7 +85,7 @@ impl Layer {
     /// outside any graph
     pub fn mean_base(&self, rows: Tensor<2>, start: &Start) -> Tensor<2> {
         let rows = self.input(rows);
-        let (clusters, _) = self.em.direct(&rows, start);
+        let (clusters, _) = self.em.of_items(&rows, start);
         let [count, _] = rows.dims();
         clusters.mean_base(rows.sum_dim(0), count as f64)
     }

@@ -9,6 +9,9 @@ use super::em::Gram;
 use crate::error::HeadError;
 use crate::features::first_false;
 
+/// Columns of a block of a Gram matrix.
+const BLOCK: usize = 128;
+
 /// `Xᵀ X` and `Xᵀ 1` of a declared set, added up block by block in f64.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moments {
@@ -45,8 +48,7 @@ impl Moments {
         if let Some(item) = first_false(block.clone().is_finite().all_dim(1)) {
             return Err(HeadError::NotFinite { what: "item", item: self.items + item });
         }
-        let gram = block.clone().transpose().matmul(block.clone());
-        add_to(&mut self.gram, gram);
+        add_to(&mut self.gram, gram(block));
         add_to(&mut self.sum, block.clone().sum_dim(0));
         self.items += items;
         Ok(())
@@ -65,6 +67,33 @@ impl Moments {
         };
         Ok(Gram { gram: tensor(&self.gram, self.width), sum: tensor(&self.sum, 1), items: self.items as f64 })
     }
+}
+
+/// `Xᵀ X` of items, `[items, width]` to `[width, width]`. Outside a graph a wide one is made of blocks of columns, those
+/// below the diagonal mirrored; in a graph the gradient of each cut would be as large as the items.
+pub(super) fn gram(items: &Tensor<2>) -> Tensor<2> {
+    let [_, width] = items.dims();
+    let blocks = width.div_ceil(BLOCK);
+    if blocks < 2 || items.is_autodiff() {
+        return items.clone().transpose().matmul(items.clone());
+    }
+    let columns = |block: usize| items.clone().slice_dim(1, block * BLOCK..width.min((block + 1) * BLOCK));
+    // Row by row of blocks, from the diagonal to the right.
+    let right = (0..blocks).map(|row| {
+        let left = columns(row).transpose();
+        left.matmul(items.clone().slice_dim(1, row * BLOCK..width))
+    });
+    let right: Vec<Tensor<2>> = right.collect();
+    let rows = (0..blocks).map(|row| {
+        let mirrored = (0..row).map(|above| {
+            let start = (row - above) * BLOCK;
+            let stop = start + right[row].dims()[0];
+            right[above].clone().slice_dim(1, start..stop).transpose()
+        });
+        let row: Vec<Tensor<2>> = mirrored.chain([right[row].clone()]).collect();
+        Tensor::cat(row, 1)
+    });
+    Tensor::cat(rows.collect(), 0)
 }
 
 fn add_to(total: &mut [f64], block: Tensor<2>) {
@@ -112,8 +141,8 @@ impl Running {
             return;
         }
         let mean = |rows: &Tensor<2>| rows.clone().sum_dim(0) / rows.dims()[0] as f64;
-        let gram = |rows: &Tensor<2>| rows.clone().transpose().matmul(rows.clone()) / rows.dims()[0] as f64;
-        let grams = Tensor::stack::<3>(rows.iter().map(gram).collect(), 0);
+        let grams = rows.iter().map(|rows| gram(rows) / rows.dims()[0] as f64);
+        let grams = Tensor::stack::<3>(grams.collect(), 0);
         let sums = Tensor::cat(rows.iter().map(mean).collect(), 0);
         let (old, new) = (self.momentum, 1.0 - self.momentum);
         let grams = self.gram.val().without_autodiff() * old + grams * new;

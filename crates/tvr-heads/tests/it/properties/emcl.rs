@@ -341,6 +341,27 @@ proptest! {
     }
 
     #[test]
+    fn either_form_finds_the_same(case in case()) {
+        for mode in MODES {
+            let (direct, bases) = solved(mode, &case);
+            let (chosen, again) = em(mode, &case).of_items(&tensor(&case.x), &average(&case.start));
+            let (found, wanted) = (floats(&chosen.rebuild(again)), floats(&direct.rebuild(bases)));
+            let off: Vec<f64> = found.iter().zip(&wanted).map(|(a, b)| a - b).collect();
+            prop_assert!(norm(&off) <= 1e-6 * norm(&wanted), "{} of {}", norm(&off), norm(&wanted));
+        }
+    }
+
+    #[test]
+    fn second_moments_of_wide_items_are_their_product(items in 1usize..6, width in 120usize..400) {
+        let x: Vec<Vec<f64>> = (0..items).map(|i| (0..width).map(|j| ((i * 7 + j * 3) % 11) as f64).collect()).collect();
+        let found = floats(&Gram::of(&tensor(&x)).gram);
+        for (at, found) in found.into_iter().enumerate() {
+            let wanted: f64 = x.iter().map(|row| row[at / width] * row[at % width]).sum();
+            prop_assert_eq!(found, wanted);
+        }
+    }
+
+    #[test]
     fn p_em_global_repeated_items_change_nothing(case in case(), times in 2usize..4) {
         let repeated = |times: usize| tensor(&case.x.iter().flat_map(|row| vec![row.clone(); times]).collect());
         for mode in MODES {
