@@ -21,7 +21,7 @@
 //! | [`reference()`](DualSoftmaxConfig::reference): `T = 1000`, `N`, gradient through the prior | starmemda/CAMoE, `DSL.py`; it has one direction and returns the rows, the caller passes `zᵀ` too |
 //! | the same with `detach = true` | asked for, in no public code: the gradient differs by 5 % at `T = 1000`, by 34 % at 100 |
 //! | [`clip_vip()`](DualSoftmaxConfig::clip_vip): `T = 1`, no `N`, directions added | microsoft/XPretrain, CLIP-ViP `src/optimization/loss.py`, `NCELearnableTempDSLLoss`; its scale is learned through the prior too |
-//! | prior along the axis that is ranked ("same-axis") | jpthu17/EMCL, `As_a_joint_training_module/model/loss.py`: it re-ranks nothing and is not dual softmax, so tvr has none |
+//! | prior along the axis that is ranked ("same-axis") | jpthu17/EMCL, `As_a_joint_training_module/model/loss.py`: it re-ranks nothing and is not dual softmax; see [`crate::HingeConfig::same_axis`] |
 //!
 //! Scores may be negative here: training compares logits under a softmax, and a share of a negative logit is a
 //! smaller push, not a wrong order. As a re-scorer dual softmax is wrong for negative scores, and `tvr-normalize`

@@ -6,6 +6,8 @@
 //!
 //! hardest:  L = mean_t max_v cost[t, v] + mean_t max_u cost'[t, u]
 //! all:      L = ½ (mean cost + mean cost')
+//!
+//! same-axis: s[t, ·] · softmax(s[t, ·]) in cost, s[·, v] · softmax(s[·, v]) in cost'
 //! ```
 //!
 //! | symbol | meaning | shape, unit |
@@ -17,11 +19,14 @@
 //! Source: Patrick et al. 2021 (support-set), arXiv 2010.02824, for `hardest`; the margin of 0.2 is from memory.
 //! `all` is the max-margin loss of the feature-expert hosts; code: gabeur/mmt, `model/loss.py`, which takes one
 //! mean over both directions and, as here, leaves the own pairs out. Other captions of a text's video are no
-//! negatives of it (ours); `positives = "diagonal"` is the code's.
+//! negatives of it (ours); `positives = "diagonal"` is the code's. `same_axis` is EMCL's hinge in a host of experts,
+//! jpthu17/EMCL, `As_a_joint_training_module/model/loss.py: topk_example_mining2`: it looks like dual softmax, but its
+//! share is taken along the axis that is ranked, so positive scores keep their order.
 
 use std::ops::Range;
 
 use burn::prelude::*;
+use burn::tensor::activation::softmax;
 use serde::{Deserialize, Serialize};
 use tvr_nn::sum;
 
@@ -56,17 +61,26 @@ pub struct HingeConfig {
     /// Which pairs count as right.
     #[serde(default)]
     pub positives: Positives,
+    /// Whether a score first takes its softmax share of what it is ranked among.
+    #[serde(default)]
+    pub same_axis: bool,
 }
 
 impl HingeConfig {
     /// The support-set paper's: the hardest negatives, a margin of 0.2.
     pub fn paper() -> Self {
-        Self { margin: 0.2, negatives: Negatives::Hardest, positives: Positives::Same }
+        Self { margin: 0.2, negatives: Negatives::Hardest, positives: Positives::Same, same_axis: false }
     }
 
     /// What MMT's code does: every negative, a margin of 0.05, the diagonal.
     pub fn reference() -> Self {
-        Self { margin: 0.05, negatives: Negatives::All, positives: Positives::Diagonal }
+        Self { negatives: Negatives::All, margin: 0.05, positives: Positives::Diagonal, ..Self::paper() }
+    }
+
+    /// What EMCL's code does in a host of experts: the hardest negatives of scores times their share. The margin is the
+    /// paper's of [`HingeConfig::paper`].
+    pub fn same_axis() -> Self {
+        Self { same_axis: true, positives: Positives::Diagonal, ..Self::paper() }
     }
 
     /// Checks every setting and makes the objective.
@@ -78,6 +92,7 @@ impl HingeConfig {
             margin: above_zero("hinge", "margin", self.margin)?,
             negatives: self.negatives,
             positives: self.positives,
+            same_axis: self.same_axis,
         })
     }
 }
@@ -91,9 +106,22 @@ pub struct Hinge {
     negatives: Negatives,
     #[module(skip)]
     positives: Positives,
+    #[module(skip)]
+    same_axis: bool,
 }
 
 impl Hinge {
+    /// Scores of texts, and of videos where they are another tensor, as they are ranked along axis 1 and axis 0.
+    fn ranked(&self, rows: &Rows) -> (Tensor<2>, Option<Tensor<2>>) {
+        let (of_texts, of_videos) = (rows.of_texts.clone(), rows.of_videos.cloned());
+        if !self.same_axis {
+            return (of_texts, of_videos);
+        }
+        let times_share = |scores: Tensor<2>, axis: usize| scores.clone() * softmax(scores, axis);
+        let of_videos = of_videos.unwrap_or_else(|| of_texts.clone());
+        (times_share(of_texts, 1), Some(times_share(of_videos, 0)))
+    }
+
     /// The costs of one direction, reduced to `[1]`.
     ///
     /// - `own`: `[some texts, 1]`, the own pair's similarity
@@ -163,11 +191,12 @@ impl ByRows for Hinge {
         own_videos.iter().for_each(|&video| captions[video] += 1);
         let wrong = [texts * (videos - 1), texts * texts - captions.iter().map(|n| n * n).sum::<usize>()];
 
+        let (of_texts, of_videos) = self.ranked(rows);
         let mine = same.clone().slice_dim(0, rows.texts.clone());
-        let own = rows.of_texts.clone().gather(1, mine.clone().unsqueeze_dim::<2>(1));
+        let own = of_texts.clone().gather(1, mine.clone().unsqueeze_dim::<2>(1));
         let text_to_video = self.direction(
             own.clone(),
-            rows.of_texts.clone(),
+            of_texts.clone(),
             is_own(&mine, numbers(0..videos)),
             (texts, rows.count(wrong[0])),
         );
@@ -179,8 +208,8 @@ impl ByRows for Hinge {
             return self.both(text_to_video, nothing);
         }
         // Row t: what every text makes of the video of text t.
-        let (own, of_own_video, theirs) = match rows.of_videos {
-            None => (own, rows.of_texts.clone().select(1, mine.clone()).transpose(), mine),
+        let (own, of_own_video, theirs) = match of_videos {
+            None => (own, of_texts.select(1, mine.clone()).transpose(), mine),
             Some(of_videos) => {
                 let count = places.len();
                 let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &same.device());

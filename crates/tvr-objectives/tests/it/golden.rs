@@ -309,7 +309,7 @@ fn hinge_is_the_oracle_s() {
     let cosines = dsl.rows("dsl.cos");
     let same = diagonal(cosines.len());
     for margin in [0.05f32, 0.2] {
-        let hinge = |negatives| HingeConfig { margin, negatives, positives: Positives::Same }.init().unwrap();
+        let hinge = |negatives| HingeConfig { margin, negatives, ..HingeConfig::paper() }.init().unwrap();
         let key = |name: &str| golden.values(&format!("oracle.ss.hinge.{name}.m{margin}"));
         // The margin is an f32: 0.2 is 3e-9 off, in each of 24 costs and two directions.
         assert_close(&[loss(&hinge(Negatives::Hardest), &cosines, &same)], &key("hardest"), 1e-8);

@@ -2,7 +2,7 @@
 
 use burn::prelude::*;
 use tvr_objectives::{
-    DualSoftmaxConfig, HingeConfig, NclConfig, Negatives, Objective, Pairs, Positives, Shares, Support,
+    DualSoftmaxConfig, HingeConfig, NclConfig, Negatives, Objective, Pairs, Shares, Support,
     SupportSetConfig, SymmetricConfig,
 };
 
@@ -86,7 +86,9 @@ fn p_nc_11_ncl_with_the_targets_marginals_has_the_gradient_of_its_value() {
 #[test]
 fn hinge_has_the_gradient_of_its_value() {
     for negatives in [Negatives::Hardest, Negatives::All] {
-        check(HingeConfig { margin: 0.7, negatives, positives: Positives::Same }.init().unwrap());
+        for same_axis in [false, true] {
+            check(HingeConfig { margin: 0.7, negatives, same_axis, ..HingeConfig::paper() }.init().unwrap());
+        }
     }
 }
 

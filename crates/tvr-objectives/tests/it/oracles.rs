@@ -85,14 +85,17 @@ pub fn ncl(logits: &Rows, same: &[usize], sweeps: usize, start: Start) -> f64 {
     both(&biased(logits), &biased(&transposed(logits)), same)
 }
 
-pub fn hinge(s: &Rows, same: &[usize], margin: f64, hardest: bool) -> f64 {
+/// `s` holds the scores of texts among videos, `back` those of videos among texts, both `[texts, videos]`.
+pub fn hinge(s: &Rows, back: &Rows, same: &[usize], margin: f64, hardest: bool) -> f64 {
     let (mut sums, mut counts, mut worst) = ([0.0; 2], [0.0; 2], 0.0);
     for (text, &own) in same.iter().enumerate() {
-        let cost = |other: f64| (margin - s[text][own] + other).max(0.0);
+        let cost = |s: &Rows, other: f64| (margin - s[text][own] + other).max(0.0);
         let of_videos: Vec<f64> =
-            (0..s[0].len()).filter(|&video| video != own).map(|video| cost(s[text][video])).collect();
-        let of_texts: Vec<f64> =
-            (0..same.len()).filter(|&other| same[other] != own).map(|other| cost(s[other][own])).collect();
+            (0..s[0].len()).filter(|&video| video != own).map(|video| cost(s, s[text][video])).collect();
+        let of_texts: Vec<f64> = (0..same.len())
+            .filter(|&other| same[other] != own)
+            .map(|other| cost(back, back[other][own]))
+            .collect();
         for (direction, costs) in [of_videos, of_texts].iter().enumerate() {
             worst += costs.iter().copied().fold(0.0, f64::max);
             sums[direction] += costs.iter().sum::<f64>();

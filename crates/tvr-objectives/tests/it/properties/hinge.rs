@@ -7,7 +7,7 @@ use crate::common::{Draw, Rows, assert_close, diagonal, gradient, loss};
 use crate::oracles;
 
 fn hinge(margin: f32, negatives: Negatives) -> Hinge {
-    HingeConfig { margin, negatives, positives: Positives::Same }.init().unwrap()
+    HingeConfig { margin, negatives, ..HingeConfig::paper() }.init().unwrap()
 }
 
 proptest! {
@@ -21,7 +21,7 @@ proptest! {
         let (mut s, same) = (draw.scores(texts, videos, 1.0), draw.same(texts, videos));
         for negatives in [Negatives::Hardest, Negatives::All] {
             let value = loss(&hinge(0.25, negatives), &s, &same);
-            let expected = oracles::hinge(&s, &same, 0.25, negatives == Negatives::Hardest);
+            let expected = oracles::hinge(&s, &s, &same, 0.25, negatives == Negatives::Hardest);
             assert_close(&[value], &[expected], 1e-9);
             prop_assert!(value >= 0.0);
             prop_assert_eq!(value == 0.0, oracles::every_margin_holds(&s, &same, 0.25));
@@ -58,6 +58,29 @@ proptest! {
             assert_close(&[loss(&hinge(0.25, negatives), &by(&|x| x + shift), &same)], &[value], 1e-9);
             let scaled = loss(&hinge(0.25 * factor as f32, negatives), &by(&|x| x * factor), &same);
             assert_close(&[scaled], &[factor * value], 1e-9 * factor.max(1.0));
+        }
+    }
+
+    #[test]
+    fn same_axis_judges_scores_times_their_share_of_what_they_are_ranked_among(
+        texts in 1usize..8, videos in 1usize..6, seed: u64,
+    ) {
+        let mut draw = Draw::new(seed);
+        let (s, same) = (draw.scores(texts, videos, 1.0), draw.same(texts, videos));
+        let share = |t: usize, v: usize, along: &dyn Fn(usize) -> f64, n: usize| {
+            s[t][v] * s[t][v].exp() / (0..n).map(|k| along(k).exp()).sum::<f64>()
+        };
+        // Row by row, and column by column as rows of a matrix of their own.
+        let of_texts: Rows = (0..texts)
+            .map(|t| (0..videos).map(|v| share(t, v, &|k| s[t][k], videos)).collect())
+            .collect();
+        let of_videos: Rows = (0..texts)
+            .map(|t| (0..videos).map(|v| share(t, v, &|k| s[k][v], texts)).collect())
+            .collect();
+        for negatives in [Negatives::Hardest, Negatives::All] {
+            let config = HingeConfig { margin: 0.25, negatives, positives: Positives::Same, same_axis: true };
+            let expected = oracles::hinge(&of_texts, &of_videos, &same, 0.25, negatives == Negatives::Hardest);
+            assert_close(&[loss(&config.init().unwrap(), &s, &same)], &[expected], 1e-9);
         }
     }
 

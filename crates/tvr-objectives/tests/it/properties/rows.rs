@@ -81,6 +81,7 @@ proptest! {
         check(&SymmetricConfig::ours().init().unwrap(), &scores, &same, cuts);
         check(&hinge(HingeConfig::paper()), &scores, &same, cuts);
         check(&hinge(HingeConfig::reference()), &scores, &same, cuts);
+        check(&hinge(HingeConfig::same_axis()), &scores, &same, cuts);
         let term = |name: &str, weight, config| Term { name: name.into(), weight, objective: hinge(config) };
         let terms = vec![term("a", 2.0, HingeConfig::paper()), term("b", 0.5, HingeConfig::reference())];
         check(&Weighted::new(terms).unwrap(), &scores, &same, cuts);
