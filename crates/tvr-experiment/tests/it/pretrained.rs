@@ -201,15 +201,19 @@ fn what_is_frozen_stays_and_everything_else_moves() {
     assert_eq!(saved.logit_scale().unwrap(), Some(trained["logit_scale"][0]));
     assert!(saved.tokenizer().is_ok() && out.join("preprocessor_config.json").exists());
 
-    let (_, partly) = after("frames = \"trained\"\nfrozen_blocks = 1");
-    let stayed: Vec<&String> = before.keys().filter(|path| partly[*path] == before[*path]).collect();
-    let is_first = |path: &str| {
-        let path = path.split_once(".tower.").unwrap().1;
-        let first = ["blocks.0.", "patch_embedding.", "class", "positions", "pre_norm.", "token_embedding."];
-        first.iter().any(|start| path.starts_with(start))
-    };
-    let expected: Vec<&String> = before.keys().filter(|path| is_first(path)).collect();
-    assert_eq!(stayed, expected);
+    // P-C4-5: CLIP4Clip's 0 freezes exactly seven parameters.
+    let stem = ["patch_embedding.", "class", "positions", "pre_norm.", "token_embedding."];
+    for (frozen_blocks, first) in [("0", &[][..]), ("1", &["blocks.0."])] {
+        let (_, partly) = after(&format!("frames = \"trained\"\nfrozen_blocks = {frozen_blocks}"));
+        let stayed: Vec<&String> = before.keys().filter(|path| partly[*path] == before[*path]).collect();
+        let is_first = |path: &str| {
+            let path = path.split_once(".tower.").unwrap().1;
+            stem.iter().chain(first).any(|start| path.starts_with(start))
+        };
+        let expected: Vec<&String> = before.keys().filter(|path| is_first(path)).collect();
+        assert_eq!(stayed, expected);
+        assert!(frozen_blocks != "0" || stayed.len() == 7, "{stayed:?}");
+    }
 }
 
 #[test]
