@@ -133,12 +133,10 @@ pub fn score(
     score: impl Fn(&TextCodes, &VideoCodes) -> Result<Array2<f32>, ExperimentError>,
 ) -> Result<TrainingBank, ExperimentError> {
     let galleries = match scale {
-        Some(scale) => {
-            let product = |bank: &Tensor<2>, test: &Tensor<2>| {
-                to_matrix(bank.clone().matmul(test.clone().transpose()), scale.clone())
-            };
-            Some([product(&bank_videos.pooled, &videos.pooled)?, product(&bank_texts.pooled, &texts.pooled)?])
-        }
+        Some(scale) => Some([
+            products(&bank_videos.pooled, &videos.pooled, &scale)?,
+            products(&bank_texts.pooled, &texts.pooled, &scale)?,
+        ]),
         None => None,
     };
     Ok(TrainingBank {
@@ -147,6 +145,15 @@ pub fn score(
         among: score(bank_texts, bank_videos)?,
         galleries,
     })
+}
+
+/// Products of a bank's vectors and of test vectors of the same side, times `scale`: `[bank items, items]`.
+pub(crate) fn products(
+    bank: &Tensor<2>,
+    test: &Tensor<2>,
+    scale: &Tensor<1>,
+) -> Result<Array2<f32>, ExperimentError> {
+    to_matrix(bank.clone().matmul(test.clone().transpose()), scale.clone())
 }
 
 /// `count` of `items` different rows, in rising order: a function of seed and purpose.

@@ -141,6 +141,14 @@ impl Checkpoints {
         self.folder.join(format!("best-{step:06}.bpk"))
     }
 
+    /// SHA-256 of the weights selected at `step`.
+    ///
+    /// # Errors
+    /// The file and the system's word.
+    pub fn best_hash(&self, step: usize) -> Result<String, ExperimentError> {
+        files::sha256_of_file(&self.best_path(step))
+    }
+
     /// Loads the weights selected at `step` into `model`.
     ///
     /// # Errors

@@ -17,11 +17,11 @@ use tvr_data::benchmarks::{Absent, Annotations, Oddity};
 use tvr_data::doctor::{Clips, Decoded, GalleryFile, diagnose, quarantine};
 use tvr_data::{DataError, Entry, Manifest, Outcome, Sampler, Verdict};
 
-use crate::encode::Shard;
 use crate::error::ExperimentError;
 use crate::files;
 use crate::prepare::{Crop, Decoding};
 use crate::progress::{Event, Events};
+use crate::shard::Shard;
 
 pub use tvr_data::benchmarks::Benchmark;
 pub use tvr_data::doctor::Diagnosis;

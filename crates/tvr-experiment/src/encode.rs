@@ -31,6 +31,7 @@ use tvr_data::Sampler;
 use crate::error::ExperimentError;
 use crate::pretrained::{preprocessor, refused};
 use crate::progress::{Event, Events};
+use crate::shard::Shard;
 use crate::{device, weights};
 pub use merge::merge;
 use parts::Parts;
@@ -92,40 +93,6 @@ pub enum Pictures {
         /// Which frames.
         sampler: Sampler,
     },
-}
-
-/// Share `index` of `of`, counted from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shard {
-    /// Which share.
-    pub index: usize,
-    /// How many there are.
-    pub of: usize,
-}
-
-impl std::str::FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parsed = text.split_once('/').and_then(|(index, of)| {
-            let shard = Self { index: index.parse().ok()?, of: of.parse().ok()? };
-            (shard.index < shard.of).then_some(shard)
-        });
-        parsed.ok_or_else(|| format!("{text:?} must be I/N with I below N, such as 0/4"))
-    }
-}
-
-impl Shard {
-    /// The items of a list that belong to it.
-    pub fn range(self, count: usize) -> std::ops::Range<usize> {
-        share(count, Some(self))
-    }
-}
-
-impl std::fmt::Display for Shard {
-    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(to, "{}/{}", self.index, self.of)
-    }
 }
 
 /// What was written.
@@ -339,13 +306,7 @@ impl<'a, 'e> Pace<'a, 'e> {
 
 /// The share of `count` items that a shard takes.
 fn share(count: usize, shard: Option<Shard>) -> std::ops::Range<usize> {
-    match shard {
-        None => 0..count,
-        Some(Shard { index, of }) => {
-            let bound = |index: usize| (index as u128 * count as u128 / of as u128) as usize;
-            bound(index)..bound(index + 1)
-        }
-    }
+    shard.map_or(0..count, |shard| shard.range(count))
 }
 
 /// The values of codes, on the host.

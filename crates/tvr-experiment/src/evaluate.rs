@@ -5,6 +5,7 @@
 mod scorer;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use burn::module::Module;
 use burn::prelude::*;
@@ -21,7 +22,9 @@ use crate::known_gallery;
 use crate::model::Model;
 use crate::plan::Plan;
 use crate::recipe::DataRecipe;
+use crate::score::shards::{Block, blocks};
 use crate::score::{self, Banks, Regime, Row, Settled, judge_rows};
+use crate::shard::Shard;
 use crate::sources::Sources;
 use scorer::Scorer;
 
@@ -102,8 +105,7 @@ pub fn judged<H: Head, O: Objective>(
     let scored = scored(model, splits, plan)?;
     let rows = judge_rows(&scored.logits, &scored.truth(), &settled.specs, scored.banks(), scored.regime)?;
     let corpus = splits.judged;
-    let captions: Vec<String> = corpus.queries.iter().map(|&text| corpus.text_ids[text].clone()).collect();
-    let gallery = tvr_data::gallery_hash(&corpus.video_ids, &captions);
+    let gallery = gallery(corpus);
     let known_as = known_gallery::sentence(&plan.recipe.data, &corpus.video_ids);
     let chosen = settled.chosen.clone();
     Ok(Judged { logits: scored.logits, rows, gallery, known_as, mixing: scored.mixing, chosen })
@@ -135,7 +137,7 @@ fn scored<H: Head, O: Objective>(
 ) -> Result<Scored, ExperimentError> {
     let recipe = &plan.recipe.eval;
     let model = &model.valid();
-    let codes = codes(model, splits.judged, plan)?;
+    let codes = codes(model, splits.judged, plan, 0..splits.judged.video_ids.len())?;
     let bank = recipe.bank.as_ref().map(|bank| banks::codes(bank, model, splits.train, &plan.device));
     let bank = bank.transpose()?;
     let [_, width] = codes.0.pooled.dims();
@@ -148,6 +150,61 @@ fn scored<H: Head, O: Objective>(
     Ok(Scored { logits, bank: bank.transpose()?, regime: scorer.regime(), mixing: scorer.mixing() })
 }
 
+/// Opens test and scores one share of it, for [`score::merge`] to join.
+///
+/// # Errors
+/// As [`share`].
+pub fn test_share<H: Head, O: Objective>(
+    model: &Model<H, O>,
+    plan: &Plan,
+    train: &Corpus,
+    sources: &Sources,
+    shard: Shard,
+) -> Result<Share, ExperimentError> {
+    let corpus = Corpus::open(plan, Split::Test, sources)?;
+    share(model, Splits { judged: &corpus, train }, plan, shard)
+}
+
+/// One share of a split's logits, and of a bank's: all texts, and the videos of the share, which alone are encoded.
+///
+/// # Errors
+/// Similarities that depend on the items of other shares; more shards than videos; as [`test`].
+pub fn share<H: Head, O: Objective>(
+    model: &Model<H, O>,
+    Splits { judged, train }: Splits<'_>,
+    plan: &Plan,
+    shard: Shard,
+) -> Result<Share, ExperimentError> {
+    let recipe = &plan.recipe.eval;
+    if model.head.needs().mixes_items || recipe.emcl.is_some() {
+        return Err(ExperimentError::request(
+            "--shard: EMCL finds its bases on items of all shares together; judge this run without --shard",
+        ));
+    }
+    let model = &model.valid();
+    let n_videos = judged.video_ids.len();
+    let (texts, videos) = codes(model, judged, plan, shard.of_items(n_videos, "videos")?)?;
+    let bank = recipe.bank.as_ref().map(|bank| banks::codes(bank, model, train, &plan.device));
+    let bank = bank.transpose()?;
+    let scale = (!model.head.needs().judges_pairs).then(|| model.to_logits());
+    let score = |texts: &TextCodes, videos: &VideoCodes| matrix(model, texts, videos);
+    let blocks = blocks(shard, (&texts, &videos), n_videos, bank.as_ref(), scale.as_ref(), score)?;
+    Ok(Share { blocks, gallery: gallery(judged) })
+}
+
+/// One share of a split's similarities.
+#[derive(Clone, Debug)]
+pub struct Share {
+    pub(crate) blocks: Vec<Block>,
+    /// Hash of the gallery's ids and captions.
+    pub gallery: String,
+}
+
+fn gallery(corpus: &Corpus) -> String {
+    let captions: Vec<String> = corpus.queries.iter().map(|&text| corpus.text_ids[text].clone()).collect();
+    tvr_data::gallery_hash(&corpus.video_ids, &captions)
+}
+
 /// Raw metrics of a model on an opened split: what selection looks at.
 ///
 /// # Errors
@@ -158,19 +215,20 @@ pub fn judge_raw<H: Head, O: Objective>(
     plan: &Plan,
 ) -> Result<Judgement, ExperimentError> {
     let model = &model.valid();
-    let (texts, videos) = codes(model, corpus, plan)?;
+    let (texts, videos) = codes(model, corpus, plan, 0..corpus.video_ids.len())?;
     let logits = matrix(model, &texts, &videos)?;
     judge(logits.view(), &Truth::diagonal(corpus.queries.len()), &Policy::default())
         .map_err(|error| ExperimentError::work(error.to_string()))
 }
 
-/// Codes of the standard protocol: one caption of each video, and all videos.
+/// Codes of the standard protocol: one caption of each video, and the videos, or some of them.
 fn codes<H: Head, O: Objective>(
     model: &Model<H, O>,
     corpus: &Corpus,
     plan: &Plan,
+    videos: Range<usize>,
 ) -> Result<(TextCodes, VideoCodes), ExperimentError> {
-    let videos: Vec<usize> = (0..corpus.video_ids.len()).collect();
+    let videos: Vec<usize> = videos.collect();
     let order = matches!(plan.recipe.data, DataRecipe::World { shuffle_frames: true, .. })
         .then_some(crate::step::FrameOrder { corpus, seed: TEST_ORDER });
     Ok((

@@ -1,6 +1,7 @@
 //! One recipe from plan to record, with the built-in parts or with a head and an objective from outside.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use burn::module::Param;
@@ -9,6 +10,7 @@ use burn::prelude::*;
 use tvr_heads::Head;
 use tvr_objectives::Objective;
 
+use crate::checkpoint::Checkpoints;
 use crate::corpus::{Corpus, Texts};
 use crate::error::ExperimentError;
 use crate::evaluate::{self, Judged, Splits};
@@ -16,8 +18,10 @@ use crate::model::{Model, TextEncoder, VideoEncoder};
 use crate::plan::{self, Plan};
 use crate::pretrained::Trained;
 use crate::progress::Events;
-use crate::recipe::{DataRecipe, EncoderRecipe, Frames};
+use crate::recipe::{BuiltHead, BuiltObjective, DataRecipe, EncoderRecipe, Frames};
 use crate::record::{self, Record};
+use crate::score::shards::{self, Written};
+use crate::shard::Shard;
 use crate::sources::Sources;
 use crate::train;
 
@@ -124,19 +128,60 @@ fn judge<H: Head, O: Objective>(
 /// # Errors
 /// A run without selected weights, or as [`run_with`].
 pub fn judge_again(plan: &Plan, opened: &Opened, seed: u64, on_val: bool) -> Result<Judged, ExperimentError> {
-    seed_parameters(plan, seed);
-    let device = plan.device.clone().autodiff();
-    let head = plan::head(&plan.recipe, &plan.offer, opened.sources.pretrained.as_ref(), &device)?;
-    let model = build(plan, opened, head, plan.recipe.objective.init(&plan.offer, &device)?, seed)?;
-    let folder = plan.run_folder(seed);
-    let record = record::read(&folder)?;
-    let model = crate::checkpoint::Checkpoints::open(&folder)?.load_best(model, record.selected)?;
+    let (model, _) = selected(plan, opened, seed)?;
     let settled = evaluate::settled(&model, opened.val_splits(), plan)?;
     if on_val {
         evaluate::judged(&model, opened.val_splits(), plan, &settled)
     } else {
         evaluate::test(&model, plan, &opened.train, &opened.sources, &settled)
     }
+}
+
+/// Writes one share of the similarities of a finished run to `out`, on test or, if asked for, val.
+///
+/// # Errors
+/// As [`judge_again`]; similarities that cannot be shared out.
+pub fn score_share(
+    plan: &Plan,
+    opened: &Opened,
+    seed: u64,
+    on_val: bool,
+    shard: Shard,
+    out: &Path,
+) -> Result<Written, ExperimentError> {
+    let (model, weights) = selected(plan, opened, seed)?;
+    let share = if on_val {
+        evaluate::share(&model, opened.val_splits(), plan, shard)?
+    } else {
+        evaluate::test_share(&model, plan, &opened.train, &opened.sources, shard)?
+    };
+    let settled = evaluate::settled(&model, opened.val_splits(), plan)?;
+    let made_of = [
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("recipe", plan.recipe.hash()?),
+        ("seed", seed.to_string()),
+        ("weights", weights),
+        ("split", if on_val { "val" } else { "test" }.to_owned()),
+        ("gallery", share.gallery),
+    ];
+    let made_of = made_of.map(|(key, value)| (key.to_owned(), value)).into();
+    shards::write(out, Some(shard), made_of, settled.specs, &share.blocks)
+}
+
+/// The selected weights of a finished run in its model, and their hash.
+fn selected(
+    plan: &Plan,
+    opened: &Opened,
+    seed: u64,
+) -> Result<(Model<BuiltHead, BuiltObjective>, String), ExperimentError> {
+    seed_parameters(plan, seed);
+    let device = plan.device.clone().autodiff();
+    let head = plan::head(&plan.recipe, &plan.offer, opened.sources.pretrained.as_ref(), &device)?;
+    let model = build(plan, opened, head, plan.recipe.objective.init(&plan.offer, &device)?, seed)?;
+    let folder = plan.run_folder(seed);
+    let record = record::read(&folder)?;
+    let checkpoints = Checkpoints::open(&folder)?;
+    Ok((checkpoints.load_best(model, record.selected)?, checkpoints.best_hash(record.selected)?))
 }
 
 /// Parameters are drawn from one generator of the process, so it is seeded before a model is built.

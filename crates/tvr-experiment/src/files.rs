@@ -1,5 +1,6 @@
 //! Files that appear whole or not at all.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -76,6 +77,18 @@ pub struct FileTensor {
 /// # Errors
 /// As [`write_whole`]; bytes that do not fill the shape.
 pub fn write_tensors(path: &Path, tensors: &[FileTensor]) -> Result<(), ExperimentError> {
+    write_tensors_with(path, tensors, None)
+}
+
+/// As [`write_tensors`], with words in the file's head.
+///
+/// # Errors
+/// As [`write_tensors`].
+pub(crate) fn write_tensors_with(
+    path: &Path,
+    tensors: &[FileTensor],
+    metadata: Option<HashMap<String, String>>,
+) -> Result<(), ExperimentError> {
     let wrong = |cause: SafeTensorError| ExperimentError::work(format!("{}: {cause}", path.display()));
     let views = tensors
         .iter()
@@ -85,7 +98,7 @@ pub fn write_tensors(path: &Path, tensors: &[FileTensor]) -> Result<(), Experime
         })
         .collect::<Result<Vec<_>, _>>()
         .map_err(wrong)?;
-    write_whole(path, &safetensors::serialize(views, None).map_err(wrong)?)
+    write_whole(path, &safetensors::serialize(views, metadata).map_err(wrong)?)
 }
 
 /// Reads a file.

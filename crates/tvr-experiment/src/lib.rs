@@ -26,6 +26,7 @@
 //! | [`optimizer`], [`bert_adam`], [`schedule`], [`clip_norm`] | how weights move |
 //! | [`train`], [`checkpoint`], [`mod@select`] | the loop, its memory, its choice on val |
 //! | [`evaluate`], [`banks`], [`score`], [`record`], [`claims`] | what is true of a matrix, a run, a claim |
+//! | [`shard`] | shares of encoding, preparing and scoring that need no exchange |
 //! | [`mod@verify`], [`weights`] | a CLIP checkpoint against the reference; where checkpoints lie |
 //! | [`mod@encode`] | a checkpoint over texts and pictures |
 //! | [`mod@prepare`], [`doctor`], [`stores`] | videos into a store of frames, a benchmark with what is wrong with it; looking after the store |
@@ -63,6 +64,7 @@ pub mod reproduce;
 pub mod schedule;
 pub mod score;
 pub mod select;
+pub mod shard;
 pub mod sources;
 pub mod step;
 pub mod stores;

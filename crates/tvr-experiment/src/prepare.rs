@@ -9,9 +9,9 @@ use tvr_clip::{Picture, Preprocessor, PreprocessorConfig, Reference, Size};
 use tvr_data::frames::{self, Finish, Verdict};
 use tvr_data::{DataError, Entry, Manifest, Outcome, Preparation, Sampler, Store};
 
-use crate::encode::Shard;
 use crate::error::ExperimentError;
 use crate::progress::{Event, Events};
+use crate::shard::Shard;
 
 /// CLIP's resize and crop, for [`Preparation`].
 ///

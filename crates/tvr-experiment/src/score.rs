@@ -12,6 +12,7 @@ mod matrix;
 mod normalised;
 mod save;
 mod settle;
+pub(crate) mod shards;
 mod vectors;
 mod wrong;
 
@@ -26,6 +27,7 @@ use tvr_normalize::{Chain, NormalizeError};
 pub use banks::Banks;
 pub use figures::{Figures, NamedInterval, NormalisationError, RowFigures};
 pub use settle::Settled;
+pub use shards::{Written, holds_scores, merge, share};
 pub use tvr_metrics::{NonFinite, Policy, Resampling, Ties};
 pub use tvr_normalize::Regime;
 pub use vectors::Vectors;

@@ -5,8 +5,9 @@ use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::ExperimentError;
 use tvr_experiment::device::{DEFAULT_DEVICE, DEVICE_HELP};
-use tvr_experiment::encode::{Captions, Pictures, Report, Request, Shard, encode};
+use tvr_experiment::encode::{Captions, Pictures, Report, Request, encode};
 use tvr_experiment::prepare::sampler;
+use tvr_experiment::shard::Shard;
 use tvr_experiment::verify::precision;
 
 use crate::draw::draw;

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::device::DEFAULT_DEVICE;
+use tvr_experiment::shard::Shard;
 use tvr_experiment::{ExperimentError, Recipe, Surroundings, experiment, plan, record};
 
-use crate::commands::train;
+use crate::commands::{merge, train};
 use crate::draw::draw;
 use crate::exit;
 
@@ -17,6 +18,7 @@ use crate::exit;
 ///   cargo xtask eval runs/world-mean-pooling-0 --normalize raw --normalize inverted-softmax:temperature=1
 ///   cargo xtask eval runs/world-mean-pooling-0 --normalize 'dual-softmax:temperature=0.5|1|2'   # chosen on val
 ///   cargo xtask eval runs/world-mean-pooling-0 --set eval.bank='{ texts = 2000, videos = 2000 }' --normalize nnn
+///   cargo xtask eval runs/world-mean-pooling-0 --shard 0/4 --out 0.safetensors   # then merge, then score
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -40,6 +42,13 @@ pub struct Args {
     /// Write the rows as JSON to this file, or to stdout with "-".
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Encode one share of N of the videos, and write its similarities in place of judging; I counts from 0. `merge` joins
+    /// them, `score` judges them.
+    #[arg(long, value_name = "I/N", requires = "out", conflicts_with = "json")]
+    shard: Option<Shard>,
+    /// The file of the share.
+    #[arg(long, value_name = "FILE", requires = "shard")]
+    out: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -74,6 +83,10 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     };
     let plan = plan(&recipe, &args.run.join("recipe.toml"), &surroundings)?;
     let opened = experiment::open(&plan, stop, &mut draw())?;
+    if let (Some(shard), Some(out)) = (args.shard, &args.out) {
+        let written = experiment::score_share(&plan, &opened, record.seed, on_val, shard, out)?;
+        return exit::print(&merge::scores_said(out, &written));
+    }
     let judged = experiment::judge_again(&plan, &opened, record.seed, on_val)?;
     record.test = judged.rows.iter().map(record::RowRecord::of).collect();
     record.chosen = judged.chosen;

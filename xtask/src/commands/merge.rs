@@ -1,9 +1,9 @@
-//! `merge`: the shards of an encoding to one feature file.
+//! `merge`: the shards of an encoding to one feature file, those of scores to one file of matrices.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use tvr_experiment::ExperimentError;
-use tvr_experiment::encode::merge;
+use tvr_experiment::score::{self, Written};
+use tvr_experiment::{ExperimentError, encode};
 
 use crate::commands::encode::said;
 use crate::exit;
@@ -12,17 +12,17 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask merge 0.safetensors 1.safetensors 2.safetensors 3.safetensors --out features.safetensors
 
-Each shard says which it is; their order here does not matter. Frames prepared in shards need no joining: they are in one
-store.";
+Each shard says which it is, and of what; their order here does not matter. Joined scores are judged by the command that
+is printed. Frames prepared in shards need no joining: they are in one store.";
 
 /// What may be asked.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The feature files that `encode --shard I/N` wrote, all N of them
+    /// The files that encode, score or eval wrote with --shard I/N, all N of them
     #[arg(required = true, value_name = "FILE")]
     shards: Vec<PathBuf>,
-    /// The feature file to write
+    /// The file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -30,8 +30,33 @@ pub struct Args {
 /// Joins the shards, and says what was written.
 ///
 /// # Errors
-/// As [`merge`].
+/// As [`encode::merge`] and [`score::merge`].
 pub fn run(args: &Args) -> Result<(), ExperimentError> {
-    let report = merge(&args.shards, &args.out)?;
+    let scores = args.shards.first().map(|path| score::holds_scores(path)).transpose()?;
+    if scores == Some(true) {
+        let written = score::merge(&args.shards, &args.out)?;
+        let text =
+            format!("{}to judge: {}\n", scores_said(&args.out, &written), judging(&args.out, &written));
+        return exit::print(&text);
+    }
+    let report = encode::merge(&args.shards, &args.out)?;
     exit::print(&format!("{}: {}\n", args.out.display(), said(&report)))
+}
+
+/// What a file of scores holds, in words.
+pub fn scores_said(out: &Path, written: &Written) -> String {
+    let matrices: Vec<String> = (written.matrices.iter())
+        .map(|(name, [rows, columns])| format!("{name} [{rows}, {columns}]"))
+        .collect();
+    format!("{}: {}\n", out.display(), matrices.join(", "))
+}
+
+/// The command that judges joined scores.
+fn judging(out: &Path, written: &Written) -> String {
+    let matrices = written
+        .matrices
+        .iter()
+        .map(|(name, _)| format!(" \\\n    --{} {}:{name}", name.replace('_', "-"), out.display()));
+    let rows = written.normalize.iter().map(|spec| format!(" \\\n    --normalize '{spec}'"));
+    format!("cargo xtask score{}", matrices.chain(rows).collect::<String>())
 }

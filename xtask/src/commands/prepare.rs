@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::ExperimentError;
 use tvr_experiment::doctor::{self as examination, Benchmark, examine};
-use tvr_experiment::encode::Shard;
 use tvr_experiment::prepare::{Crop, Report, Request, Trouble, prepare, sampler};
+use tvr_experiment::shard::Shard;
 
 use crate::draw::draw;
 use crate::exit;

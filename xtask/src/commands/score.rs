@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use tvr_experiment::recipe::EmclRecipe;
 use tvr_experiment::score::{
-    Figures, Given, NamedInterval, Policy, Report, Request, Resampling, Vectors, score,
+    Figures, Given, NamedInterval, Policy, Report, Request, Resampling, Vectors, score, share,
 };
+use tvr_experiment::shard::Shard;
 use tvr_experiment::{ExperimentError, files};
 
+use crate::commands::merge;
 use crate::exit;
 use crate::table::Table;
 
@@ -23,6 +25,7 @@ Examples:
   cargo xtask score --texts f.safetensors:text --videos f.safetensors:frames --groups f.safetensors:text_video
   cargo xtask score --texts T.npy --videos V.npy --emcl tiles
   cargo xtask score --texts T.npy --videos V.npy --bank-texts B.npy --bank-videos C.npy --emcl bank:bases=32,sigma=1
+  cargo xtask score --texts T.npy --videos V.npy --shard 0/4 --out 0.safetensors
 
 The temperature is in the unit of the scores: 1 for logits (cosine times the trained scale), about 0.01 for cosines.
 Rows marked transductive have seen the other test queries; compare them with transductive rows only.";
@@ -106,13 +109,45 @@ pub struct Args {
     /// methods in bias form; and how each item is represented before and after, to plot
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
+    /// Score one share of N of the videos against all texts, and write its scores in place of judging; I counts from 0.
+    /// merge joins them, score judges what is joined. A matrix that is there is only cut
+    #[arg(long, value_name = "I/N", requires = "out", conflicts_with_all = JUDGING)]
+    shard: Option<Shard>,
+    /// The file of the share
+    #[arg(long, value_name = "FILE", requires = "shard")]
+    out: Option<PathBuf>,
 }
+
+/// What says how joined scores are judged.
+const JUDGING: [&str; 17] = [
+    "groups",
+    "normalize",
+    "val",
+    "val_groups",
+    "text_bank",
+    "video_bank",
+    "gallery_bank",
+    "gallery_bank_texts",
+    "bank_similarity",
+    "logit_scale",
+    "ties",
+    "non_finite",
+    "k",
+    "bootstrap",
+    "seed",
+    "json",
+    "save",
+];
 
 /// Judges, writes, prints.
 ///
 /// # Errors
 /// As [`score`], or a file that cannot be written.
 pub fn run(args: Args) -> Result<(), ExperimentError> {
+    if let (Some(shard), Some(out)) = (args.shard, args.out.clone()) {
+        let written = share(&given(args)?, shard, &out)?;
+        return exit::print(&merge::scores_said(&out, &written));
+    }
     let json = args.json.clone();
     let report = score(&request(args)?)?;
     for warning in &report.warnings {
@@ -156,38 +191,37 @@ fn request(args: Args) -> Result<Request, ExperimentError> {
             .non_finite
             .parse()
             .map_err(|error| ExperimentError::request(format!("--non-finite: {error}")))?,
-        cutoffs: args.k,
+        cutoffs: args.k.clone(),
     };
     let bootstrap =
         args.bootstrap.map(|draws| Resampling { draws, seed: args.seed.unwrap_or(0), level: 0.95 });
-    let given = match (args.similarity, args.texts, args.videos) {
-        (Some(similarity), ..) => Given::Similarity(similarity),
-        (None, Some(texts), Some(videos)) => {
-            let bank = args.bank_texts.zip(args.bank_videos).map(<[String; 2]>::from);
-            Given::Vectors(Vectors { texts, videos, bank, emcl: args.emcl })
-        }
-        _ => {
-            return Err(ExperimentError::request(
-                "nothing to judge; give --similarity, or --texts and --videos",
-            ));
-        }
-    };
     Ok(Request {
-        given,
-        groups: args.groups,
-        normalize: args.normalize,
-        val: args.val,
-        val_groups: args.val_groups,
-        text_bank: args.text_bank,
-        video_bank: args.video_bank,
-        gallery_bank: args.gallery_bank,
-        gallery_bank_texts: args.gallery_bank_texts,
-        bank_similarity: args.bank_similarity,
+        groups: args.groups.clone(),
+        normalize: args.normalize.clone(),
+        val: args.val.clone(),
+        val_groups: args.val_groups.clone(),
+        text_bank: args.text_bank.clone(),
+        video_bank: args.video_bank.clone(),
+        gallery_bank: args.gallery_bank.clone(),
+        gallery_bank_texts: args.gallery_bank_texts.clone(),
+        bank_similarity: args.bank_similarity.clone(),
         logit_scale: args.logit_scale,
         policy,
         bootstrap,
-        save: args.save,
+        save: args.save.clone(),
+        given: given(args)?,
     })
+}
+
+fn given(args: Args) -> Result<Given, ExperimentError> {
+    match (args.similarity, args.texts, args.videos) {
+        (Some(similarity), ..) => Ok(Given::Similarity(similarity)),
+        (None, Some(texts), Some(videos)) => {
+            let bank = args.bank_texts.zip(args.bank_videos).map(<[String; 2]>::from);
+            Ok(Given::Vectors(Vectors { texts, videos, bank, emcl: args.emcl }))
+        }
+        _ => Err(ExperimentError::request("nothing to judge; give --similarity, or --texts and --videos")),
+    }
 }
 
 /// The table, with what a reader must know of it.

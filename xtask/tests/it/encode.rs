@@ -301,7 +301,7 @@ fn shards_are_joined_to_the_file_of_the_whole() {
     assert!(!path("joined.safetensors.parts").exists(), "nothing is left behind");
 
     let merge = |files: &[&str]| xtask(folder.path(), &[&["merge"], files, &["--out", "again"]].concat());
-    fails(&merge(&["a", "c"]), 2, "shard 1/3 is missing; encode it, or name its file");
+    fails(&merge(&["a", "c"]), 2, "shard 1/3 is missing; make it, or name its file");
     fails(&merge(&["a", "b", "a"]), 2, "a and a are both shard 0/3; name each once");
     fails(
         &merge(&["a", "whole.safetensors"]),

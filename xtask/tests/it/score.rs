@@ -1,6 +1,7 @@
 //! `score` on other layouts, with groups, banks, intervals and saved matrices.
 
 mod published;
+mod shards;
 mod vectors;
 
 use std::path::{Path, PathBuf};

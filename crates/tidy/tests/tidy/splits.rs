@@ -21,11 +21,16 @@ const NAMED: [Exception; 2] = [
 ];
 
 /// Lines that ask the evaluator for test: after training, in the file that wires a run together.
-const ASKED: [Exception; 2] = [
+const ASKED: [Exception; 3] = [
     Exception {
         path: "crates/tvr-experiment/src/experiment.rs",
         line: "evaluate::test(",
         reason: "judges a run whose weights were chosen on val",
+    },
+    Exception {
+        path: "crates/tvr-experiment/src/experiment.rs",
+        line: "evaluate::test_share(",
+        reason: "a share of the same, of a finished run",
     },
     Exception {
         path: "crates/tvr-experiment/src/experiment.rs",

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use safetensors::SafeTensors;
 
 use super::parts::{Kind, Names, Part, Parts};
-use super::{Report, Settings, Shard, feature_file};
+use super::{Report, Settings, feature_file};
 use crate::error::ExperimentError;
 use crate::files;
+use crate::shard::{Shard, ShardFile, in_order};
 
 /// Joins the shards of one `encode` to the file that it would have written without shards.
 ///
@@ -20,47 +21,20 @@ use crate::files;
 /// A file that is no shard, a shard that is missing or there twice, shards of different checkpoints; a file that cannot be
 /// written.
 pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Report, ExperimentError> {
-    let mut order: Vec<Option<&Path>> = Vec::new();
-    let mut first: Option<(&Path, Settings)> = None;
+    let mut files = Vec::new();
     for path in shards {
-        let (shard, settings) = settings(path, &files::read(path)?)?;
-        let (first_path, common) = first.get_or_insert_with(|| (path.as_path(), settings.clone()));
-        if settings != *common {
-            return Err(ExperimentError::request(format!(
-                "{} and {} were not encoded alike: checkpoint, pixels, --dtype, texts and pictures must be the same",
-                first_path.display(),
-                path.display()
-            )));
-        }
-        order.resize(order.len().max(shard.of), None);
-        if order.len() != shard.of {
-            return Err(ExperimentError::request(format!(
-                "{} is one of {} shards, and another file one of {}; join those of one run",
-                path.display(),
-                shard.of,
-                order.len()
-            )));
-        }
-        if let Some(earlier) = order[shard.index].replace(path) {
-            return Err(ExperimentError::request(format!(
-                "{} and {} are both shard {shard}; name each once",
-                earlier.display(),
-                path.display()
-            )));
-        }
+        let (shard, common) = settings(path, &files::read(path)?)?;
+        files.push(ShardFile { path, shard, common });
     }
-    let Some((_, settings)) = first else {
-        return Err(ExperimentError::request("nothing to join; name the shards"));
-    };
-    if let Some(missing) = order.iter().position(Option::is_none) {
-        return Err(ExperimentError::request(format!(
-            "shard {missing}/{} is missing; encode it, or name its file",
-            order.len()
-        )));
-    }
+    let order = in_order(files, |one, other| {
+        let words =
+            "were not encoded alike: checkpoint, pixels, --dtype, texts and pictures must be the same";
+        (one != other).then(|| words.to_owned())
+    })?;
+    let Some(settings) = order.first().map(|file| file.common.clone()) else { return Ok(Report::default()) };
     // What a joining that was killed has left is written again.
     let parts = Parts::open(out, &settings, true)?;
-    for (number, path) in order.into_iter().flatten().enumerate() {
+    for (number, ShardFile { path, .. }) in order.into_iter().enumerate() {
         let bytes = files::read(path)?;
         for kind in [Kind::Frames, Kind::Text] {
             if let Some(part) = part(path, &bytes, kind)? {

@@ -164,7 +164,7 @@ struct Kept<'a> {
     manifest: &'a Path,
     store: &'a Path,
     sampler: tvr_data::Sampler,
-    shard: Option<super::Shard>,
+    shard: Option<crate::shard::Shard>,
     skip_bad: bool,
 }
 

@@ -11,10 +11,11 @@ use serde::Deserialize;
 use tvr_clip::{ClipError, TextTower, TokenBatch};
 
 use super::parts::{Kind, Part};
-use super::{Job, Pace, Shard, share};
+use super::{Job, Pace, share};
 use crate::error::ExperimentError;
 use crate::files;
 use crate::progress::Events;
+use crate::shard::Shard;
 
 /// Texts of a part.
 const PART: usize = 1024;

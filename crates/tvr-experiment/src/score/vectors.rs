@@ -7,11 +7,12 @@
 
 use burn::prelude::*;
 use tvr_heads::{
-    HeadError, MeanPoolingConfig, TextCodes, TextFeatures, Tile, VideoCodes, VideoFeatures, code_all_texts,
-    code_all_videos, score_all,
+    HeadError, MeanPooling, MeanPoolingConfig, TextCodes, TextFeatures, Tile, VideoCodes, VideoFeatures,
+    code_all_texts, code_all_videos, score_all,
 };
 
 use super::matrix::Frames;
+use super::shards::{self, Block};
 use super::{Input, Regime, Scored, matrix};
 use crate::banks;
 use crate::device::{self, DEFAULT_DEVICE};
@@ -19,6 +20,7 @@ use crate::emcl::Emcl;
 use crate::error::ExperimentError;
 use crate::evaluate::to_matrix;
 use crate::recipe::{EmclRecipe, EmclScope};
+use crate::shard::Shard;
 
 /// Items pooled at a time.
 const CHUNK: usize = 1024;
@@ -44,28 +46,12 @@ impl Vectors {
             ));
         }
         let device = device::open(DEFAULT_DEVICE)?;
-        let test = codes([("texts", &self.texts), ("videos", &self.videos)], &device, inputs)?;
-        let bank = match &self.bank {
-            Some([texts, videos]) => {
-                Some(codes([("bank-texts", texts), ("bank-videos", videos)], &device, inputs)?)
-            }
-            None => None,
-        };
+        let (test, bank, head) = self.open(&device, inputs)?;
         let [_, width] = test.0.pooled.dims();
-        if let (Some((texts, _)), Some([name, _])) = (&bank, &self.bank)
-            && texts.pooled.dims()[1] != width
-        {
-            return Err(ExperimentError::work(format!(
-                "{name}: vectors of width {}, but {} has width {width}; a bank must come from the same encoder",
-                texts.pooled.dims()[1],
-                self.texts
-            )));
-        }
         let blocks = bank.as_ref().map(|(texts, videos)| [videos.pooled.clone(), texts.pooled.clone()]);
         let emcl = self.emcl.as_ref().map(|recipe| Emcl::new(recipe, width, blocks, &device));
         let emcl = emcl.transpose().map_err(|error| ExperimentError::work(error.to_string()))?;
         let one = || Tensor::<1>::ones([1], &device);
-        let head = MeanPoolingConfig::reference().init(width, &device).map_err(of(&self.texts))?;
         let score = |texts: &TextCodes, videos: &VideoCodes| {
             let cosines = match &emcl {
                 Some(emcl) => emcl.cosines(&texts.pooled, &videos.pooled),
@@ -80,7 +66,50 @@ impl Vectors {
         let effective_ranks = ranks.transpose().map_err(of(&self.texts))?.flatten();
         Ok(Scored { scores, bank, regime, mixing: emcl.as_ref().map(Emcl::mixing), effective_ranks })
     }
+
+    /// One share of the cosines, and of the bank's.
+    pub(super) fn share(&self, shard: Shard, inputs: &mut Vec<Input>) -> Result<Vec<Block>, ExperimentError> {
+        if self.emcl.is_some() {
+            return Err(ExperimentError::request(
+                "--shard: EMCL finds its bases on items of all shares together; leave --emcl out, or score without --shard",
+            ));
+        }
+        let device = device::open(DEFAULT_DEVICE)?;
+        let ((texts, videos), bank, head) = self.open(&device, inputs)?;
+        let one = Tensor::<1>::ones([1], &device);
+        let score = |texts: &TextCodes, videos: &VideoCodes| {
+            to_matrix(score_all(&head, texts, videos, Tile::DEFAULT).map_err(of(&self.texts))?, one.clone())
+        };
+        let n_videos = videos.n_items();
+        let own = videos.rows(shard.of_items(n_videos, "videos")?);
+        shards::blocks(shard, (&texts, &own), n_videos, bank.as_ref(), Some(&one), score)
+    }
+
+    fn open(&self, device: &Device, inputs: &mut Vec<Input>) -> Result<Opened, ExperimentError> {
+        let test = codes([("texts", &self.texts), ("videos", &self.videos)], device, inputs)?;
+        let bank = match &self.bank {
+            Some([texts, videos]) => {
+                Some(codes([("bank-texts", texts), ("bank-videos", videos)], device, inputs)?)
+            }
+            None => None,
+        };
+        let [_, width] = test.0.pooled.dims();
+        if let (Some((texts, _)), Some([name, _])) = (&bank, &self.bank)
+            && texts.pooled.dims()[1] != width
+        {
+            return Err(ExperimentError::work(format!(
+                "{name}: vectors of width {}, but {} has width {width}; a bank must come from the same encoder",
+                texts.pooled.dims()[1],
+                self.texts
+            )));
+        }
+        let head = MeanPoolingConfig::reference().init(width, device).map_err(of(&self.texts))?;
+        Ok((test, bank, head))
+    }
 }
+
+/// Codes that are judged, those of training items, and the head that compares them.
+type Opened = ((TextCodes, VideoCodes), Option<(TextCodes, VideoCodes)>, MeanPooling);
 
 /// One unit vector for each text and each video.
 fn codes(

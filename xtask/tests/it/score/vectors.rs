@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{fails, figures, made_up, matrix, npy, sample, stderr, succeeds, xtask};
 
 /// Numbers in [-1, 1), the same every time.
-fn made(count: usize, step: usize) -> Vec<f32> {
+pub fn made(count: usize, step: usize) -> Vec<f32> {
     (0..count).map(|index| ((index * step + index / 5 * 7) % 23) as f32 / 11.5 - 1.0).collect()
 }
 

@@ -1,0 +1,247 @@
+//! A share of the scores in a file, and the shares of all joined to one that `score` judges.
+//!
+//! ```text
+//! score --texts T --videos V --shard I/N  ─┐
+//! eval RUN --shard I/N                    ─┴─▶ shard I: some columns ─merge─▶ all columns ─score─▶ ranks
+//! ```
+//!
+//! A shard has some neighbouring columns of each matrix, and all rows:
+//!
+//! | tensor | shape | columns of a shard |
+//! |---|---|---|
+//! | `similarity` | `[texts, videos]` | its videos: they alone are encoded, and videos are what costs |
+//! | `text_bank` | `[bank texts, videos]` | its videos |
+//! | `video_bank` | `[texts, bank videos]` | its bank videos |
+//! | `gallery_bank` | `[bank videos, videos]` | its videos |
+//! | `gallery_bank_texts` | `[bank texts, texts]` | its texts |
+//! | `bank_similarity` | `[bank texts, bank videos]` | its bank videos |
+//!
+//! Nothing is normalised or ranked before the joining: both look at whole rows and columns, and the matrices of N shards
+//! are those of one. So figures cannot depend on N. Scores that depend on other items than their pair (EMCL, a head that
+//! mixes items) are not shared out, since the items of a share would be others. The file is a safetensors file of f32
+//! whose metadata has one key, `tvr-scores/1`: JSON of the shard, of what the scores are made of, of the normalisers that
+//! were asked for, and of the columns in all.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use burn::prelude::*;
+use ndarray::{Array2, s};
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+use tvr_heads::{TextCodes, VideoCodes};
+
+use super::{Given, Input, matrix};
+use crate::banks;
+use crate::error::ExperimentError;
+use crate::files::{self, FileTensor};
+use crate::shard::{Shard, ShardFile, in_order};
+
+/// The key of the metadata, which names the form of the file.
+const FORMAT: &str = "tvr-scores/1";
+
+/// The matrices that a file may have, the judged one first. `score` takes each by the option of its name.
+const NAMES: [&str; 6] =
+    ["similarity", "text_bank", "video_bank", "gallery_bank", "gallery_bank_texts", "bank_similarity"];
+
+/// Some columns of a matrix.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Block {
+    name: &'static str,
+    /// `[rows, columns of the share]`
+    values: Array2<f32>,
+    /// Columns of all shares.
+    columns: usize,
+}
+
+/// What is the same in all shards of one work.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct About {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shard: Option<Shard>,
+    made_of: BTreeMap<String, String>,
+    normalize: Vec<String>,
+    columns: BTreeMap<String, usize>,
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Names and shapes of the matrices, the judged one first.
+    pub matrices: Vec<(&'static str, [usize; 2])>,
+    /// The normalisers that were asked for, with what they left open chosen on val.
+    pub normalize: Vec<String>,
+}
+
+/// Writes one share of the scores.
+///
+/// # Errors
+/// Files that are not what their role asks for; more shards than there are videos; a file that cannot be written.
+pub fn share(given: &Given, shard: Shard, out: &Path) -> Result<Written, ExperimentError> {
+    let mut inputs = Vec::new();
+    let blocks = match given {
+        Given::Similarity(name) => {
+            let scores = matrix::read("similarity", "[texts, videos]", name, &mut inputs)?;
+            let (_, columns) = scores.dim();
+            let own = shard.of_items(columns, "videos")?;
+            vec![Block { name: NAMES[0], values: scores.slice_move(s![.., own]), columns }]
+        }
+        Given::Vectors(vectors) => vectors.share(shard, &mut inputs)?,
+    };
+    let hashed = |input: Input| (input.role.to_owned(), format!("sha256 {}", input.sha256));
+    write(out, Some(shard), inputs.into_iter().map(hashed).collect(), Vec::new(), &blocks)
+}
+
+/// A share of the scores of codes, and of a bank's.
+///
+/// - `videos`: of this share, of `n_videos` in all
+/// - `scale`: what makes logits of the products of vectors of one side; `None` where the similarity is no such product
+/// - `score`: the logits of texts and videos
+///
+/// # Errors
+/// More shards than there are items of some kind; what `score` says.
+pub(crate) fn blocks(
+    shard: Shard,
+    (texts, videos): (&TextCodes, &VideoCodes),
+    n_videos: usize,
+    bank: Option<&(TextCodes, VideoCodes)>,
+    scale: Option<&Tensor<1>>,
+    score: impl Fn(&TextCodes, &VideoCodes) -> Result<Array2<f32>, ExperimentError>,
+) -> Result<Vec<Block>, ExperimentError> {
+    let block = |name, values, columns| Block { name, values, columns };
+    let mut blocks = vec![block(NAMES[0], score(texts, videos)?, n_videos)];
+    let Some((bank_texts, bank_videos)) = bank else { return Ok(blocks) };
+    let (n_texts, n_bank) = (texts.n_items(), bank_videos.n_items());
+    let own_bank = bank_videos.rows(shard.of_items(n_bank, "bank videos")?);
+    blocks.push(block(NAMES[1], score(bank_texts, videos)?, n_videos));
+    blocks.push(block(NAMES[2], score(texts, &own_bank)?, n_bank));
+    if let Some(scale) = scale {
+        let own_texts = texts.rows(shard.of_items(n_texts, "texts")?);
+        let videos = banks::products(&bank_videos.pooled, &videos.pooled, scale)?;
+        blocks.push(block(NAMES[3], videos, n_videos));
+        let texts = banks::products(&bank_texts.pooled, &own_texts.pooled, scale)?;
+        blocks.push(block(NAMES[4], texts, n_texts));
+    }
+    blocks.push(block(NAMES[5], score(bank_texts, &own_bank)?, n_bank));
+    Ok(blocks)
+}
+
+/// Writes matrices, whole or not at all.
+pub(crate) fn write(
+    out: &Path,
+    shard: Option<Shard>,
+    made_of: BTreeMap<String, String>,
+    normalize: Vec<String>,
+    blocks: &[Block],
+) -> Result<Written, ExperimentError> {
+    let columns = blocks.iter().map(|block| (block.name.to_owned(), block.columns)).collect();
+    let about = About { shard, made_of, normalize, columns };
+    let words = serde_json::to_string(&about)
+        .map_err(|cause| ExperimentError::work(format!("{}: cannot be JSON: {cause}", out.display())))?;
+    let tensors: Vec<FileTensor> = blocks
+        .iter()
+        .map(|Block { name, values, .. }| FileTensor {
+            name: (*name).to_owned(),
+            dtype: Dtype::F32,
+            shape: values.shape().to_vec(),
+            bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        })
+        .collect();
+    files::write_tensors_with(out, &tensors, Some(HashMap::from([(FORMAT.to_owned(), words)])))?;
+    let shapes = blocks.iter().map(|Block { name, values, .. }| (*name, [values.nrows(), values.ncols()]));
+    Ok(Written { matrices: shapes.collect(), normalize: about.normalize })
+}
+
+/// Whether a file holds scores, as shards of them do.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn holds_scores(path: &Path) -> Result<bool, ExperimentError> {
+    let bytes = files::read(path)?;
+    Ok(SafeTensors::read_metadata(&bytes).is_ok_and(|(_, header)| {
+        header.metadata().as_ref().is_some_and(|metadata| metadata.contains_key(FORMAT))
+    }))
+}
+
+/// Joins the shards of one `score` or `eval` to the matrices that they would have written without shards.
+///
+/// # Errors
+/// A file that is no shard of scores, a shard that is missing or there twice, shards of different scores; a file that cannot
+/// be written.
+pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Written, ExperimentError> {
+    let mut files = Vec::new();
+    for path in shards {
+        let mut common = about(path, &files::read(path)?)?;
+        let Some(shard) = common.shard.take() else {
+            return Err(ExperimentError::request(format!(
+                "{}: holds all scores already; there is nothing to join it with",
+                path.display()
+            )));
+        };
+        files.push(ShardFile { path, shard, common });
+    }
+    let order = in_order(files, difference)?;
+    let Some(common) = order.first().map(|file| file.common.clone()) else {
+        return Ok(Written { matrices: Vec::new(), normalize: Vec::new() });
+    };
+    let named = |name: &&'static str| Some((*name, *common.columns.get(*name)?));
+    let mut blocks: Vec<Block> = NAMES.iter().filter_map(named).map(Block::empty).collect();
+    for ShardFile { path, shard, .. } in order {
+        let bytes = files::read(path)?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|cause| broken(path, cause))?;
+        for block in &mut blocks {
+            block.take(path, shard, &tensors)?;
+        }
+    }
+    write(out, None, common.made_of, common.normalize, &blocks)
+}
+
+/// In what two shards are not of one work.
+fn difference(one: &About, other: &About) -> Option<String> {
+    let keys = one.made_of.keys().chain(other.made_of.keys());
+    let value = |about: &About, key: &String| about.made_of.get(key).cloned().unwrap_or("none".into());
+    for key in keys {
+        let (one, other) = (value(one, key), value(other, key));
+        if one != other {
+            return Some(format!("are shards of different scores: their {key} is {one} and {other}"));
+        }
+    }
+    (one != other).then(|| "are shards of different scores: normalisers or sizes differ".to_owned())
+}
+
+fn broken(path: &Path, cause: impl std::fmt::Display) -> ExperimentError {
+    ExperimentError::work(format!("{}: is no shard of scores: {cause}", path.display()))
+}
+
+fn about(path: &Path, bytes: &[u8]) -> Result<About, ExperimentError> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|cause| broken(path, cause))?;
+    match header.metadata().as_ref().and_then(|metadata| metadata.get(FORMAT)) {
+        Some(text) => serde_json::from_str(text).map_err(|cause| broken(path, cause)),
+        None => Err(broken(path, "score --shard or eval --shard did not write it")),
+    }
+}
+
+impl Block {
+    fn empty((name, columns): (&'static str, usize)) -> Self {
+        Self { name, values: Array2::zeros((0, 0)), columns }
+    }
+
+    /// The columns of one more shard; the first comes first.
+    fn take(&mut self, path: &Path, shard: Shard, tensors: &SafeTensors<'_>) -> Result<(), ExperimentError> {
+        let tensor = tensors.tensor(self.name).map_err(|cause| broken(path, cause))?;
+        let width = shard.range(self.columns).len();
+        let &[rows, columns] = tensor.shape() else { return Err(broken(path, "a matrix has two axes")) };
+        let first = shard.index == 0;
+        if tensor.dtype() != Dtype::F32 || columns != width || (!first && rows != self.values.nrows()) {
+            return Err(broken(path, format!("{} is {} {:?}", self.name, tensor.dtype(), tensor.shape())));
+        }
+        let (numbers, _) = tensor.data().as_chunks::<4>();
+        let values = numbers.iter().map(|&number| f32::from_le_bytes(number)).collect();
+        let values = Array2::from_shape_vec((rows, columns), values).map_err(|cause| broken(path, cause))?;
+        if first {
+            self.values = Array2::zeros((rows, self.columns));
+        }
+        self.values.slice_mut(s![.., shard.range(self.columns)]).assign(&values);
+        Ok(())
+    }
+}
