@@ -1,20 +1,22 @@
 //! The seam of the step: the gradient of the whole batch, from whatever parts it is encoded in.
 //!
 //! ```text
-//! encode         each part → codes            without a graph when there is more than one part
+//! encode         each part → codes            the graph of the last part is kept
 //! gather         all codes → leaves
 //! judge          leaves → similarity → loss → gradients of the leaves, of the head's pairwise part, of the scale
-//! backpropagate  each part again, with a graph, pulled by its leaves' gradients
+//! backpropagate  each part, pulled by its leaves' gradients; all but the last are encoded again
 //! reduce         the sum of all parts' gradients
 //! ```
 //!
-//! With one part the first and the fourth are one pass. Dropout draws from a seed of (step, side, part), so that a
-//! part's second pass repeats its first. Source of the scheme: Gao et al. 2021, arXiv 2101.06983 (GradCache).
+//! So `n` parts cost `1 − 1/n` of a second forward pass, and none where a share is one part. Dropout draws from a seed of
+//! (step, side, part), so that a part's second pass repeats its first. Source of the scheme: Gao et al. 2021, arXiv
+//! 2101.06983 (GradCache), which encodes every part twice; that the last is kept is our own.
 //!
 //! Over several ranks ([`Collective`]) each encodes its share of the texts and of the videos, in parts. A loss that is a
 //! sum over rows is split ([`Judging::Rows`]): a rank judges its texts against all videos and its videos against all
 //! texts. Any other is judged whole by every rank ([`Judging::Whole`]), which then counts once.
 
+mod encoded;
 mod random;
 mod share;
 
@@ -29,6 +31,7 @@ use crate::collective::{Collective, bytes_of, gather_codes, numbers_of, refused,
 use crate::corpus::Corpus;
 use crate::error::ExperimentError;
 use crate::model::Model;
+use encoded::Encoded;
 pub use random::draws;
 use share::{Part, Share};
 
@@ -52,7 +55,7 @@ pub struct Judged {
     pub loss: f64,
     /// Its named parts.
     pub parts: Vec<(String, f64)>,
-    /// The first rank whose own share of the loss is not finite.
+    /// The first rank whose codes, share of the loss, or gradients are not finite.
     pub broken: Option<usize>,
 }
 
@@ -157,13 +160,13 @@ pub fn gradients<H: Head, O: Objective>(
         let seen = step.seen(texts.inner(), videos.inner(), Some(similarity));
         return Ok((GradientsParams::from_grads(loss.total.backward(), model), judged, seen));
     }
-    let text_codes = texts.parts.iter().map(|part| step.code_texts(part).inner()).collect();
-    let text_codes = Codes::cat(text_codes).map_err(|error| refused(&error))?;
-    let text_leaves = gather_codes(ranks, "codes of texts", text_codes)?.leaves();
-    let video_codes = videos.parts.iter().map(|part| Ok(step.code_videos(part)?.inner()));
-    let video_codes = video_codes.collect::<Result<_, ExperimentError>>()?;
-    let video_codes = Codes::cat(video_codes).map_err(|error| refused(&error))?;
-    let video_leaves = gather_codes(ranks, "codes of videos", video_codes)?.leaves();
+    let code_texts = |part: &Part| Ok(step.code_texts(part));
+    let code_videos = |part: &Part| step.code_videos(part);
+    let own_texts = Encoded::of(&texts, code_texts)?;
+    let own_videos = Encoded::of(&videos, code_videos)?;
+    let (text_codes, broken_texts) = gather_codes(ranks, "codes of texts", own_texts.codes.clone())?;
+    let (video_codes, broken_videos) = gather_codes(ranks, "codes of videos", own_videos.codes.clone())?;
+    let (text_leaves, video_leaves) = (text_codes.leaves(), video_codes.leaves());
 
     let by_rows = match (ranks.size(), Judging::of(&model.head, &model.objective)) {
         (2.., Judging::Rows) => model.objective.by_rows(),
@@ -178,7 +181,7 @@ pub fn gradients<H: Head, O: Objective>(
             (loss, Some(similarity))
         }
     };
-    let judged = together(ranks, read(&loss), by_rows.is_some())?;
+    let mut judged = together(ranks, read(&loss), by_rows.is_some())?;
     let mut gradients = loss.total.backward();
     let mut text_gradients = text_leaves.gradients(&mut gradients);
     let mut video_gradients = video_leaves.gradients(&mut gradients);
@@ -191,22 +194,13 @@ pub fn gradients<H: Head, O: Objective>(
     if by_rows.is_some() || ranks.rank() == 0 {
         pulled.push(GradientsParams::from_grads(gradients, model));
     }
-    for part in &texts.parts {
-        let pull = step.code_texts(part).pull(&text_gradients.rows(part.rows.clone()));
-        // A side without a parameter of its own (cached frames, averaged) has nothing to pull.
-        if let Some(pull) = pull.filter(Tensor::is_tracked) {
-            pulled.push(GradientsParams::from_grads(pull.backward(), model));
-        }
-    }
-    for part in &videos.parts {
-        let pull = step.code_videos(part)?.pull(&video_gradients.rows(part.rows.clone()));
-        if let Some(pull) = pull.filter(Tensor::is_tracked) {
-            pulled.push(GradientsParams::from_grads(pull.backward(), model));
-        }
-    }
+    pulled.extend(own_videos.pull(model, &videos, &video_gradients, code_videos)?);
+    pulled.extend(own_texts.pull(model, &texts, &text_gradients, code_texts)?);
     let mut sum = GradientsAccumulator::new();
     pulled.into_iter().for_each(|part| sum.accumulate(model, part));
-    let sum = sum_gradients(ranks, model, sum.grads())?;
+    let (sum, broken) = sum_gradients(ranks, model, sum.grads())?;
+    // One rank's codes spoil every loss, and any loss every gradient: the first to break is named.
+    judged.broken = broken_texts.or(broken_videos).or(judged.broken).or(broken);
     Ok((sum, judged, step.seen(text_leaves.inner(), video_leaves.inner(), similarity)))
 }
 

@@ -11,13 +11,14 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 
-use crate::collective::Collective;
+use crate::collective::{Collective, all_finite};
 use crate::error::ExperimentError;
 
 /// Numbers of a bucket, 64 MiB; a parameter is never cut.
 const BUCKET: usize = 1 << 24;
 
-/// The sum of every rank's gradients, the same at every rank.
+/// The sum of every rank's gradients, the same at every rank; and, where it is not finite, the first rank whose own
+/// gradients are not.
 ///
 /// # Errors
 /// As [`Collective::gather`].
@@ -25,9 +26,9 @@ pub fn sum_gradients<M: Module>(
     ranks: &dyn Collective,
     model: &M,
     own: GradientsParams,
-) -> Result<GradientsParams, ExperimentError> {
+) -> Result<(GradientsParams, Option<usize>), ExperimentError> {
     if ranks.size() == 1 {
-        return Ok(own);
+        return Ok((own, None));
     }
     let mut given = Given { own: &own, counts: Vec::new(), numbers: Vec::new(), touched: Vec::new() };
     model.visit(&mut given);
@@ -50,9 +51,18 @@ pub fn sum_gradients<M: Module>(
     if sums.len() != numbers.len() {
         return Err(ExperimentError::work("the gradients: the ranks hold models of different sizes"));
     }
+    // The sum is the same at every rank, so all of them ask or none.
+    let broken = match all_finite(&sums) {
+        true => None,
+        false => {
+            let said =
+                ranks.gather("whose gradients are not finite", vec![u8::from(all_finite(&numbers))])?;
+            said.iter().position(|finite| finite.first() == Some(&0))
+        }
+    };
     let mut taken = Taken { sums: &sums, touched: places.iter(), gradients: GradientsParams::new() };
     model.visit(&mut taken);
-    Ok(taken.gradients)
+    Ok((taken.gradients, broken))
 }
 
 struct Given<'a> {
@@ -72,7 +82,13 @@ impl ModuleVisitor for Given<'_> {
         self.touched.push(f32::from(u8::from(gradient.is_some())));
         self.counts.push(count);
         match gradient {
-            Some(gradient) => self.numbers.extend(gradient.into_data().iter::<f32>()),
+            Some(gradient) => {
+                let data = gradient.into_data().convert::<f32>();
+                match data.as_slice::<f32>() {
+                    Ok(values) => self.numbers.extend_from_slice(values),
+                    Err(_) => self.numbers.extend(data.iter::<f32>()),
+                }
+            }
             None => self.numbers.resize(self.numbers.len() + count, 0.0),
         }
     }

@@ -130,7 +130,9 @@ impl Collective for Threads {
             }
         }
         let shares = self.gather(what, bytes_of(&sum))?;
-        Ok(shares.iter().flat_map(|share| numbers_of(share)).collect())
+        let mut sum = Vec::with_capacity(count);
+        shares.iter().for_each(|share| sum.extend(numbers_of(share)));
+        Ok(sum)
     }
 
     fn generator(&self) -> Option<MutexGuard<'_, ()>> {
@@ -192,11 +194,18 @@ pub fn run<P: Send, T: Send>(
     });
     let failed = hub.state().failed.clone();
     let rank = failed.as_ref().map_or(0, |(rank, _)| *rank);
+    let said = |result: &Option<Result<T, ExperimentError>>| match result {
+        Some(Err(error)) => Some(error.to_string()),
+        _ => None,
+    };
+    let shared = failed.is_some() && results.windows(2).all(|pair| said(&pair[0]) == said(&pair[1]));
     let own = results.get_mut(rank).and_then(Option::take);
     match (own, failed) {
         (Some(Err(error @ (ExperimentError::Interrupted { .. } | ExperimentError::Request { .. }))), _) => {
             Err(error)
         }
+        // What all ranks found out together is nobody's own failure.
+        (Some(Err(error)), Some(_)) if shared => Err(error),
         (_, Some(failed)) => Err(stopped(&failed)),
         (Some(outcome), None) => outcome,
         (None, None) => Err(ExperimentError::work("no rank was asked to work")),

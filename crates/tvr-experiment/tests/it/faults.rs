@@ -1,0 +1,130 @@
+//! A device that breaks off, hangs, or computes NaN in the middle of a run: one error that names it, soon; and the run
+//! resumes to the weights of one without a fault.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use burn::module::Module;
+use tvr_experiment::{ExperimentError, Plan, Recipe, Surroundings, experiment, plan};
+use tvr_heads::{
+    Head, MeanPooling, MeanPoolingConfig, Needs, Similarity, TextCodes, TextFeatures, VideoCodes,
+    VideoFeatures,
+};
+use tvr_objectives::SymmetricConfig;
+
+#[derive(Clone, Copy)]
+enum Fault {
+    BreaksOff,
+    Hangs,
+    Nan,
+}
+
+/// The fault that is to happen, and after how many calls.
+static NEXT: Mutex<Option<(usize, Fault)>> = Mutex::new(None);
+
+/// Counts a call; the fault where it is due, once.
+fn due() -> Option<Fault> {
+    let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    match &mut *next {
+        Some((0, _)) => next.take().map(|(_, fault)| fault),
+        Some((left, _)) => {
+            *left -= 1;
+            None
+        }
+        None => None,
+    }
+}
+
+/// Mean pooling on a device that fails.
+#[derive(Module, Debug)]
+struct Failing {
+    head: MeanPooling,
+}
+
+impl Head for Failing {
+    fn needs(&self) -> Needs {
+        self.head.needs()
+    }
+
+    fn code_videos(&self, videos: VideoFeatures) -> VideoCodes {
+        let mut codes = self.head.code_videos(videos);
+        match due() {
+            Some(Fault::BreaksOff) => panic!("out of memory"),
+            Some(Fault::Hangs) => std::thread::sleep(Duration::from_secs(4)),
+            Some(Fault::Nan) => codes.pooled = codes.pooled * f32::NAN,
+            None => {}
+        }
+        codes
+    }
+
+    fn code_texts(&self, texts: TextFeatures) -> TextCodes {
+        self.head.code_texts(texts)
+    }
+
+    fn similarity(&self, texts: &TextCodes, videos: &VideoCodes) -> Similarity {
+        self.head.similarity(texts, videos)
+    }
+}
+
+fn planned(folder: &Path, runs: &str) -> Plan {
+    let recipe = crate::run::RECIPE.replace("DATA", folder.join("data").to_str().unwrap());
+    let recipe = Recipe::parse(&recipe.replace("dropout = 0.2", "dropout = 0.0")).unwrap();
+    let surroundings =
+        Surroundings { runs: folder.join(runs), cache: folder.join("cache"), device: "flex:2".into() };
+    let plan = plan(&recipe, Path::new("small.toml"), &surroundings).unwrap();
+    Plan { patience: Duration::from_secs(2), ..plan }
+}
+
+fn run(plan: &Plan, resume: bool) -> Result<(), ExperimentError> {
+    let never = AtomicBool::new(false);
+    let opened = experiment::open(plan, &never, &mut |_| ())?;
+    let device = plan.device.clone().autodiff();
+    let head = Failing { head: MeanPoolingConfig::reference().init(16, &device).unwrap() };
+    let objective = SymmetricConfig::ours().init().unwrap();
+    experiment::run_with(plan, &opened, head, objective, 0, resume, &never, &mut |_| ()).map(|_| ())
+}
+
+fn weights(plan: &Plan) -> Vec<u8> {
+    std::fs::read(plan.run_folder(0).join("model.safetensors")).unwrap()
+}
+
+#[test]
+fn a_device_that_fails_ends_the_run_with_one_error_and_the_run_resumes() {
+    let _alone = crate::run::generator();
+    let folder = tempfile::tempdir().unwrap();
+    crate::run::features(&folder.path().join("data"));
+    let straight = planned(folder.path(), "straight");
+    run(&straight, false).unwrap();
+
+    for (name, fault) in [("breaks", Fault::BreaksOff), ("hangs", Fault::Hangs), ("nan", Fault::Nan)] {
+        let plan = planned(folder.path(), name);
+        // Two calls of a step, and one of each device before the first: in the fifth step, after a checkpoint.
+        *NEXT.lock().unwrap_or_else(PoisonError::into_inner) = Some((10, fault));
+        let began = Instant::now();
+        let error = run(&plan, false).unwrap_err().to_string();
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(20), "{name}: {took:?}");
+        let whose = |rank: usize| match fault {
+            Fault::BreaksOff => error == format!("rank {rank} of 2: it broke off: out of memory"),
+            Fault::Hangs => {
+                let start = format!("rank {rank} of 2: did not come to exchange codes of texts within 2 s; ");
+                error.starts_with(&start)
+            }
+            Fault::Nan => {
+                error
+                    == format!(
+                        "small: the loss is NaN (first on rank {rank}) and the gradient's norm NaN at step 4; lower \
+                     train.optimizer.learning_rate, or look at the data"
+                    )
+            }
+        };
+        assert!(whose(0) || whose(1), "{name}: {error}");
+        let left = plan.run_folder(0);
+        assert!(left.join("checkpoints/step-000003").is_dir(), "{name}: what was saved stays");
+        assert!(!left.join("model.safetensors").exists(), "{name}: nothing half-written");
+        run(&plan, true).unwrap();
+        assert!(weights(&plan) == weights(&straight), "{name}: resumed to other bits");
+    }
+}
