@@ -9,10 +9,10 @@
 //! Source: openai/CLIP, `clip/model.py`, `VisionTransformer`.
 
 use burn::module::{Initializer, Param};
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::Distribution;
-use tvr_nn::{Block, layer_norm, linear, widened};
+use tvr_nn::{Block, LayerNorm, linear, widened};
 
 use crate::ClipError;
 use crate::config::{ImageConfig, PatchMode, PatchPositions};
@@ -49,7 +49,7 @@ impl ImageTower {
         image.check()?;
         let (grid, width) = (image.size / image.patch, image.width);
         let normal = Initializer::Normal { mean: 0.0, std: (width as f64).powf(-0.5) };
-        let norm = || LayerNormConfig::new(width).with_epsilon(image.layer_norm_epsilon).init(device);
+        let norm = || LayerNorm::new(width, image.layer_norm_epsilon, device);
         let block = image.block();
         let blocks = (0..image.layers).map(|_| block.init(image.layers, device)).collect::<Result<_, _>>();
         let no_bias = |from, to| LinearConfig::new(from, to).with_bias(false);
@@ -140,7 +140,7 @@ impl ImageTower {
 
     /// The norm before the blocks.
     pub fn pre_norm(&self, x: Tensor<3>) -> Tensor<3> {
-        layer_norm(&self.pre_norm, x)
+        self.pre_norm.forward(x)
     }
 
     /// What a patch sees of a video.
@@ -177,7 +177,7 @@ impl ImageTower {
     }
 
     fn project<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        widened(linear(&self.projection, layer_norm(&self.post_norm, x)))
+        widened(linear(&self.projection, self.post_norm.forward(x)))
     }
 }
 

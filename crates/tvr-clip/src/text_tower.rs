@@ -8,9 +8,9 @@
 //! code, so padding may hold any id.
 
 use burn::module::{Initializer, Param};
-use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::prelude::*;
-use tvr_nn::{Block, layer_norm, linear, widened};
+use tvr_nn::{Block, LayerNorm, linear, widened};
 
 use crate::ClipError;
 use crate::config::{EosRule, TextConfig};
@@ -55,7 +55,7 @@ impl TextTower {
                 .init(device),
             positions: normal(0.01).init([text.context, text.width], device),
             blocks: blocks.map_err(|source| ClipError::Tower { tower: "text", source })?,
-            final_norm: LayerNormConfig::new(text.width).with_epsilon(text.layer_norm_epsilon).init(device),
+            final_norm: LayerNorm::new(text.width, text.layer_norm_epsilon, device),
             projection: LinearConfig::new(text.width, joint)
                 .with_bias(false)
                 .with_initializer(normal((text.width as f64).powf(-0.5)))
@@ -119,6 +119,6 @@ impl TextTower {
     }
 
     fn project<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        widened(linear(&self.projection, layer_norm(&self.final_norm, x)))
+        widened(linear(&self.projection, self.final_norm.forward(x)))
     }
 }

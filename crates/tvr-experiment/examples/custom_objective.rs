@@ -26,9 +26,8 @@ pub struct Sigmoid {
 impl Objective for Sigmoid {
     fn loss(&self, pairs: &Pairs) -> Loss {
         let [texts, _] = pairs.similarity.dims();
-        // A text has one video, so its row of targets is 0 and a single 1.
-        let targets = Positives::Same.targets(pairs).text_to_video;
         let logits = pairs.logits() + self.bias.val().unsqueeze::<2>();
+        let targets = Positives::Same.related(pairs).float().cast(logits.dtype());
         let each = -log_sigmoid(logits * (targets.clone() * 2.0 - 1.0)) / texts as f32;
         let positives = tvr_nn::sum(each.clone() * targets);
         let total = tvr_nn::sum(each);

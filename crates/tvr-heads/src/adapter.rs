@@ -15,10 +15,10 @@
 //! without it, mean pooling had 12.5 instead of 16.4 R@1 there.
 
 use burn::module::{Initializer, Param};
-use burn::nn::{LayerNorm, LayerNormConfig, Linear};
+use burn::nn::Linear;
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
-use tvr_nn::{linear, quick_gelu};
+use tvr_nn::{LayerNorm, linear, quick_gelu};
 
 use crate::error::{HeadError, at_least_one};
 
@@ -52,7 +52,7 @@ impl FrameAdapterConfig {
         let zeros = |size: usize| Some(Initializer::Zeros.init([size], device));
         Ok(FrameAdapter {
             projection: Param::from_tensor(Tensor::eye(width, device)),
-            norm: LayerNormConfig::new(width).init(device),
+            norm: LayerNorm::new(width, 1e-5, device),
             expand: Linear {
                 weight: Initializer::Normal { mean: 0.0, std: deviation }.init([width, hidden], device),
                 bias: zeros(hidden),

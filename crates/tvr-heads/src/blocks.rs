@@ -1,9 +1,9 @@
 //! Residual blocks of the temporal heads: made, or started as copies of a text tower's.
 
 use burn::module::Param;
-use burn::nn::{LayerNorm, Linear};
+use burn::nn::Linear;
 use burn::prelude::*;
-use tvr_nn::{Activation, Block, BlockConfig};
+use tvr_nn::{Activation, Block, BlockConfig, LayerNorm};
 
 use crate::error::HeadError;
 
@@ -82,5 +82,5 @@ fn copy<const D: usize>(param: &Param<Tensor<D>>) -> Param<Tensor<D>> {
 
 fn copy_norm(ours: &mut LayerNorm, theirs: &LayerNorm) {
     ours.gamma = copy(&theirs.gamma);
-    ours.beta = theirs.beta.as_ref().map(copy);
+    ours.beta = copy(&theirs.beta);
 }

@@ -19,9 +19,8 @@
 use burn::module::Initializer;
 use burn::nn::Linear;
 use burn::prelude::*;
-use burn::tensor::activation::sigmoid;
 use serde::{Deserialize, Serialize};
-use tvr_nn::unit_rows;
+use tvr_nn::{linear, lstm, unit_rows};
 
 use crate::adapter::{FrameAdapter, FrameAdapterConfig};
 use crate::codes::{TextCodes, VideoCodes};
@@ -78,23 +77,11 @@ impl SeqLstm {
     /// `h + x` for every frame. `[videos, frames, width]` to the same; padding rows mean nothing.
     pub fn contextualise(&self, frames: Tensor<3>, mask: Tensor<2, Bool>) -> Tensor<3> {
         let frames = adapted(self.adapter.as_ref(), quiet_padding(frames, &mask));
-        let [videos, n_frames, width] = frames.dims();
-        let inputs = self.input.forward(frames.clone()); // [videos, frames, 4 width]
-        let zeros = || frames.clone().slice_dim(1, 0..1).reshape([videos, width]).zeros_like();
-        let (mut cell, mut hidden) = (zeros(), zeros());
-        let mut outputs = Vec::with_capacity(n_frames);
-        for frame in 0..n_frames {
-            let input = inputs.clone().slice_dim(1, frame..frame + 1).reshape([videos, 4 * width]);
-            let gates = input + self.state.forward(hidden.clone());
-            let gate = |index: usize| gates.clone().slice_dim(1, index * width..(index + 1) * width);
-            let kept = sigmoid(gate(1)) * cell.clone() + sigmoid(gate(0)) * gate(2).tanh();
-            let shown = sigmoid(gate(3)) * kept.clone().tanh();
-            let real = mask.clone().slice_dim(1, frame..frame + 1).expand([videos, width]);
-            cell = cell.mask_where(real.clone(), kept);
-            hidden = hidden.mask_where(real, shown);
-            outputs.push(hidden.clone());
+        let mut inputs = linear(&self.input, frames.clone()); // [videos, frames, 4 width]
+        if let Some(bias) = &self.state.bias {
+            inputs = inputs + bias.val().unsqueeze::<3>();
         }
-        Tensor::stack::<3>(outputs, 1) + frames
+        lstm(inputs, self.state.weight.val(), mask) + frames
     }
 }
 

@@ -20,11 +20,11 @@
 //! ([`TightTransf::start_from_tower`]).
 
 use burn::module::{Initializer, Param};
-use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear};
+use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::prelude::*;
 use burn::tensor::assert_shape;
 use serde::{Deserialize, Serialize};
-use tvr_nn::{Block, quick_gelu};
+use tvr_nn::{Block, LayerNorm, quick_gelu};
 
 use crate::blocks;
 use crate::codes::{TextCodes, VideoCodes};
@@ -84,7 +84,7 @@ impl TightTransfConfig {
             positions: normal(0.01).init([1 + max_frames, width], device),
             dropout: DropoutConfig::new(self.dropout).init(),
             blocks,
-            norm: LayerNormConfig::new(width).with_epsilon(self.epsilon).init(device),
+            norm: LayerNorm::new(width, self.epsilon, device),
             pooler: layer(width),
             output: layer(1),
             max_frames,

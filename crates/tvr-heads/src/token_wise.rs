@@ -13,7 +13,8 @@
 //! | `y` | frame features after adapter and temporal transformer, where asked for | `[videos, frames, width]` |
 //! | `mlp` | linear layers to one number with ReLU between them, on raw features; normal 0.02, biases 0 | |
 //!
-//! Padding is left out of both maxima. Memory of a tile: texts · videos · tokens · frames floats.
+//! Padding is left out of both maxima. Memory of a tile: texts · videos · tokens · frames floats, of which
+//! training keeps texts · videos · (tokens + frames).
 //!
 //! Source: Wang et al. 2022 (DRL), arXiv 2203.07111; code: foolwood/DRL, `tvr/models/modeling.py: wti_interaction`.
 //! There `c` is multiplied by the masks, so that padding offers 0 to the maximum and wins where all real products are
@@ -24,7 +25,7 @@ use burn::nn::Linear;
 use burn::prelude::*;
 use burn::tensor::activation::relu;
 use serde::{Deserialize, Serialize};
-use tvr_nn::{linear, masked_mean, masked_softmax, unit_rows};
+use tvr_nn::{best_matches, linear, masked_mean, masked_softmax, unit_rows};
 
 use crate::adapter::FrameAdapterConfig;
 use crate::codes::{Sequence, TextCodes, VideoCodes};
@@ -38,7 +39,7 @@ use crate::seq_transf::SeqTransfConfig;
 const NAME: &str = "token-wise";
 
 /// Below any cosine: it never wins a maximum beside a real one.
-const NEVER: f64 = -4.0;
+const NEVER: f32 = -4.0;
 
 /// What padding offers to a maximum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,12 +159,12 @@ fn weighed(features: Tensor<3>, mask: &Tensor<2, Bool>, weights: &Weights) -> Te
     Tensor::cat(vec![unit_rows(features), weights.unsqueeze_dim(2)], 2)
 }
 
-/// Unit steps as rows `[items · steps, width]`, their weights `[items, steps]`, and the mask.
-fn parts(sequence: &Sequence) -> (Tensor<2>, Tensor<2>, Tensor<2, Bool>) {
+/// Unit steps `[items, steps, width]`, their weights `[items, steps]`, and the mask.
+fn parts(sequence: &Sequence) -> (Tensor<3>, Tensor<2>, Tensor<2, Bool>) {
     let [items, steps, channels] = sequence.features.dims();
     let units = sequence.features.clone().slice_dim(2, 0..channels - 1);
     let weights = sequence.features.clone().slice_dim(2, channels - 1..channels);
-    (units.reshape([items * steps, channels - 1]), weights.reshape([items, steps]), sequence.mask.clone())
+    (units, weights.reshape([items, steps]), sequence.mask.clone())
 }
 
 impl Head for TokenWise {
@@ -196,21 +197,13 @@ impl Head for TokenWise {
     fn similarity(&self, texts: &TextCodes, videos: &VideoCodes) -> Similarity {
         let (words, word_weights, word_mask) = parts(texts.steps());
         let (frames, frame_weights, frame_mask) = parts(videos.steps());
-        let ([n_texts, tokens], [n_videos, steps]) = (word_mask.dims(), frame_mask.dims());
-        let shape = [n_texts, tokens, n_videos, steps];
-        let cosines = words.matmul(frames.transpose()).reshape(shape);
+        let ([n_texts, _], [n_videos, _]) = (word_mask.dims(), frame_mask.dims());
         // Padding is zeros, so its cosine is 0 already.
-        let without = |mask: Tensor<4, Bool>| match self.mask {
-            TokenMask::Exclude => cosines.clone().mask_fill(mask.bool_not().expand(shape), NEVER),
-            TokenMask::Multiply => cosines.clone(),
-        };
-        let of_words = without(frame_mask.reshape([1, 1, n_videos, steps])).max_dim(3);
-        let of_words = of_words.reshape([n_texts, tokens, n_videos]) * word_weights.unsqueeze_dim::<3>(2);
-        let of_frames = without(word_mask.reshape([n_texts, tokens, 1, 1])).max_dim(1);
-        let of_frames = of_frames.reshape([n_texts, n_videos, steps]) * frame_weights.unsqueeze_dim::<3>(0);
-        let fused = of_words.sum_dim(1).reshape([n_texts, n_videos])
-            + of_frames.sum_dim(2).reshape([n_texts, n_videos]);
-        Similarity::of(fused * 0.5)
+        let masks = (self.mask == TokenMask::Exclude).then_some((word_mask, frame_mask));
+        let (of_words, of_frames) = best_matches(words, frames, masks, NEVER);
+        let of_words = (of_words * word_weights.unsqueeze_dim::<3>(1)).sum_dim(2);
+        let of_frames = (of_frames * frame_weights.unsqueeze_dim::<3>(0)).sum_dim(2);
+        Similarity::of((of_words + of_frames).reshape([n_texts, n_videos]) * 0.5)
     }
 }
 

@@ -19,10 +19,10 @@
 //! every video has exactly 12 frames and nothing is masked.
 
 use burn::module::{Initializer, Param};
-use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear};
+use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
-use tvr_nn::{attention, linear};
+use tvr_nn::{LayerNorm, attention, linear};
 
 use crate::adapter::FrameAdapterConfig;
 use crate::codes::{TextCodes, VideoCodes};
@@ -81,7 +81,7 @@ impl XPoolConfig {
             weight: Param::from_tensor(Tensor::eye(width, device)),
             bias: Some(Initializer::Zeros.init([width], device)),
         };
-        let norm = || LayerNormConfig::new(width).with_epsilon(1e-5).init(device);
+        let norm = || LayerNorm::new(width, 1e-5, device);
         Ok(XPool {
             frames: FrameStage::new(self.adapter.as_ref(), None, width, device)?,
             input_norm: norm(),

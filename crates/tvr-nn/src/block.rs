@@ -9,11 +9,11 @@
 //! No dropout: CLIP has none.
 
 use burn::module::Initializer;
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{Activation, NnError, attention, layer_norm, linear};
+use crate::{Activation, LayerNorm, NnError, attention, linear};
 
 /// Settings of a [`Block`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ impl BlockConfig {
         }
         let width = self.width as f64;
         let deep = (2.0 * depth as f64 * width).powf(-0.5);
-        let norm = || LayerNormConfig::new(self.width).with_epsilon(epsilon).init(device);
+        let norm = || LayerNorm::new(self.width, epsilon, device);
         Ok(Block {
             attention_norm: norm(),
             query: layer(self.width, self.width, width.powf(-0.5), device),
@@ -119,7 +119,7 @@ impl Block {
     /// - `mask`: `[items, tokens]`, true = real
     /// - returns `[items, tokens, width]`; rows at padding are finite and mean nothing
     pub fn forward(&self, x: Tensor<3>, mask: Option<Tensor<2, Bool>>, causal: bool) -> Tensor<3> {
-        let normed = layer_norm(&self.attention_norm, x.clone());
+        let normed = self.attention_norm.forward(x.clone());
         let context = self.attend(normed.clone(), normed, mask, causal);
         let x = linear(&self.output, context) + x;
         self.mlp(x)
@@ -142,7 +142,7 @@ impl Block {
     ) -> Tensor<2> {
         let [items, tokens, width] = x.dims();
         let device = x.device();
-        let normed = layer_norm(&self.attention_norm, x.clone());
+        let normed = self.attention_norm.forward(x.clone());
         let query = rows_at(normed.clone(), positions.clone()).reshape([items, 1, width]);
         let mask = if causal {
             let key = Tensor::<1, Int>::arange(0..tokens as i64, &device).reshape([1, tokens]);
@@ -185,7 +185,7 @@ impl Block {
     }
 
     fn mlp(&self, x: Tensor<3>) -> Tensor<3> {
-        let hidden = linear(&self.expand, layer_norm(&self.mlp_norm, x.clone()));
+        let hidden = linear(&self.expand, self.mlp_norm.forward(x.clone()));
         linear(&self.contract, self.activation.forward(hidden)) + x
     }
 }

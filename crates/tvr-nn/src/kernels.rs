@@ -1,5 +1,6 @@
-//! Kernels of our own, for flex and f32: quick-GELU, GELU, the scaled, masked softmax of attention, and the log of a
-//! sum of exponentials.
+//! Kernels of our own, for flex and f32: quick-GELU, GELU, the scaled, masked softmax of attention (`ops.rs`), the log of
+//! a sum of exponentials, rows of unit length and layer norm (`rows.rs`), values weighted by their own softmax
+//! (`weighted.rs`), an LSTM's recurrence (`recurrent.rs`), and best matches (`matches.rs`).
 //!
 //! burn's flex computes these value by value with libm, on one thread, and under autodiff once more in the
 //! backward pass. Here one loop per operation is vectorised, runs on all cores, and has its own backward.
@@ -11,7 +12,11 @@
 
 mod log_sum_exp;
 mod loops;
+mod matches;
 mod ops;
+mod recurrent;
+mod rows;
+mod weighted;
 
 use std::sync::Arc;
 
@@ -19,7 +24,13 @@ use burn::backend::{Dispatch, DispatchTensorKind};
 use burn::prelude::*;
 use burn::tensor::DType;
 
+pub(crate) use matches::Contest;
+use matches::Matches;
 use ops::Fused;
+use recurrent::Recurrent;
+use rows::OnRows;
+pub(crate) use weighted::OwnWeights;
+use weighted::WeightedByItself;
 
 /// An operation on each value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,4 +75,35 @@ pub(crate) fn softmax(scores: Tensor<4>, visible: Visible) -> Tensor<4> {
 /// `ln Σ exp(x + bias)` along axis `dim` of a matrix for which [`applies`] holds; `bias` has size 1 along the other.
 pub(crate) fn log_sum_exp<const D: usize>(x: Tensor<D>, bias: Tensor<D>, dim: usize) -> Tensor<D> {
     Tensor::from_dispatch(<Dispatch as Fused>::log_sum_exp(x.into_dispatch(), bias.into_dispatch(), dim))
+}
+
+/// `factor · x · softmax(scale · x)` along one side of a matrix, for which [`applies`] holds.
+pub(crate) fn weighted_by_itself(x: Tensor<2>, how: OwnWeights) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as WeightedByItself>::weighted_by_itself(x.into_dispatch(), how))
+}
+
+/// Rows of `x`, for which [`applies`] holds, over their lengths.
+pub(crate) fn unit_rows<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as OnRows>::unit_rows(x.into_dispatch()))
+}
+
+/// Layer norm of the rows of `x`, for which, as for `gamma` and `beta`, [`applies`] holds.
+pub(crate) fn layer_norm<const D: usize>(
+    x: Tensor<D>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    epsilon: f32,
+) -> Tensor<D> {
+    let [gamma, beta] = [gamma, beta].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(<Dispatch as OnRows>::row_norm(x.into_dispatch(), gamma, beta, epsilon))
+}
+
+/// What an LSTM shows, for `x` and `u` for which [`applies`] holds; `real` is `[items, steps]`, row by row.
+pub(crate) fn lstm(x: Tensor<3>, u: Tensor<2>, real: Arc<[bool]>) -> Tensor<3> {
+    Tensor::from_dispatch(<Dispatch as Recurrent>::lstm(x.into_dispatch(), u.into_dispatch(), real))
+}
+
+/// The best matches of steps, for `x` and `y` for which [`applies`] holds. `[texts, videos, tokens + steps]`
+pub(crate) fn best_matches(x: Tensor<3>, y: Tensor<3>, contest: Contest) -> Tensor<3> {
+    Tensor::from_dispatch(<Dispatch as Matches>::best_matches(x.into_dispatch(), y.into_dispatch(), contest))
 }

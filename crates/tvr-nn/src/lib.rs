@@ -28,27 +28,33 @@
 //! | module | what |
 //! |---|---|
 //! | [`attention`](mod@attention) | multi-head attention, causal or not, with a key mask |
+//! | [`best_matches`](mod@best_matches) | the best match of every step among the steps of another item |
 //! | [`block`] | CLIP's residual attention block, and the same at one position only |
 //! | [`activation`] | quick-GELU and GELU |
+//! | [`layer_norm`] | layer norm, with a gradient of its own |
 //! | [`linear`](fn@linear) | a linear layer as one matrix product |
+//! | [`lstm`](mod@lstm) | the recurrence of an LSTM |
 //! | [`mask`] | mean and softmax over what is real |
-//! | [`normalise`] | unit rows, log of a sum of exponentials |
+//! | [`normalise`] | unit rows, log of a sum of exponentials, values weighted by their own softmax |
 //! | [`sum`](mod@sum) | sums whose order never depends on threads |
 //! | [`parameters`] | draw lazy weights in module order |
 //! | [`precision`] | norms and softmax in f32 beside half-precision weights |
 //! | [`memory`] | keep freed memory in the process |
 //! | [`widest!`] | one loop, compiled for several processors |
 //!
-//! On flex with f32, quick-GELU, GELU, the masked softmax and a matrix's [`log_sum_exp`] run in kernels of our own
-//! (`kernels.rs`), vectorised and on all cores, forward and backward; every other backend and type takes burn's
-//! operations.
+//! On flex with f32, quick-GELU, GELU, the masked softmax, layer norm, [`unit_rows`], [`lstm`](fn@lstm),
+//! [`best_matches`](fn@best_matches), a matrix's [`log_sum_exp`] and [`weighted_by_itself`] run in kernels of our own (`kernels.rs`), vectorised and on all cores, forward and backward;
+//! every other backend and type takes burn's operations.
 
 pub mod activation;
 pub mod attention;
+pub mod best_matches;
 pub mod block;
 mod error;
 mod kernels;
+pub mod layer_norm;
 mod linear;
+pub mod lstm;
 pub mod mask;
 pub mod memory;
 pub mod normalise;
@@ -59,12 +65,15 @@ mod widest;
 
 pub use activation::{Activation, gelu, quick_gelu};
 pub use attention::attention;
+pub use best_matches::best_matches;
 pub use block::{Block, BlockConfig};
 pub use error::NnError;
+pub use layer_norm::LayerNorm;
 pub use linear::linear;
+pub use lstm::lstm;
 pub use mask::{cat_masks, masked_mean, masked_softmax};
 pub use memory::keep_freed_memory;
-pub use normalise::{biased_log_sum_exp, log_sum_exp, unit_rows};
+pub use normalise::{biased_log_sum_exp, log_sum_exp, unit_rows, weighted_by_itself};
 pub use parameters::touch;
-pub use precision::{layer_norm, widened};
+pub use precision::widened;
 pub use sum::{mean, sum};

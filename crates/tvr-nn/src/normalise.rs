@@ -1,14 +1,18 @@
-//! Unit rows, and the log of a sum of exponentials.
+//! Unit rows, the log of a sum of exponentials, and values weighted by their own softmax.
 
 use burn::prelude::*;
+use burn::tensor::activation;
 
-use crate::kernels;
+use crate::kernels::{self, OwnWeights};
 
 /// Rows shorter than this are divided by it, so that a zero row stays zero and has a finite gradient.
-const SHORTEST: f64 = 1e-6;
+pub(crate) const SHORTEST: f64 = 1e-6;
 
 /// Divides every row (last dimension) by its length. A row of zeros stays zero.
 pub fn unit_rows<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if kernels::applies(&x) {
+        return kernels::unit_rows(x);
+    }
     // The clamp stands below the root: the root's gradient at zero is infinite, and 0 · ∞ is NaN.
     let length = x.clone().square().sum_dim(D - 1).clamp_min(SHORTEST * SHORTEST).sqrt();
     x / length
@@ -36,4 +40,27 @@ pub fn biased_log_sum_exp(x: Tensor<2>, bias: Tensor<2>, dim: usize) -> Tensor<2
     assert_eq!(bias.dims()[dim], x.dims()[dim], "one bias for each value of a sum");
     assert_eq!(bias.dims()[1 - dim], 1, "one bias for all sums");
     if kernels::applies(&x) { kernels::log_sum_exp(x, bias, dim) } else { log_sum_exp(x + bias, dim) }
+}
+
+/// `factor · x · softmax(x / temperature)` along `dim`: every value weighted by its share. Of a matrix lying row by row
+/// or of the transposed view of one nothing is copied.
+///
+/// - `x`: `[rows, columns]`
+/// - `temperature`: above 0, in the unit of `x`
+/// - `constant`: whether the weights are constants to the gradient
+pub fn weighted_by_itself(
+    x: Tensor<2>,
+    temperature: f32,
+    factor: f32,
+    dim: usize,
+    constant: bool,
+) -> Tensor<2> {
+    if kernels::applies(&x) {
+        return kernels::weighted_by_itself(
+            x,
+            OwnWeights { scale: 1.0 / temperature, factor, dim, constant },
+        );
+    }
+    let weights = activation::softmax(x.clone() / temperature, dim);
+    x * if constant { weights.detach() } else { weights } * factor
 }

@@ -4,20 +4,8 @@
 //! the last projection are computed in f32, where half precision would lose too much. With f32 weights nothing here
 //! does anything.
 
-use burn::nn::LayerNorm;
 use burn::prelude::*;
 use burn::tensor::{DType, FloatDType};
-
-/// A norm in its own type, whatever the type of `x`; the result has that of `x`.
-///
-/// - `x`: `[..., width]`
-pub fn layer_norm<const D: usize>(norm: &LayerNorm, x: Tensor<D>) -> Tensor<D> {
-    let (outer, inner) = (x.dtype(), norm.gamma.val().dtype());
-    if outer == inner {
-        return norm.forward(x);
-    }
-    norm.forward(x.cast(inner)).cast(outer)
-}
 
 /// Half precision as f32; other types as they are.
 pub fn widened<const D: usize>(x: Tensor<D>) -> Tensor<D> {

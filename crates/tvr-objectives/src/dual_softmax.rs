@@ -34,11 +34,13 @@
 use burn::prelude::*;
 use burn::tensor::activation;
 use serde::{Deserialize, Serialize};
+use tvr_nn::weighted_by_itself;
 
 use crate::error::{ObjectiveError, above_zero};
 use crate::objective::{Loss, Needs, Objective, Pairs};
 use crate::positives::Positives;
-use crate::symmetric::both_directions;
+use crate::rows::Rows;
+use crate::symmetric::averaged;
 
 /// Settings of [`DualSoftmax`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -130,11 +132,11 @@ impl DualSoftmax {
         if self.detach { prior.detach() } else { prior }
     }
 
-    /// Logits times prior times `N`, for a search along the columns. `[rows, columns]`
-    pub fn revise(&self, logits: Tensor<2>) -> Tensor<2> {
-        let [rows, _] = logits.dims();
-        let revised = logits.clone() * self.prior(logits);
-        if self.scale_by_batch { revised * rows as f32 } else { revised }
+    /// Logits times prior times `N`, where the prior runs along axis `over`: 0 for a search along the columns, and 1
+    /// for one along the rows, which spares a transposed copy. `[rows, columns]`
+    pub fn revise(&self, logits: Tensor<2>, over: usize) -> Tensor<2> {
+        let items = if self.scale_by_batch { logits.dims()[over] as f32 } else { 1.0 };
+        weighted_by_itself(logits, self.temperature, items, over, self.detach)
     }
 }
 
@@ -144,12 +146,11 @@ impl Objective for DualSoftmax {
     }
 
     fn loss(&self, pairs: &Pairs) -> Loss {
-        let logits = pairs.logits();
-        let averaged = both_directions(
-            self.revise(logits.clone()),
-            self.revise(logits.transpose()),
-            self.positives.targets(pairs),
-        );
+        let (logits, targets) = (pairs.logits(), self.positives.targets(&Rows::all(pairs)));
+        let [texts, videos] = logits.dims();
+        let text_to_video = targets.text_to_video(self.revise(logits.clone(), 0), None, 0..texts);
+        let video_to_text = targets.video_to_text(self.revise(logits, 1), None, 0..videos);
+        let averaged = averaged(&targets, text_to_video, video_to_text);
         match self.directions {
             Directions::Averaged => averaged,
             Directions::Added => Loss { total: averaged.total * 2.0, parts: averaged.parts },

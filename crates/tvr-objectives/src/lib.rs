@@ -62,7 +62,7 @@ pub use error::ObjectiveError;
 pub use hinge::{Hinge, HingeConfig, Negatives};
 pub use ncl::{Askers, Ncl, NclConfig, Shares};
 pub use objective::{CaptionTokens, Loss, Needs, Objective, Pairs, Stream};
-pub use positives::{Positives, Targets};
+pub use positives::Positives;
 pub use queue::Queue;
 pub use rows::{ByRows, Rows};
 pub use streams::{StreamName, Streams, StreamsConfig};

@@ -35,9 +35,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ObjectiveError;
 use crate::objective::{Loss, Needs, Objective, Pairs};
-use crate::positives::Positives;
+use crate::positives::{Positives, Targets};
 use crate::queue::{Entries, Queue};
-use crate::symmetric::both_directions;
+use crate::rows::Rows;
+use crate::symmetric::averaged;
 
 use sinkhorn::{Start, sweep};
 
@@ -167,31 +168,26 @@ pub struct Ncl {
 }
 
 impl Ncl {
-    /// Logits with one bias per item that is asked for: what the askers' sweeps leave there.
+    /// One bias per item that is asked for: what the askers' sweeps leave there. Of size 1 along `askers`.
     ///
-    /// - `logits`, `targets`: `[texts, videos]`
+    /// - `logits`: `[texts, videos]`
     /// - `askers`: the axis of those who ask, 0 for texts
     /// - `queued`: logits of earlier askers, beside `logits` along that axis
-    fn biased(
+    fn bias(
         &self,
         logits: Tensor<2>,
-        targets: Tensor<2>,
+        targets: &Targets,
         askers: usize,
         queued: Option<Tensor<2>>,
     ) -> Tensor<2> {
+        let wanted = (self.marginals == Shares::Targets).then(|| targets.marginals(askers, &logits));
         let asking = match (self.askers, queued) {
-            (Askers::BatchAndQueue, Some(queued)) => Tensor::cat(vec![logits.clone(), queued], askers),
+            (Askers::BatchAndQueue, Some(queued)) => Tensor::cat(vec![logits, queued], askers),
             (Askers::Queue, Some(queued)) => queued,
-            _ => logits.clone(),
+            _ => logits,
         };
         let asking = if self.detach { asking.detach() } else { asking };
-        let wanted = (self.marginals == Shares::Targets).then(|| {
-            let wanted = targets.sum_dim(askers);
-            // A bias of −∞ for a video that nobody describes would make its whole row's loss 0 · ∞.
-            let wanted = wanted.clone().mask_fill(wanted.equal_scalar(0.0), 1.0);
-            wanted.clone() / wanted.sum_dim(1 - askers)
-        });
-        logits + sweep(asking, askers, self.start, self.sweeps, None, wanted).1
+        sweep(asking, askers, self.start, self.sweeps, None, wanted).1
     }
 }
 
@@ -208,7 +204,7 @@ impl Objective for Ncl {
     }
 
     fn loss(&self, pairs: &Pairs) -> Loss {
-        let (logits, targets) = (pairs.logits(), self.positives.targets(pairs));
+        let (logits, targets) = (pairs.logits(), self.positives.targets(&Rows::all(pairs)));
         let strangers = |queue: &Option<Queue>| queue.as_ref().and_then(|queue| queue.strangers(pairs));
         let (texts, videos) = (strangers(&self.texts), strangers(&self.videos));
         let scale = pairs.scale.clone().unsqueeze::<2>();
@@ -219,11 +215,13 @@ impl Objective for Ncl {
             .as_ref()
             .zip(pairs.texts)
             .map(|(queued, texts)| texts.clone().matmul(beside(queued, texts).transpose()) * scale.clone());
-        let text_to_video = self.biased(logits.clone(), targets.text_to_video.clone(), 0, queued_texts);
-        // Along the other axis of the same matrix: a transposed copy of it costs more than a sweep.
-        let of_texts = targets.video_to_text.clone().transpose();
-        let video_to_text = self.biased(logits, of_texts, 1, queued_videos).transpose();
-        let mut loss = both_directions(text_to_video, video_to_text, targets);
+        // Along either axis of the same matrix: a transposed copy of it costs more than a sweep.
+        let of_videos = self.bias(logits.clone(), &targets, 0, queued_texts);
+        let of_texts = self.bias(logits.clone(), &targets, 1, queued_videos);
+        let [n_texts, n_videos] = logits.dims();
+        let text_to_video = targets.text_to_video(logits.clone(), Some(of_videos), 0..n_texts);
+        let video_to_text = targets.video_to_text(logits, Some(of_texts), 0..n_videos);
+        let mut loss = averaged(&targets, text_to_video, video_to_text);
         if self.texts.is_some() {
             let age = texts.map_or(0.0, |texts| texts.mean_age());
             loss.parts.push(("queue_age".into(), loss.total.zeros_like().detach() + age));

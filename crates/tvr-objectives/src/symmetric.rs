@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ObjectiveError;
 use crate::objective::{Loss, Needs, Objective, Pairs};
-use crate::positives::{Positives, Targets, cross_entropy, cross_entropy_sum};
+use crate::positives::{Positives, Targets};
 use crate::rows::{ByRows, Rows};
 
 /// Settings of [`Symmetric`].
@@ -74,27 +74,17 @@ impl Objective for Symmetric {
 impl ByRows for Symmetric {
     fn loss_of(&self, rows: &Rows) -> Loss {
         let (of_texts, of_videos) = rows.logits();
-        let targets = self.positives.targets_of(rows);
-        let [texts, videos] = self.positives.judged(rows);
-        averaged(
-            cross_entropy_sum(of_texts, targets.text_to_video) / rows.count(texts),
-            cross_entropy_sum(of_videos.transpose(), targets.video_to_text) / rows.count(videos),
-        )
+        let targets = self.positives.targets(rows);
+        let text_to_video = targets.text_to_video(of_texts, None, rows.texts.clone());
+        averaged(&targets, text_to_video, targets.video_to_text(of_videos, None, rows.videos.clone()))
     }
 }
 
-/// Half of the two cross-entropies, with the two as parts.
-///
-/// - `text_to_video`: `[texts, videos]`, logits
-/// - `video_to_text`: `[videos, texts]`, logits
-pub(crate) fn both_directions(text_to_video: Tensor<2>, video_to_text: Tensor<2>, targets: Targets) -> Loss {
-    averaged(
-        cross_entropy(text_to_video, targets.text_to_video),
-        cross_entropy(video_to_text, targets.video_to_text),
-    )
-}
-
-fn averaged(text_to_video: Tensor<1>, video_to_text: Tensor<1>) -> Loss {
+/// Half of the mean cross-entropies of the two directions, with the two as parts, from their sums.
+pub(crate) fn averaged(targets: &Targets, text_to_video: Tensor<1>, video_to_text: Tensor<1>) -> Loss {
+    let [texts, videos] = targets.judged();
+    let text_to_video = text_to_video / texts.max(1) as f64;
+    let video_to_text = video_to_text / videos.max(1) as f64;
     Loss {
         total: (text_to_video.clone() + video_to_text.clone()) / 2.0,
         parts: vec![("text_to_video".into(), text_to_video), ("video_to_text".into(), video_to_text)],

@@ -1,7 +1,7 @@
 //! The towers' states, layer by layer, against the reference's.
 
 use burn::prelude::*;
-use tvr_nn::{layer_norm, unit_rows, widened};
+use tvr_nn::{unit_rows, widened};
 
 use crate::parity::golden::largest;
 use crate::parity::{JPEG_CODE, Line, Session, tolerance};
@@ -101,7 +101,7 @@ fn image_states(
         }
         stage.add(name, &values(x.clone()), None)?;
     }
-    let normed = layer_norm(&tower.post_norm, x);
+    let normed = tower.post_norm.forward(x);
     let [_, _, width] = normed.dims();
     stage.add("vision_pooled", &values(normed.narrow(1, 0, 1).reshape([images, width])), None)?;
     stage.add("image_tokens", &values(tower.encode_tokens(pixels.clone())), None)?;
@@ -132,7 +132,7 @@ fn text_states(
         }
         stage.add(name, &values(x.clone()), Some(&real))?;
     }
-    let normed = layer_norm(&tower.final_norm, x);
+    let normed = tower.final_norm.forward(x);
     stage.add("text_last", &values(normed.clone()), Some(&real))?;
     stage.add("text_pooled", &values(tvr_nn::block::rows_at(normed, lengths.clone() - 1)), None)?;
     let tokens = tower.encode_tokens(ids.clone(), lengths.clone());

@@ -15,10 +15,10 @@
 //! Source: Liu et al. 2019 (CE), arXiv 1907.13487; code: albanie/collaborative-experts, `model/model.py`, with a
 //! layer norm or none where it has a batch norm. That `G` and `H` are one layer each is ours.
 
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::{relu, sigmoid};
-use tvr_nn::unit_rows;
+use tvr_nn::{LayerNorm, unit_rows};
 
 /// Collaborative gating; one for all experts.
 #[derive(Module, Debug)]
@@ -38,7 +38,7 @@ pub struct Gating {
 impl Gating {
     pub(super) fn new(width: usize, norm: bool, device: &Device) -> Self {
         let layer = || LinearConfig::new(width, width).init(device);
-        let norms = || [LayerNormConfig::new(width).init(device), LayerNormConfig::new(width).init(device)];
+        let norms = || [(); 2].map(|()| LayerNorm::new(width, 1e-5, device));
         Self {
             own: layer(),
             other: LinearConfig::new(width, width).with_bias(false).init(device),

@@ -9,10 +9,10 @@
 //! norm or none, since a batch norm would make an item's vector depend on the others it is encoded with. A published
 //! batch norm in evaluation is a linear map, and can be folded into `V` and `d`.
 
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::sigmoid;
-use tvr_nn::unit_rows;
+use tvr_nn::{LayerNorm, unit_rows};
 
 /// The unit.
 #[derive(Module, Debug)]
@@ -30,7 +30,7 @@ impl GatedUnit {
         Self {
             project: LinearConfig::new(inputs, width).init(device),
             gate: LinearConfig::new(width, width).init(device),
-            norm: norm.then(|| LayerNormConfig::new(width).init(device)),
+            norm: norm.then(|| LayerNorm::new(width, 1e-5, device)),
         }
     }
 

@@ -21,10 +21,10 @@
 
 use burn::module::{Initializer, Param};
 use burn::nn::transformer::{TransformerEncoder, TransformerEncoderConfig, TransformerEncoderInput};
-use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig};
+use burn::nn::{Dropout, DropoutConfig};
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
-use tvr_nn::unit_rows;
+use tvr_nn::{LayerNorm, unit_rows};
 
 use crate::error::{HeadError, at_least_one};
 
@@ -80,7 +80,7 @@ impl TransformerConfig {
         Ok(Transformer {
             positions: table(positions),
             types: table(experts + 1),
-            norm: LayerNormConfig::new(width).with_epsilon(1e-12).init(device),
+            norm: LayerNorm::new(width, 1e-12, device),
             dropout: DropoutConfig::new(self.dropout).init(),
             encoder: encoder.with_layer_norm_eps(1e-12).init(device),
         })

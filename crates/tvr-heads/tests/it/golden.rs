@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use burn::module::Param;
-use burn::nn::{LayerNorm, Linear};
+use burn::nn::Linear;
 use burn::prelude::*;
 use safetensors::SafeTensors;
 use tvr_heads::{
     Head, MeanPoolingConfig, SeqLstmConfig, SeqTransf, SeqTransfConfig, TextFeatures, TightTransfConfig,
     Unit, VideoFeatures,
 };
-use tvr_nn::Block;
+use tvr_nn::{Block, LayerNorm};
 
 use crate::common::{assert_close, floats, scores};
 
@@ -77,7 +77,7 @@ fn linear(weight: Tensor<2>, bias: Tensor<1>) -> Linear {
 
 fn load_norm(norm: &mut LayerNorm, golden: &Golden, key: &str) {
     norm.gamma = Param::from_tensor(golden.tensor(&format!("{key}.weight")));
-    norm.beta = Some(Param::from_tensor(golden.tensor(&format!("{key}.bias"))));
+    norm.beta = Param::from_tensor(golden.tensor(&format!("{key}.bias")));
 }
 
 fn load_blocks(blocks: &mut [Block], golden: &Golden, key: &str) {

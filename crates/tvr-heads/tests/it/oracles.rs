@@ -6,9 +6,10 @@ mod experts;
 mod pairwise;
 
 use crate::common::{Draw, WIDTH, assert_close, floats, mean_pooling, scores, seq_transf};
-use burn::nn::{LayerNorm, Linear};
+use burn::nn::Linear;
 use burn::prelude::*;
 use tvr_heads::SeqTransf;
+use tvr_nn::LayerNorm;
 
 type Rows = Vec<Vec<f64>>;
 
@@ -62,7 +63,7 @@ fn norm(layer: &LayerNorm, x: &[f64], epsilon: f64) -> Vec<f64> {
     let mean = x.iter().sum::<f64>() / n;
     let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
     let gamma = floats(&layer.gamma.val());
-    let beta = floats(&layer.beta.as_ref().unwrap().val());
+    let beta = floats(&layer.beta.val());
     x.iter().enumerate().map(|(i, x)| (x - mean) / (variance + epsilon).sqrt() * gamma[i] + beta[i]).collect()
 }
 

@@ -17,7 +17,7 @@ pub(super) const DENSITY: f32 = 0.398_942_3;
 
 /// `a · b + c`, fused only where the processor can: elsewhere `mul_add` is a call into libm.
 #[inline(always)]
-fn madd<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+pub(super) fn madd<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
@@ -45,8 +45,22 @@ pub(super) fn exp<const FMA: bool>(x: f32) -> f32 {
 }
 
 #[inline(always)]
-fn sigmoid<const FMA: bool>(x: f32) -> f32 {
+pub(super) fn sigmoid<const FMA: bool>(x: f32) -> f32 {
     1.0 / (1.0 + exp::<FMA>(-x))
+}
+
+/// Within about two units in the last place (Cephes, `tanhf`).
+#[inline(always)]
+pub(super) fn tanh<const FMA: bool>(x: f32) -> f32 {
+    const NEAR: f32 = 0.625;
+    let squared = x * x;
+    let mut sum = -5.704_988_7e-3;
+    for factor in [2.063_908_9e-2, -5.373_971_5e-2, 1.333_144_2e-1, -3.333_328e-1] {
+        sum = madd::<FMA>(sum, squared, factor);
+    }
+    let near = madd::<FMA>(sum * squared, x, x);
+    let far = 1.0 - 2.0 / (exp::<FMA>(2.0 * x.abs()) + 1.0);
+    if x.abs() < NEAR { near } else { far.copysign(x) }
 }
 
 /// The normal distribution function, through a Chebyshev fit of `erfc` with a relative error of 1.2e-7

@@ -114,7 +114,7 @@ impl Fused for Flex {
         let (x, bias) = (upright(x), bias.to_contiguous());
         let along_rows = (dim == 1) != turned;
         let run = if along_rows { log_sum_exp::of_rows } else { log_sum_exp::of_columns };
-        run(slice(&x), slice(&bias), out.storage_mut::<f32>());
+        run(slice(&x), 1.0, slice(&bias), out.storage_mut::<f32>());
         out
     }
 
@@ -126,35 +126,40 @@ impl Fused for Flex {
         dim: usize,
     ) -> FlexTensor {
         let turned = is_turned(&x);
-        let (mut x, bias) = (upright(x), bias.to_contiguous());
+        let (x, bias) = (upright(x), bias.to_contiguous());
         let (out, gradient) = (out.to_contiguous(), gradient.to_contiguous());
-        let (from, to) = span(&x);
+        let mut of_x = like(&x);
         let along_rows = (dim == 1) != turned;
         let run = if along_rows { log_sum_exp::gradient_of_rows } else { log_sum_exp::gradient_of_columns };
-        run(&mut x.storage_mut::<f32>()[from..to], slice(&bias), slice(&out), slice(&gradient));
-        if turned { x.transpose(0, 1) } else { x }
+        run(slice(&x), slice(&bias), slice(&out), slice(&gradient), of_x.storage_mut::<f32>());
+        if turned { of_x.transpose(0, 1) } else { of_x }
     }
 }
 
+/// Zeros in the shape of `x`.
+pub(super) fn like(x: &FlexTensor) -> FlexTensor {
+    FlexTensor::zeros(x.layout().shape().clone(), x.dtype())
+}
+
 /// Whether a matrix is the transposed view of one that lies row by row.
-fn is_turned(x: &FlexTensor) -> bool {
+pub(super) fn is_turned(x: &FlexTensor) -> bool {
     let layout = x.layout();
     layout.contiguous_offsets().is_none() && layout.transpose(0, 1).contiguous_offsets().is_some()
 }
 
 /// A matrix row by row: itself, or the one it is the transposed view of, or a copy.
-fn upright(x: FlexTensor) -> FlexTensor {
+pub(super) fn upright(x: FlexTensor) -> FlexTensor {
     if is_turned(&x) { x.transpose(0, 1) } else { x.to_contiguous() }
 }
 
 /// The values of a contiguous tensor.
-fn slice(x: &FlexTensor) -> &[f32] {
+pub(super) fn slice(x: &FlexTensor) -> &[f32] {
     let (from, to) = span(x);
     &x.storage::<f32>()[from..to]
 }
 
 /// Where a contiguous tensor lies in its storage.
-fn span(x: &FlexTensor) -> (usize, usize) {
+pub(super) fn span(x: &FlexTensor) -> (usize, usize) {
     let start = x.layout().start_offset();
     (start, start + x.layout().num_elements())
 }

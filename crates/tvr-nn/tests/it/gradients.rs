@@ -1,9 +1,12 @@
 //! Finite differences in f64.
 
 use burn::prelude::*;
-use tvr_nn::{attention, gelu, log_sum_exp, masked_mean, quick_gelu, unit_rows};
+use tvr_nn::{
+    attention, best_matches, gelu, log_sum_exp, lstm, masked_mean, quick_gelu, unit_rows, weighted_by_itself,
+};
 
 use crate::kernels::{numbers, wide};
+use crate::sequences::gaps;
 
 #[track_caller]
 fn check<const D: usize, const E: usize>(shape: [usize; D], f: impl Fn(Tensor<D>) -> Tensor<E>) {
@@ -41,6 +44,13 @@ fn gradients_agree_with_finite_differences() {
     check([3, 5], gelu::<2>);
     check([3, 5], unit_rows::<2>);
     check([3, 5], |x: Tensor<2>| log_sum_exp(x, 1));
+    check([3, 5], |x: Tensor<2>| weighted_by_itself(x, 2.5, 3.0, 0, false));
+    check([3, 4, 8], |x: Tensor<3>| {
+        let u = wide(&numbers([2, 8], 13));
+        let u = if x.is_autodiff() { Tensor::from_inner(u) } else { u };
+        lstm(x, u, gaps(3, 4))
+    });
+    check([2, 3, 4], |x: Tensor<3>| best_matches(x.clone(), x * 0.5, Some((gaps(2, 3), gaps(2, 3))), -1e3).0);
     check([2, 3, 2], |x: Tensor<3>| masked_mean(x, mask()));
     check([2, 2, 3, 2], |x: Tensor<4>| attention(x.clone(), x.clone() * 0.5, x, 0.3, true, Some(mask())));
 }

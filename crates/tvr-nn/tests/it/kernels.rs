@@ -2,7 +2,7 @@
 
 use burn::prelude::*;
 use burn::tensor::DType;
-use tvr_nn::{attention, biased_log_sum_exp, gelu, log_sum_exp, quick_gelu};
+use tvr_nn::{attention, biased_log_sum_exp, gelu, log_sum_exp, quick_gelu, weighted_by_itself};
 
 /// Numbers in −4..4 that depend on the seed alone.
 pub fn numbers<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
@@ -20,7 +20,7 @@ pub fn wide<const D: usize>(x: &Tensor<D>) -> Tensor<D> {
 }
 
 /// Largest difference over the largest expected entry (at least 1).
-fn error<const D: usize>(found: Tensor<D>, expected: Tensor<D>) -> f64 {
+pub fn error<const D: usize>(found: Tensor<D>, expected: Tensor<D>) -> f64 {
     let found: Vec<f64> = found.into_data().iter::<f64>().collect();
     let expected: Vec<f64> = expected.into_data().iter::<f64>().collect();
     assert_eq!(found.len(), expected.len());
@@ -29,7 +29,7 @@ fn error<const D: usize>(found: Tensor<D>, expected: Tensor<D>) -> f64 {
 }
 
 /// Value and gradient of `f` under weights that are no constant.
-fn both<const D: usize>(
+pub fn both<const D: usize>(
     x: Tensor<D>,
     upstream: Tensor<D>,
     f: &dyn Fn(Tensor<D>) -> Tensor<D>,
@@ -119,6 +119,25 @@ fn log_sum_exp_agrees_with_plain_operations_in_f64() {
 }
 
 #[test]
+fn values_weighted_by_their_softmax_agree_with_plain_operations_in_f64() {
+    for (rows, columns) in [(1, 1), (3, 5), (33, 70), (130, 257)] {
+        let (x, upstream) = (numbers([rows, columns], 41) * 3.0, numbers([rows, columns], 42));
+        for (dim, constant) in [(0, false), (1, false), (0, true), (1, true)] {
+            let f = |x: Tensor<2>| weighted_by_itself(x, 2.5, 3.0, dim, constant);
+            let expected = both(wide(&x), wide(&upstream), &f);
+            // Row by row, and as the transposed view of a matrix that is so.
+            let turned = |x: &Tensor<2>| (x.clone().transpose() + 0.0).transpose();
+            let found =
+                [both(x.clone(), upstream.clone(), &f), both(turned(&x), turned(&upstream), &f)].concat();
+            for (found, expected) in found.into_iter().zip(expected.iter().cycle()) {
+                let error = error(found, expected.clone());
+                assert!(error < 2e-6, "{rows}x{columns} along {dim}, constant {constant}: {error} off");
+            }
+        }
+    }
+}
+
+#[test]
 fn log_sum_exp_takes_views_and_keeps_infinities() {
     let x = numbers([5, 4], 31);
     let view = x.clone().transpose().slice_dim(0, 1..4);
@@ -149,8 +168,12 @@ fn the_number_of_threads_never_changes_a_bit() {
                 let rows = log_sum_exp(x.clone(), 1);
                 biased_log_sum_exp(x, rows, 0)
             };
-            let sum_gradient = both(flat.clone(), flat.slice_dim(0, 0..1), &sums)[1].clone();
-            [value.into_data(), gradient.into_data(), sum_gradient.into_data()]
+            let sum_gradient = both(flat.clone(), flat.clone().slice_dim(0, 0..1), &sums)[1].clone();
+            let weighted = |x: Tensor<2>| {
+                weighted_by_itself(x.clone(), 1.0, 1.0, 0, false) + weighted_by_itself(x, 1.0, 1.0, 1, false)
+            };
+            let weighted = both(flat.clone(), flat, &weighted)[1].clone();
+            [value.into_data(), gradient.into_data(), sum_gradient.into_data(), weighted.into_data()]
         })
     };
     let one = run(1);

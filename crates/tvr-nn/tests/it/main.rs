@@ -12,3 +12,5 @@
 mod gradients;
 mod kernels;
 mod properties;
+mod rows;
+mod sequences;

@@ -17,11 +17,11 @@
 //! Ours throughout: the paper takes T5-base, whose weights and vocabulary a small set of captions cannot fill.
 
 use burn::module::{Initializer, Param};
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::{TensorData, assert_shape};
 use serde::{Deserialize, Serialize};
-use tvr_nn::{Activation, Block, BlockConfig, log_sum_exp, sum};
+use tvr_nn::{Activation, Block, BlockConfig, LayerNorm, log_sum_exp, sum};
 
 use super::{Captions, NAME};
 use crate::error::ObjectiveError;
@@ -91,7 +91,7 @@ impl DecoderConfig {
             prefix: LinearConfig::new(code_width, self.prefix * self.width).init(device),
             embedding: normal(0.02).init([vocabulary, self.width], device),
             positions: normal(0.01).init([self.prefix + self.max_tokens - 1, self.width], device),
-            final_norm: LayerNormConfig::new(self.width).with_epsilon(EPSILON).init(device),
+            final_norm: LayerNorm::new(self.width, EPSILON, device),
         })
     }
 }

@@ -2,10 +2,10 @@
 
 use burn::prelude::*;
 use burn::tensor::DType;
+use burn::tensor::activation::log_softmax;
 use proptest::prelude::*;
 use tvr_objectives::ncl::sinkhorn::{Start, potentials};
-use tvr_objectives::positives::cross_entropy;
-use tvr_objectives::{NclConfig, Objective, Pairs, Positives, Shares};
+use tvr_objectives::{NclConfig, Objective, Pairs, Shares};
 
 use crate::common::{
     Draw, Rows, assert_close, diagonal, floats, gradient, indices, loss, matrix, scale, transposed,
@@ -61,10 +61,17 @@ proptest! {
         let bias = |z: &Rows| potentials(matrix(z), config.start, config.sweeps, None).columns;
         let (of_videos, of_texts) = (bias(&z), bias(&transposed(&z)));
         let leaf = Tensor::from_inner(matrix(&z)).require_grad();
-        let index = indices(&same).to_device(&leaf.device());
-        let targets = Positives::Same.targets(&Pairs::new(&leaf, Tensor::from_inner(scale(1.0)), &index));
-        let there = cross_entropy(leaf.clone() + Tensor::from_inner(of_videos), targets.text_to_video);
-        let back = cross_entropy(leaf.clone().transpose() + Tensor::from_inner(of_texts), targets.video_to_text);
+        // Mean over the rows that have a positive, whose positives share its mass.
+        let cross_entropy = |logits: Tensor<2>, right: Rows| {
+            let mass = right.iter().map(|row| row.iter().sum::<f64>()).collect::<Vec<_>>();
+            let judged = mass.iter().filter(|&&mass| mass > 0.0).count() as f64;
+            let shares = right.iter().zip(&mass).map(|(row, mass)| row.iter().map(|x| x / mass.max(1.0)).collect());
+            -(log_softmax(logits, 1) * Tensor::from_inner(matrix(&shares.collect()))).sum() / judged
+        };
+        let right: Rows =
+            same.iter().map(|&own| (0..videos).map(|video| f64::from(u8::from(video == own))).collect()).collect();
+        let there = cross_entropy(leaf.clone() + Tensor::from_inner(of_videos), right.clone());
+        let back = cross_entropy(leaf.clone().transpose() + Tensor::from_inner(of_texts), transposed(&right));
         let expected = floats(&leaf.grad(&((there + back) / 2.0).backward()).unwrap());
         assert_close(&gradient(&ncl(config), &z, &same), &expected, 1e-12);
     }

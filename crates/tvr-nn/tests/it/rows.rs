@@ -1,0 +1,64 @@
+//! Unit rows and layer norm: the kernels against burn's plain operations in f64.
+
+use burn::module::Param;
+use burn::prelude::*;
+use tvr_nn::{LayerNorm, unit_rows};
+
+use crate::kernels::{both, error, numbers, wide};
+
+/// A norm whose factors and levels are no constants.
+fn norm(width: usize, wide: &dyn Fn(&Tensor<1>) -> Tensor<1>) -> LayerNorm {
+    let mut norm = LayerNorm::new(width, 1e-5, &Device::flex());
+    let parameter =
+        |seed| Param::from_tensor(Tensor::from_inner(wide(&numbers([width], seed))).require_grad());
+    (norm.gamma, norm.beta) = (parameter(51), parameter(52));
+    norm
+}
+
+#[test]
+fn unit_rows_agree_with_plain_operations_in_f64() {
+    for shape in [[1, 1, 1], [2, 3, 5], [3, 70, 33], [2, 40, 130]] {
+        // The first row is zeros: it stays so, and its gradient is finite.
+        let x = numbers(shape, 53);
+        let x = Tensor::cat(vec![x.clone().slice_dim(0, 0..1).zeros_like(), x], 0);
+        let upstream = numbers(x.dims(), 54);
+        let expected = both(wide(&x), wide(&upstream), &unit_rows);
+        for (found, expected) in both(x, upstream, &unit_rows).into_iter().zip(expected) {
+            let error = error(found, expected);
+            assert!(error < 2e-6, "{shape:?}: {error} off");
+        }
+    }
+}
+
+#[test]
+fn layer_norm_agrees_with_plain_operations_in_f64() {
+    for (rows, width) in [(1, 1), (3, 5), (70, 33), (9, 512), (300, 130)] {
+        let x = numbers([rows, width], 55) * 2.0 + 3.0;
+        let upstream = numbers([rows, width], 56);
+        let run = |x: Tensor<2>, upstream: Tensor<2>, norm: LayerNorm| {
+            let x = Tensor::from_inner(x).require_grad();
+            let y = norm.forward(x.clone());
+            let gradients = (y.clone() * Tensor::from_inner(upstream)).sum().backward();
+            let of =
+                |parameter: &Param<Tensor<1>>| parameter.val().grad(&gradients).unwrap().unsqueeze::<2>();
+            [y.inner(), x.grad(&gradients).unwrap(), of(&norm.gamma), of(&norm.beta)]
+        };
+        let expected = run(wide(&x), wide(&upstream), norm(width, &wide));
+        let found = run(x, upstream, norm(width, &|x| x.clone()));
+        for (what, (found, expected)) in found.into_iter().zip(expected).enumerate() {
+            let error = error(found, expected);
+            assert!(error < 5e-6, "{rows}x{width}: {what} is {error} off");
+        }
+    }
+}
+
+/// f32 norms beside half-precision rows: the rows come back in their own type.
+#[test]
+fn a_norm_computes_in_its_own_type() {
+    let x = numbers([4, 8], 57);
+    let norm = LayerNorm::new(8, 1e-5, &Device::flex());
+    let y = norm.forward(x.clone().cast(burn::tensor::DType::F16));
+    assert_eq!(y.dtype(), burn::tensor::DType::F16);
+    let error = error(y, norm.forward(x));
+    assert!(error < 2e-3, "{error}");
+}
