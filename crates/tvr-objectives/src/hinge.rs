@@ -26,9 +26,8 @@
 use std::ops::Range;
 
 use burn::prelude::*;
-use burn::tensor::activation::softmax;
 use serde::{Deserialize, Serialize};
-use tvr_nn::sum;
+use tvr_nn::{sum, weighted_by_itself};
 
 use crate::error::{ObjectiveError, above_zero};
 use crate::objective::{Loss, Needs, Objective, Pairs};
@@ -117,7 +116,7 @@ impl Hinge {
         if !self.same_axis {
             return (of_texts, of_videos);
         }
-        let times_share = |scores: Tensor<2>, axis: usize| scores.clone() * softmax(scores, axis);
+        let times_share = |scores: Tensor<2>, axis: usize| weighted_by_itself(scores, 1.0, 1.0, axis, false);
         let of_videos = of_videos.unwrap_or_else(|| of_texts.clone());
         (times_share(of_texts, 1), Some(times_share(of_videos, 0)))
     }

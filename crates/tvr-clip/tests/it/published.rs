@@ -162,7 +162,7 @@ fn published_hidden_states_of_the_real_weights_come_out() {
     let ids: Vec<i32> = numbers(&texts["input_ids"]).into_iter().map(|id| id as i32).collect();
     let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [2, 7]), &model.device);
     let x = tower.blocks.iter().fold(tower.embed(ids.clone()), |x, block| block.forward(x, None, true));
-    let x = tvr_nn::layer_norm(&tower.final_norm, x);
+    let x = tower.final_norm.forward(x);
     // The second text's padding was masked by the publisher, and a causal tower does not look ahead: its first row
     // alone is comparable, and the first text's all are.
     let found = corner(x.clone());
@@ -176,6 +176,6 @@ fn published_hidden_states_of_the_real_weights_come_out() {
     let x = tower.pre_norm(tower.embed(pixels_of, 1));
     let x = tower.blocks.iter().fold(x, |x, block| block.forward(x, None, false));
     close("image states", &corner(x.clone()), &numbers(&pixels["last_hidden_state[:, 1:4, 1:4]"]), STATE);
-    let class = tvr_nn::layer_norm(&tower.post_norm, x).slice([0..1, 0..1, 1..4]);
+    let class = tower.post_norm.forward(x).slice([0..1, 0..1, 1..4]);
     close("class token", &values(class), &numbers(&pixels["pooler_output[:, 1:4]"]), STATE);
 }

@@ -59,11 +59,13 @@ fn linear(layer: &Linear, x: &[f64]) -> Vec<f64> {
 }
 
 fn norm(layer: &LayerNorm, x: &[f64], epsilon: f64) -> Vec<f64> {
+    normed(&floats(&layer.gamma.val()), &floats(&layer.beta.val()), x, epsilon)
+}
+
+fn normed(gamma: &[f64], beta: &[f64], x: &[f64], epsilon: f64) -> Vec<f64> {
     let n = x.len() as f64;
     let mean = x.iter().sum::<f64>() / n;
     let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
-    let gamma = floats(&layer.gamma.val());
-    let beta = floats(&layer.beta.val());
     x.iter().enumerate().map(|(i, x)| (x - mean) / (variance + epsilon).sqrt() * gamma[i] + beta[i]).collect()
 }
 

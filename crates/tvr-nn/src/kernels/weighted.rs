@@ -15,7 +15,7 @@ use burn::backend::autodiff::{
 };
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Flex, Scalar, backend_extension};
+use burn::backend::{Autodiff, Backend, Flex, backend_extension};
 use rayon::prelude::*;
 
 use super::log_sum_exp::{self, STRIP};
@@ -32,27 +32,10 @@ pub(crate) struct OwnWeights {
     pub constant: bool,
 }
 
-/// The operation. The gradient has a body of plain operations, which serves second derivatives.
+/// The operation.
 #[backend_extension(Flex, Autodiff)]
 pub trait WeightedByItself: Backend {
     fn weighted_by_itself(x: FloatTensor<Self>, how: OwnWeights) -> FloatTensor<Self>;
-
-    fn weighted_by_itself_gradient(
-        x: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        how: OwnWeights,
-    ) -> FloatTensor<Self> {
-        let scaled = Self::float_mul_scalar(x.clone(), Scalar::from(how.scale));
-        let share = Self::softmax(scaled, how.dim);
-        let gradient = Self::float_mul_scalar(gradient, Scalar::from(how.factor));
-        if how.constant {
-            return Self::float_mul(share, gradient);
-        }
-        let wanted = Self::float_mul(gradient.clone(), x);
-        let inner = Self::float_sum_dim(Self::float_mul(share.clone(), wanted.clone()), how.dim);
-        let moved = Self::float_mul_scalar(Self::float_sub(wanted, inner), Scalar::from(how.scale));
-        Self::float_mul(share, Self::float_add(gradient, moved))
-    }
 }
 
 impl WeightedByItself for Flex {
@@ -70,25 +53,25 @@ impl WeightedByItself for Flex {
         );
         if turned { y.transpose(0, 1) } else { y }
     }
+}
 
-    fn weighted_by_itself_gradient(x: FlexTensor, gradient: FlexTensor, how: OwnWeights) -> FlexTensor {
-        let turned = is_turned(&x);
-        let (x, gradient) = (upright(x), if turned { gradient.transpose(0, 1) } else { gradient });
-        let gradient = gradient.to_contiguous();
-        let sums = Sums::new(&x, how, turned);
-        let inner = sums.inner(slice(&x), slice(&gradient), how);
-        let mut of_x = like(&x);
-        let rows = rows_of_a_task(sums.columns);
-        let size = rows * sums.columns;
-        let chunks = slice(&x).par_chunks(size).zip(slice(&gradient).par_chunks(size));
-        chunks.zip(of_x.storage_mut::<f32>().par_chunks_mut(size)).enumerate().for_each(
-            |(task, ((x, gradient), of_x))| {
-                let of_task = [&sums.logs, &inner].map(|of_all| sums.of_task(of_all, task, rows));
-                weigh_gradient(x, gradient, of_task, sums.columns, sums.per_row, how, of_x);
-            },
-        );
-        if turned { of_x.transpose(0, 1) } else { of_x }
-    }
+fn gradient_of(x: FlexTensor, gradient: FlexTensor, how: OwnWeights) -> FlexTensor {
+    let turned = is_turned(&x);
+    let (x, gradient) = (upright(x), if turned { gradient.transpose(0, 1) } else { gradient });
+    let gradient = gradient.to_contiguous();
+    let sums = Sums::new(&x, how, turned);
+    let inner = sums.inner(slice(&x), slice(&gradient), how);
+    let mut of_x = like(&x);
+    let rows = rows_of_a_task(sums.columns);
+    let size = rows * sums.columns;
+    let chunks = slice(&x).par_chunks(size).zip(slice(&gradient).par_chunks(size));
+    chunks.zip(of_x.storage_mut::<f32>().par_chunks_mut(size)).enumerate().for_each(
+        |(task, ((x, gradient), of_x))| {
+            let of_task = [&sums.logs, &inner].map(|of_all| sums.of_task(of_all, task, rows));
+            weigh_gradient(x, gradient, of_task, sums.columns, sums.per_row, how, of_x);
+        },
+    );
+    if turned { of_x.transpose(0, 1) } else { of_x }
 }
 
 /// What the weights of a matrix are made of: the log of a sum for each row, or for each column.
@@ -251,24 +234,24 @@ fn inner_columns_body<const FMA: bool>(
 }
 widest!(inner_of_columns = inner_columns_body::<FMA>(x: &[f32], gradient: &[f32], logs: &[f32], columns: usize, first: usize, how: OwnWeights, inner: &mut [f32]));
 
-impl<B: WeightedByItself, C: CheckpointStrategy> WeightedByItself for Autodiff<B, C> {
+impl<C: CheckpointStrategy> WeightedByItself for Autodiff<Flex, C> {
     fn weighted_by_itself(x: FloatTensor<Self>, how: OwnWeights) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct Step;
-        impl<B: WeightedByItself> Backward<B, 1> for Step {
-            type State = (FloatTensor<B>, OwnWeights);
+        impl Backward<Flex, 1> for Step {
+            type State = (FlexTensor, OwnWeights);
             fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
-                let gradient = gradients.consume::<B>(&ops.node);
+                let gradient = gradients.consume::<Flex>(&ops.node);
                 let (x, how) = ops.state;
                 if let [Some(parent)] = ops.parents {
-                    gradients.register::<B>(parent.id, B::weighted_by_itself_gradient(x, gradient, how));
+                    gradients.register::<Flex>(parent.id, gradient_of(x, gradient, how));
                 }
             }
         }
         let (x, node) = x.into_parts();
         match Step.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(step) => step.finish((x.clone(), how), B::weighted_by_itself(x, how)),
-            OpsKind::UnTracked(step) => step.finish(B::weighted_by_itself(x, how)),
+            OpsKind::Tracked(step) => step.finish((x.clone(), how), Flex::weighted_by_itself(x, how)),
+            OpsKind::UnTracked(step) => step.finish(Flex::weighted_by_itself(x, how)),
         }
     }
 }

@@ -7,7 +7,7 @@ use tvr_heads::experts::mmt::Transformer;
 use tvr_heads::{Experts, Head, VideoFeatures};
 
 use super::pairwise::{bools, case};
-use super::{Rows, dot, linear, norm, rows, softmax, unit};
+use super::{Rows, dot, linear, norm, normed, rows, softmax, unit};
 use crate::common::{ToF64, WIDTH, assert_close, experts, floats, gated_experts, mixed_experts};
 
 fn sigmoid(x: f64) -> f64 {
@@ -107,6 +107,10 @@ fn mixed_by_transformer(mixer: &Transformer, head: &Experts, steps: &[Rows]) -> 
         }
     }
     let mut x: Rows = tokens.iter().map(|token| norm(&mixer.norm, token, 1e-12)).collect();
+    // The encoder is burn's, and its norms are burn's module.
+    let burn_norm = |layer: &burn::nn::LayerNorm, x: &[f64]| {
+        normed(&floats(&layer.gamma.val()), &floats(&layer.beta.as_ref().unwrap().val()), x, 1e-12)
+    };
     for layer in &mixer.encoder.layers {
         let [q, k, v] = [&layer.mha.query, &layer.mha.key, &layer.mha.value]
             .map(|layer| x.iter().map(|x| linear(layer, x)).collect::<Rows>());
@@ -124,11 +128,11 @@ fn mixed_by_transformer(mixer: &Transformer, head: &Experts, steps: &[Rows]) -> 
                     })
                     .collect();
                 let attended = add(&x[i], &linear(&layer.mha.output, &seen));
-                let attended = norm(&layer.norm_1, &attended, 1e-12);
+                let attended = burn_norm(&layer.norm_1, &attended);
                 let hidden = linear(&layer.pwff.linear_inner, &attended);
                 let hidden: Vec<f64> =
                     hidden.iter().map(|z| z * 0.5 * (1.0 + erf(z / std::f64::consts::SQRT_2))).collect();
-                norm(&layer.norm_2, &add(&attended, &linear(&layer.pwff.linear_outer, &hidden)), 1e-12)
+                burn_norm(&layer.norm_2, &add(&attended, &linear(&layer.pwff.linear_outer, &hidden)))
             })
             .collect();
     }

@@ -8,7 +8,7 @@ use tvr_objectives::ncl::sinkhorn::{Start, potentials};
 use tvr_objectives::{NclConfig, Objective, Pairs, Shares};
 
 use crate::common::{
-    Draw, Rows, assert_close, diagonal, floats, gradient, indices, loss, matrix, scale, transposed,
+    Draw, Rows, assert_close, diagonal, floats, gradient, indices, loss, matrix, transposed,
 };
 use crate::oracles;
 
