@@ -12,6 +12,12 @@ use tvr_experiment::ExperimentError;
 /// Says what went wrong and turns it into the exit code.
 pub fn code(result: Result<(), ExperimentError>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
+    complain(&error);
+    ExitCode::from(error.exit_code())
+}
+
+/// Says what went wrong, and why.
+pub fn complain(error: &ExperimentError) {
     let mut text = format!("error: {error}\n");
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -19,7 +25,6 @@ pub fn code(result: Result<(), ExperimentError>) -> ExitCode {
         cause = error.source();
     }
     say_whole(&text);
-    ExitCode::from(error.exit_code())
 }
 
 /// Prints results. A reader that has gone away (`| head`) wants no more of them, and that is no error.

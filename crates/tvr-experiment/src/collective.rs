@@ -1,6 +1,6 @@
 //! How the ranks of a run meet: the only places that several devices or machines change.
 //!
-//! A *rank* is whoever holds a share of each batch: a device, on a thread of its own. Every rank has
+//! A *rank* is whoever holds a share of each batch: a device, on a thread or in a process of its own. Every rank has
 //! the whole model and encodes its share of the items. Four things are exchanged in a step, all of them on the host:
 //!
 //! | what | how | numbers, for `B` pairs, `d` numbers of a code, `P` parameters |
@@ -15,16 +15,22 @@
 
 mod agree;
 pub mod launch;
+#[cfg(feature = "mpi")]
+pub mod mpi;
 mod parameters;
+pub mod processes;
 mod start;
 pub mod threads;
 
+use std::any::Any;
 use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 use tvr_heads::Codes;
 
 pub use agree::{Facts, agree};
 pub use parameters::sum_gradients;
+pub use processes::Process;
 pub use start::{Start, share_start};
 pub use threads::Threads;
 
@@ -115,6 +121,21 @@ pub fn gather_codes<Side>(
 
 pub(crate) fn all_finite(numbers: &[f32]) -> bool {
     numbers.iter().all(|number| number.is_finite())
+}
+
+/// What is said of a rank that others have waited for too long.
+fn late(rank: usize, size: usize, what: &str, patience: Duration) -> ExperimentError {
+    ExperimentError::work(format!(
+        "rank {rank} of {size}: did not come to exchange {what} within {} s; it hangs, or --patience is too short",
+        patience.as_secs_f64()
+    ))
+}
+
+/// What is said of a rank that panicked.
+fn broken_off(cause: &(dyn Any + Send)) -> ExperimentError {
+    let text = cause.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| cause.downcast_ref::<&str>().copied());
+    ExperimentError::work(format!("it broke off: {}", text.unwrap_or("it gave no reason")))
 }
 
 pub(crate) fn refused(error: &tvr_heads::HeadError) -> ExperimentError {

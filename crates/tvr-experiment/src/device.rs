@@ -29,6 +29,9 @@ pub fn features() -> Vec<&'static str> {
     if cfg!(feature = "tch") {
         features.push("tch");
     }
+    if cfg!(feature = "mpi") {
+        features.push("mpi");
+    }
     features
 }
 
@@ -75,6 +78,11 @@ pub fn open_all(names: &str) -> Result<Vec<Device>, ExperimentError> {
         known.extend(named);
     }
     known.iter().map(|name| open(name)).collect()
+}
+
+/// Whether several ranks may have this device: parts of the one processor.
+pub fn is_shared(device: &Device) -> bool {
+    *device == Device::flex()
 }
 
 /// The devices that a range or a count stands for.

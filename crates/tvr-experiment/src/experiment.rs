@@ -11,6 +11,7 @@ use tvr_heads::Head;
 use tvr_objectives::Objective;
 
 use crate::checkpoint::Checkpoints;
+use crate::collective::Collective;
 use crate::corpus::{Corpus, Texts};
 use crate::error::ExperimentError;
 use crate::evaluate::{self, Judged, Splits};
@@ -98,6 +99,29 @@ pub fn run_with<H: Head, O: Objective>(
     let model = build(plan, opened, head, objective, seed)?;
     let (model, run) = train::train(plan, seed, model, &opened.train, &opened.val, resume, stop, events)?;
     judge(plan, opened, &model, &run)
+}
+
+/// Trains one seed of a plan as one rank of several processes, and judges it at rank 0; `None` at every other. The plan
+/// has this rank's device alone.
+///
+/// # Errors
+/// As [`run_with`]; a rank that failed or did not come.
+pub fn run_among(
+    ranks: &dyn Collective,
+    plan: &Plan,
+    opened: &Opened,
+    seed: u64,
+    resume: bool,
+    stop: &AtomicBool,
+    events: Events<'_>,
+) -> Result<Option<Outcome>, ExperimentError> {
+    seed_parameters(plan, seed);
+    let device = plan.device.clone().autodiff();
+    let head = plan::head(&plan.recipe, &plan.offer, opened.sources.pretrained.as_ref(), &device)?;
+    let model = build(plan, opened, head, plan.recipe.objective.init(&plan.offer, &device)?, seed)?;
+    let (train, val) = (&opened.train, &opened.val);
+    let (model, run) = train::train_among(ranks, plan, seed, model, train, val, resume, stop, events)?;
+    if ranks.rank() == 0 { judge(plan, opened, &model, &run).map(Some) } else { Ok(None) }
 }
 
 /// Opens test, judges a trained model, and writes the record.

@@ -8,6 +8,7 @@ use tvr_data::{Split, World};
 use tvr_heads::{Head, Needs};
 use tvr_objectives::Objective;
 
+use crate::collective::launch::Place;
 use crate::error::ExperimentError;
 use crate::offer::Offer;
 use crate::pretrained::Pretrained;
@@ -134,6 +135,34 @@ impl Plan {
         self.offer.check(&self.recipe, head, objective)?;
         banks::check(&self.recipe.eval, &self.offer, !head.needs().judges_pairs)?;
         Ok(Self { needs: head.needs(), judging: Judging::of(head, objective), ..self.clone() })
+    }
+
+    /// The plan of one process among several: of the devices named, the one that its place on its machine gives it.
+    ///
+    /// # Errors
+    /// More ranks than pairs in a batch, or more on this machine than devices.
+    pub fn of_process(&self, place: Place) -> Result<Self, ExperimentError> {
+        let Place { size, local_rank, .. } = place;
+        let (batch, named) = (self.recipe.train.batch, &self.surroundings.device);
+        if size > batch {
+            return Err(ExperimentError::request(format!(
+                "{}: train.batch = {batch}, but there are {size} ranks; a rank must have at least one pair: raise it, or start fewer",
+                self.source.display()
+            )));
+        }
+        let shared = self.devices.iter().find(|device| device::is_shared(device));
+        let device = self.devices.get(local_rank).or(shared).cloned().ok_or_else(|| {
+            ExperimentError::request(format!(
+                "--devices {named} names {} devices, but rank {} is number {} on its machine; name one for each, as cuda:0-3, \
+                 or start fewer there",
+                self.devices.len(),
+                place.rank,
+                local_rank + 1
+            ))
+        })?;
+        let surroundings =
+            Surroundings { device: format!("{named}, {size} processes"), ..self.surroundings.clone() };
+        Ok(Self { devices: vec![device.clone()], device, surroundings, ..self.clone() })
     }
 
     /// The run folder of a seed.

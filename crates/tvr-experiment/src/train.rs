@@ -79,6 +79,25 @@ pub fn train<H: Head, O: Objective>(
     threads::run(forks, plan.patience, events, |ranks, model, events| work.of_rank(ranks, model, events))
 }
 
+/// The same as one rank of several processes; the plan has this rank's device alone. Only rank 0 reads checkpoints, writes
+/// files, and gives back the weights that were chosen on val; another's are those of the last step.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_among<H: Head, O: Objective>(
+    ranks: &dyn Collective,
+    plan: &Plan,
+    seed: u64,
+    model: Model<H, O>,
+    train: &Corpus,
+    val: &Corpus,
+    resume: bool,
+    stop: &AtomicBool,
+    events: Events<'_>,
+) -> Result<(Model<H, O>, Run), ExperimentError> {
+    Work { plan, seed, train, val, resume, stop }.of_rank(ranks, model, events)
+}
+
 /// One seed's training, as every rank of it sees it.
 struct Work<'a> {
     plan: &'a Plan,
@@ -161,6 +180,9 @@ impl Work<'_> {
         let recipe = &plan.recipe;
         let folder = plan.run_folder(seed);
         let steps = plan.steps;
+        if ranks.size() > 1 {
+            agree(ranks, &Facts::of(plan, seed, train)?)?;
+        }
         let optimizer = optimizer::build(&recipe.train.optimizer, &model, steps)?;
         let fresh = Start { model, optimizer, state: None };
         // Rank 0 alone reads and writes files.
@@ -170,7 +192,7 @@ impl Work<'_> {
         };
         let Start { mut model, optimizer: mut adam, state } = share_start(ranks, own)?;
         if ranks.size() > 1 {
-            agree(ranks, &Facts::of(plan, seed, train, &model)?)?;
+            agree(ranks, &Facts::of_weights(&model))?;
         }
         let start = state.map_or(0, |state| state.step);
         let device = plan.devices.get(ranks.rank()).unwrap_or(&plan.device);

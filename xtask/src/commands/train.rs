@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tvr_experiment::collective::launch;
+use tvr_experiment::collective::launch::{self, Place};
+use tvr_experiment::collective::{Process, processes};
 use tvr_experiment::device::DEFAULT_DEVICE;
 use tvr_experiment::{
-    ExperimentError, Plan, Recipe, Surroundings, experiment, plan,
+    Event, ExperimentError, Plan, Recipe, Surroundings, experiment, plan,
     plan::PATIENCE,
     record::{Record, half_width},
     weights,
@@ -24,6 +25,7 @@ use crate::table::Table;
 ///   cargo xtask train recipes/world-seq-transf.toml --set train.steps=200 --set name=short
 ///   cargo xtask train recipes/world-seq-transf.toml --resume
 ///   cargo xtask train recipes/world-seq-transf.toml --devices flex:2
+///   mpirun -n 2 target/debug/xtask train recipes/world-seq-transf.toml   (built with --features mpi)
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -85,26 +87,73 @@ pub fn apply(recipe: &mut Recipe, set: &[String]) -> Result<(), ExperimentError>
     Ok(())
 }
 
-/// Runs the command.
+/// Runs the command; started by a launcher as one of several processes, as one rank among them.
 ///
 /// # Errors
 /// What the plan, the data or the run says.
 pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError> {
-    launch::refuse_several(&|name| std::env::var(name).ok())?;
-    let plan = args.plan()?;
-    let mut events = draw();
-    let mut log = |event: tvr_experiment::Event| {
-        if let (true, tvr_experiment::Event::Step { done, .. }) = (args.log_steps, &event) {
-            exit::say(&format!("step {done}"));
-        }
-        events(event);
+    let place = launch::place(&|name| std::env::var(name).ok())?;
+    let Some(place) = place.filter(|place| place.size > 1) else {
+        let (plan, records) = trained(args, stop)?;
+        return report(args, &plan, &records);
     };
+    let patience = Duration::from_secs(args.patience.max(1));
+    let work = |ranks: &dyn Process| trained_among(ranks, place, args, stop);
+    match processes::run(place, patience, &exit::complain, work)? {
+        Some((plan, records)) => report(args, &plan, &records),
+        None => Ok(()),
+    }
+}
+
+/// What was run, and the record of every seed.
+fn trained(args: &Args, stop: &AtomicBool) -> Result<(Plan, Vec<Record>), ExperimentError> {
+    let plan = args.plan()?;
+    let mut log = listener(args.log_steps);
     let opened = experiment::open(&plan, stop, &mut log)?;
     let mut records = Vec::new();
     for &seed in &plan.recipe.seeds {
         records.push(experiment::run(&plan, &opened, seed, args.resume, stop, &mut log)?.record);
     }
-    report(args, &plan, &records)
+    Ok((plan, records))
+}
+
+/// The same as one rank of several processes; rank 0 talks and has the records.
+fn trained_among(
+    ranks: &dyn Process,
+    place: Place,
+    args: &Args,
+    stop: &AtomicBool,
+) -> Result<(Plan, Vec<Record>), ExperimentError> {
+    let plan = args.plan()?.of_process(place)?;
+    let mut log = listener(args.log_steps);
+    let mut silent = |_: Event| ();
+    let log: &mut dyn FnMut(Event) = if place.rank == 0 { &mut log } else { &mut silent };
+    // Rank 0 fills the cache, and the others find it filled.
+    if place.rank > 0 {
+        ranks.barrier("the cache")?;
+    }
+    let opened = experiment::open(&plan, stop, log)?;
+    if place.rank == 0 {
+        ranks.barrier("the cache")?;
+    }
+    let mut records = Vec::new();
+    for &seed in &plan.recipe.seeds {
+        let outcome = experiment::run_among(ranks, &plan, &opened, seed, args.resume, stop, log)?;
+        records.extend(outcome.map(|outcome| outcome.record));
+        ranks.barrier("the end of a seed")?;
+    }
+    Ok((plan, records))
+}
+
+/// Draws events and, if asked for, logs steps.
+fn listener(log_steps: bool) -> impl FnMut(Event) {
+    let mut events = draw();
+    move |event| {
+        if let (true, Event::Step { done, .. }) = (log_steps, &event) {
+            exit::say(&format!("step {done}"));
+        }
+        events(event);
+    }
 }
 
 fn report(args: &Args, plan: &Plan, records: &[Record]) -> Result<(), ExperimentError> {

@@ -9,6 +9,8 @@ mod encode;
 mod kill;
 #[path = "../../../crates/tvr-experiment/tests/it/made_up.rs"]
 mod made_up;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod own_videos;
 mod prepare;
 mod reproduce;

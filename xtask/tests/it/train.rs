@@ -96,3 +96,21 @@ fn a_full_disk_is_one_error_and_the_run_goes_on_afterwards() {
     let again = xtask(folder.path(), &["train", "small.toml", "--set", "train.epochs=2", "--resume"]);
     assert!(again.status.success(), "{}", stderr(&again));
 }
+
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn one_of_several_processes_is_told_the_feature_and_one_alone_is_not() {
+    let folder = folder();
+    let started = |size: &str| {
+        std::process::Command::new(crate::XTASK)
+            .args(["train", "small.toml", "--set", "train.epochs=2"])
+            .envs([("RANK", "0"), ("WORLD_SIZE", size)])
+            .current_dir(folder.path())
+            .output()
+            .unwrap()
+    };
+    let sentence = "a launcher started this process as rank 0 of 2, but this binary was built without the feature mpi; build again with `cargo build -p xtask --features mpi`, or start one process, with --devices";
+    fails(&started("2"), 2, sentence);
+    let alone = started("1");
+    assert!(alone.status.success(), "{}", stderr(&alone));
+}

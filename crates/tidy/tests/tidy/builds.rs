@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::repository::{assert_none, cargo};
 
 /// What is compared with `cargo test`: what one types, and the tree that it builds.
-const BUILDS: [(&str, &[&str]); 8] = [
+const BUILDS: [(&str, &[&str]); 9] = [
     ("cargo xtask", &["-p", "xtask", "-e", "no-dev"]),
     ("cargo test -p tvr-nn", &["-p", "tvr-nn"]),
     ("cargo test -p tvr-clip", &["-p", "tvr-clip"]),
@@ -13,6 +13,7 @@ const BUILDS: [(&str, &[&str]); 8] = [
     ("cargo test -p tvr-objectives", &["-p", "tvr-objectives"]),
     ("cargo test -p tvr-experiment", &["-p", "tvr-experiment"]),
     ("cargo test -p xtask", &["-p", "xtask"]),
+    ("cargo test -p xtask --features mpi", &["-p", "xtask", "--features", "mpi"]),
     ("cargo bench -p benches", &["-p", "benches"]),
 ];
 

@@ -28,7 +28,7 @@ const BACKENDS: [Exception; 2] = [
 ];
 
 /// Where the clock or the number of threads may be read: nothing computed depends on it.
-const CLOCKS: [Exception; 10] = [
+const CLOCKS: [Exception; 11] = [
     Exception {
         path: "crates/tvr-experiment/src/reproduce/jobs.rs",
         line: "Instant",
@@ -63,6 +63,11 @@ const CLOCKS: [Exception; 10] = [
         path: "crates/tvr-experiment/src/collective/threads.rs",
         line: "current_num_threads",
         reason: "ranks share the threads there are: no result depends on how many a rank has",
+    },
+    Exception {
+        path: "crates/tvr-experiment/src/collective/mpi/asking.rs",
+        line: "Instant",
+        reason: "how long a rank waits for the others before the run fails",
     },
     Exception {
         path: "crates/tvr-experiment/src/record.rs",

@@ -1,4 +1,5 @@
-//! What ranks compare before the first step: one that differs would train another model, and nobody would see it.
+//! What ranks compare before anything is written, and their weights before the first step: one that differs would train
+//! another model, and nobody would see it.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
@@ -16,20 +17,41 @@ use crate::plan::Plan;
 pub struct Facts(pub Vec<(String, String)>);
 
 impl Facts {
-    /// Of a run: version, features compiled in, recipe, seed, training data, start weights.
+    /// Of a request: version, features compiled in, every key of the recipe and its hash, seed, training data.
     ///
     /// # Errors
     /// A recipe that cannot be written out.
-    pub fn of<M: Module>(plan: &Plan, seed: u64, train: &Corpus, model: &M) -> Result<Self, ExperimentError> {
-        let facts = [
-            ("version", env!("CARGO_PKG_VERSION").to_string()),
-            ("features", device::features().join(", ")),
-            ("recipe hash", plan.recipe.hash()?),
-            ("seed", seed.to_string()),
-            ("data hash", data(train)),
-            ("weights hash", weights(model)),
-        ];
-        Ok(Self(facts.map(|(name, value)| (name.to_string(), value)).to_vec()))
+    pub fn of(plan: &Plan, seed: u64, train: &Corpus) -> Result<Self, ExperimentError> {
+        let recipe = plan.recipe.to_toml()?.parse::<toml::Table>().map_err(|error| {
+            ExperimentError::work(format!(
+                "{}: the recipe cannot be read back: {error}",
+                plan.source.display()
+            ))
+        })?;
+        let mut keys = Vec::new();
+        flatten("", &recipe, &mut keys);
+        let named = |(name, value): (&str, String)| (name.to_string(), value);
+        let before =
+            [("version", env!("CARGO_PKG_VERSION").into()), ("features", device::features().join(", "))];
+        let after =
+            [("recipe hash", plan.recipe.hash()?), ("seed", seed.to_string()), ("data hash", data(train))];
+        Ok(Self(before.map(named).into_iter().chain(keys).chain(after.map(named)).collect()))
+    }
+
+    /// Of the weights that a run starts from.
+    pub fn of_weights<M: Module>(model: &M) -> Self {
+        Self(vec![("weights hash".into(), weights(model))])
+    }
+}
+
+/// Keys of a table by their dotted paths.
+fn flatten(before: &str, table: &toml::Table, keys: &mut Vec<(String, String)>) {
+    for (key, value) in table {
+        let path = format!("{before}{key}");
+        match value {
+            toml::Value::Table(table) => flatten(&format!("{path}."), table, keys),
+            value => keys.push((path, value.to_string())),
+        }
     }
 }
 
@@ -39,17 +61,19 @@ impl Facts {
 /// The first rank and the first fact of it that differ, at every rank; as [`Collective::gather`].
 pub fn agree(ranks: &dyn Collective, own: &Facts) -> Result<(), ExperimentError> {
     let wrong = |cause: serde_json::Error| ExperimentError::work(format!("the ranks' facts: {cause}"));
-    let all = ranks.gather("facts before the first step", serde_json::to_vec(own).map_err(wrong)?)?;
+    let all = ranks.gather("what they start from", serde_json::to_vec(own).map_err(wrong)?)?;
     let mut facts = Vec::new();
     for bytes in &all {
         facts.push(serde_json::from_slice::<Facts>(bytes).map_err(wrong)?);
     }
     let Some((first, others)) = facts.split_first() else { return Ok(()) };
     for (rank, facts) in (1..).zip(others) {
-        for ((name, expected), (_, found)) in first.0.iter().zip(&facts.0) {
-            if found != expected {
+        for (name, expected) in &first.0 {
+            let found = facts.0.iter().find(|(other, _)| other == name).map(|(_, found)| found);
+            if found != Some(expected) {
                 return Err(ExperimentError::work(format!(
-                    "rank {rank} differs from rank 0: its {name} is {found}, not {expected}; start every rank from the same build, recipe and data"
+                    "rank {rank} differs from rank 0: its {name} is {}, not {expected}; start every rank from the same build, recipe and data",
+                    found.map_or("absent", String::as_str)
                 )));
             }
         }

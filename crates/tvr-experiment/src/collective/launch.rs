@@ -131,20 +131,3 @@ fn number(variable: &dyn Fn(&str) -> Option<String>, name: &str) -> Result<Optio
         ))
     })
 }
-
-/// Refuses to be one of several processes: ranks are threads of one, and each process alone would train the whole run.
-///
-/// - `variable`: the value of an environment variable
-///
-/// # Errors
-/// A launcher that started several; what [`place`] refuses.
-pub fn refuse_several(variable: &dyn Fn(&str) -> Option<String>) -> Result<(), ExperimentError> {
-    match place(variable)? {
-        Some(place) if place.size > 1 => Err(ExperimentError::request(format!(
-            "a launcher started this process as rank {} of {}, but devices are shared by the threads of one process; \
-             start it once, with --devices, or unset the launcher's variables",
-            place.rank, place.size
-        ))),
-        _ => Ok(()),
-    }
-}

@@ -4,13 +4,12 @@
 //! have come, or until one has failed, or until its patience is over; then every rank gets the same error. Rank 0 talks:
 //! its events go to whoever started the run, who listens meanwhile.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::collective::{Collective, bytes_of, numbers_of};
+use crate::collective::{Collective, broken_off, bytes_of, late, numbers_of};
 use crate::error::ExperimentError;
 use crate::progress::{Event, Events};
 
@@ -104,14 +103,10 @@ impl Collective for Threads {
             return Err(stopped(failed));
         }
         let missing = state.given.iter().position(Option::is_none).unwrap_or_default();
-        let seconds = self.hub.patience.as_secs_f64();
-        let sentence = format!(
-            "rank {missing} of {}: did not come to exchange {what} within {seconds} s; it hangs, or --patience is too short",
-            self.hub.size
-        );
+        let error = late(missing, self.hub.size, what, self.hub.patience);
         drop(state);
-        self.hub.fail(missing, sentence.clone());
-        Err(ExperimentError::work(sentence))
+        self.hub.fail(missing, error.to_string());
+        Err(error)
     }
 
     /// Every rank adds up its share of the places, and the shares are gathered.
@@ -230,11 +225,6 @@ fn on_pool<T: Send>(
         .map_err(|cause| ExperimentError::work(format!("a rank's threads cannot be started: {cause}")))?;
     match pool.install(|| catch_unwind(AssertUnwindSafe(work))) {
         Ok(outcome) => outcome,
-        Err(cause) => Err(ExperimentError::work(format!("it broke off: {}", word(cause.as_ref())))),
+        Err(cause) => Err(broken_off(cause.as_ref())),
     }
-}
-
-fn word(cause: &(dyn Any + Send)) -> &str {
-    let text = cause.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("it gave no reason")
 }

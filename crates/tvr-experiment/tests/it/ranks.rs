@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use burn::module::{Module, Param};
 use burn::prelude::*;
-use tvr_experiment::collective::launch::{Place, place, refuse_several};
+use tvr_experiment::collective::launch::{Place, place};
 use tvr_experiment::collective::{Collective, Facts, Threads, agree, threads};
 use tvr_experiment::step::{Batch, Way, gradients};
-use tvr_experiment::{ExperimentError, Recipe, Surroundings, device, plan};
+use tvr_experiment::{ExperimentError, Plan, Recipe, Surroundings, device, plan};
 use tvr_heads::MeanPoolingConfig;
 use tvr_objectives::SymmetricConfig;
 
@@ -147,6 +147,8 @@ fn a_rank_with_another_recipe_or_other_data_is_named_with_what_differs() {
     let error = meet([facts("a", "b"), facts("a", "b"), facts("a", "c")]).unwrap_err().to_string();
     let sentence = "rank 2 differs from rank 0: its data hash is c, not b; start every rank from the same build, recipe and data";
     assert!(error.ends_with(sentence), "{error}");
+    let error = meet([facts("a", "b"), Facts(Vec::new()), facts("a", "b")]).unwrap_err().to_string();
+    assert!(error.contains("rank 1 differs from rank 0: its recipe hash is absent, not a;"), "{error}");
 }
 
 fn launched(variables: &[(&str, &str)]) -> Result<Option<Place>, String> {
@@ -251,21 +253,24 @@ fn more_devices_than_pairs_of_a_batch_are_refused_by_the_plan() {
 }
 
 #[test]
-fn one_of_several_processes_is_refused_and_one_alone_is_not() {
-    let started = |size: &'static str| {
-        move |name: &str| match name {
-            "RANK" => Some("0".to_string()),
-            "WORLD_SIZE" => Some(size.to_string()),
-            _ => None,
-        }
-    };
-    let error = refuse_several(&started("2")).unwrap_err();
-    assert_eq!(error.exit_code(), 2);
+fn a_process_takes_the_device_of_its_place_and_its_share_of_the_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    crate::run::features(&folder.path().join("data"));
+    let text = crate::run::RECIPE.replace("DATA", folder.path().join("data").to_str().unwrap());
+    let plan = plan(&Recipe::parse(&text).unwrap(), Path::new("a.toml"), &Surroundings::default()).unwrap();
+    let place = |size, local_rank| Place { rank: 6, size, local_rank };
+    let own = plan.of_process(place(8, 3)).unwrap();
+    assert_eq!((own.devices.len(), own.surroundings.device.as_str()), (1, "flex, 8 processes"));
+    let error = plan.of_process(place(9, 3)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "a launcher started this process as rank 0 of 2, but devices are shared by the threads of one process; start it \
-         once, with --devices, or unset the launcher's variables"
+        "a.toml: train.batch = 8, but there are 9 ranks; a rank must have at least one pair: raise it, or start fewer"
     );
-    refuse_several(&started("1")).unwrap();
-    refuse_several(&|_| None).unwrap();
+    let none = Plan { devices: Vec::new(), ..plan };
+    let error = none.of_process(place(8, 3)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "--devices flex names 0 devices, but rank 6 is number 4 on its machine; name one for each, as cuda:0-3, or start fewer there"
+    );
+    assert_eq!(error.exit_code(), 2);
 }

@@ -1,0 +1,271 @@
+//! Ranks as processes: what a user of `mpirun` sees. Skipped where there is none of Open MPI.
+
+mod engine;
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::{XTASK, kill, stderr};
+
+/// Within this time a broken run must be gone.
+const SOON: Duration = Duration::from_secs(40);
+
+/// Whether there is an `mpirun` whose ranks can be found among the processes; prints why a test is skipped.
+fn there() -> bool {
+    let version = Command::new("mpirun").arg("--version").output();
+    let found = version.is_ok_and(|output| crate::stdout(&output).contains("Open MPI"));
+    if !found {
+        eprintln!("skipped: there is no mpirun of Open MPI");
+    }
+    found
+}
+
+/// `mpirun`, as root and on fewer cores than ranks too, with one compute thread for each.
+fn mpirun(folder: &Path) -> Command {
+    let mut command = Command::new("mpirun");
+    command.current_dir(folder).env_remove("RUST_BACKTRACE").env("RAYON_NUM_THREADS", "1");
+    for name in
+        ["OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "OMPI_MCA_rmaps_base_oversubscribe"]
+    {
+        command.env(name, "1");
+    }
+    command
+}
+
+fn train(folder: &Path, ranks: &str, runs: &str, rest: &[&str]) -> Command {
+    let mut command = mpirun(folder);
+    command.args(["-n", ranks, XTASK, "train", "small.toml", "--runs", runs]).args(rest);
+    command
+}
+
+fn done(mut command: Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    output
+}
+
+/// The one line of a run's own that says what went wrong; a launcher may say more.
+#[track_caller]
+fn error(said: &str) -> &str {
+    let mut own = said.lines().filter(|line| line.starts_with("error: "));
+    let first = own.next().unwrap_or_else(|| panic!("no error: {said}"));
+    assert_eq!(own.next(), None, "more than one: {said}");
+    first
+}
+
+fn losses(runs: &Path) -> Vec<f64> {
+    let log = std::fs::read_to_string(runs.join("steps.jsonl")).unwrap();
+    let line = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+    log.lines().map(|text| line(text)["loss"].as_f64().unwrap()).collect()
+}
+
+#[track_caller]
+fn assert_same_curve(found: &[f64], expected: &[f64]) {
+    assert_eq!(found.len(), expected.len());
+    for (step, (found, expected)) in found.iter().zip(expected).enumerate() {
+        // Sums of f32 in another order, carried through some steps of AdamW.
+        assert!((found - expected).abs() < 2e-4, "step {step}: {found} {expected}");
+    }
+}
+
+fn weights(runs: &Path) -> Vec<u8> {
+    std::fs::read(runs.join("model.safetensors")).unwrap()
+}
+
+/// The process of a rank below a launcher, by its environment.
+fn process_of(launcher: &Child, rank: usize) -> PathBuf {
+    let wanted = format!("OMPI_COMM_WORLD_RANK={rank}");
+    let children = format!("/proc/{0}/task/{0}/children", launcher.id());
+    let children = std::fs::read_to_string(children).unwrap();
+    let mut found = children.split_whitespace().map(|child| Path::new("/proc").join(child));
+    let is_rank = |child: &PathBuf| {
+        let environment = std::fs::read(child.join("environ")).unwrap_or_default();
+        environment.split(|&byte| byte == 0).any(|variable| variable == wanted.as_bytes())
+    };
+    found.find(is_rank).unwrap_or_else(|| panic!("no process has {wanted}"))
+}
+
+/// Sends a signal to one rank once step 5 is logged; what the run then says. Every process is gone soon.
+fn struck(mut command: Command, signal: &str, rank: usize) -> String {
+    let mut launcher =
+        command.arg("--log-steps").stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(launcher.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.lines().any(|line| line == "step 5") {
+        assert!(lines.read_line(&mut said).unwrap() > 0, "the run ended before step 5: {said}");
+    }
+    let ranks = [0, 1].map(|rank| process_of(&launcher, rank));
+    let number = ranks[rank].file_name().unwrap().to_str().unwrap();
+    let began = Instant::now();
+    assert!(Command::new("kill").args(["-s", signal, number]).status().unwrap().success());
+    let reader = std::thread::spawn(move || lines.read_to_string(&mut said).map(|_| said));
+    let status = loop {
+        if let Some(status) = launcher.try_wait().unwrap() {
+            break status;
+        }
+        if began.elapsed() > SOON {
+            launcher.kill().unwrap();
+            panic!("rank {rank} got {signal}, and the run still waits after {SOON:?}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let said = reader.join().unwrap().unwrap();
+    assert!(!status.success(), "rank {rank} got {signal}, and the run says that all is well: {said}");
+    // A launcher may go before the last of them has.
+    while let Some(rank) = ranks.iter().find(|rank| rank.join("exe").read_link().is_ok()) {
+        assert!(began.elapsed() < SOON, "still there: {}", rank.display());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    said
+}
+
+/// A recipe of the built-in world that is done in seconds: what it learns is not asked for here.
+fn small_world(folder: &Path) {
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes");
+    let recipe = std::fs::read_to_string(recipes.join("world-mean-pooling.toml")).unwrap();
+    let recipe = recipe
+        .replace("seeds = [0, 1, 2]", "seeds = [5]")
+        .replace("\"world-mean-pooling\"", "\"small\"")
+        .replace("[encoder]\n", "[encoder]\npretrain_steps = 8\nplace_steps = 2\npretrain_batch = 16\n")
+        .replace("evaluations = 4\nsteps = 1000\n", "evaluations = 2\nsteps = 16\ncheckpoint_every = 2\n");
+    assert!(recipe.contains("pretrain_steps") && recipe.contains("steps = 16"), "{recipe}");
+    std::fs::write(folder.join("small.toml"), recipe).unwrap();
+}
+
+#[test]
+fn two_processes_train_the_built_in_world_are_killed_and_resume_on_two_and_on_one() {
+    if !there() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    small_world(folder);
+    let run = |runs: &str| folder.join(runs).join("small-5");
+
+    let one = Command::new(XTASK)
+        .args(["train", "small.toml", "--runs", "one"])
+        .env("RAYON_NUM_THREADS", "1")
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(one.status.success(), "{}", stderr(&one));
+    done(train(folder, "2", "two", &[]));
+    let curve = losses(&run("one"));
+    assert!(curve[0] - curve[curve.len() - 1] > 0.1, "nothing was learnt: {curve:?}");
+    assert_same_curve(&losses(&run("two")), &curve);
+    let record = std::fs::read(run("two").join("record.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    assert_eq!(record["device"], "flex, 2 processes");
+
+    let said = struck(train(folder, "2", "killed", &[]), "KILL", 1);
+    assert!(said.contains("rank 1") && said.contains("signal 9"), "{said}");
+    let newest = losses(&run("killed")).len();
+    assert!((5..16).contains(&newest), "{newest} steps are logged");
+    std::fs::create_dir_all(folder.join("alone")).unwrap();
+    let copied = Command::new("cp").args(["-r", "killed/small-5", "alone"]).current_dir(folder).status();
+    assert!(copied.unwrap().success());
+
+    done(train(folder, "2", "killed", &["--resume"]));
+    assert_eq!(losses(&run("killed")), losses(&run("two")), "as many processes, other bits");
+    assert!(weights(&run("killed")) == weights(&run("two")), "as many processes, other bits");
+
+    let alone = crate::xtask(folder, &["train", "small.toml", "--runs", "alone", "--resume"]);
+    assert!(alone.status.success(), "{}", stderr(&alone));
+    assert_same_curve(&losses(&run("alone")), &curve);
+}
+
+#[test]
+fn a_rank_that_is_stopped_is_named_by_the_others_and_all_end() {
+    if !there() {
+        return;
+    }
+    let folder = kill::folder();
+    let folder = folder.path();
+    let long = ["--patience", "2", "--set", "train.epochs=40000"];
+    for (rank, who) in [(1, "error: "), (0, "error: rank 1 of 2: ")] {
+        let said = struck(train(folder, "2", "stopped", &long), "STOP", rank);
+        let said = error(&said);
+        assert!(said.starts_with(&format!("{who}rank {rank} of 2: did not come to exchange ")), "{said}");
+        assert!(said.ends_with(" within 2 s; it hangs, or --patience is too short"), "{said}");
+    }
+}
+
+#[test]
+fn an_interrupt_that_one_rank_sees_stops_all_after_a_checkpoint() {
+    if !there() {
+        return;
+    }
+    let folder = kill::folder();
+    let long = ["--set", "train.epochs=40000", "--set", "train.checkpoint_every=0"];
+    let said = struck(train(folder.path(), "2", "runs", &long), "INT", 1);
+    let said = error(&said);
+    let step = said.strip_prefix("error: stopped at step ").and_then(|rest| rest.split(';').next()).unwrap();
+    let checkpoints = std::fs::read_dir(folder.path().join("runs/small-5/checkpoints")).unwrap();
+    let names: Vec<_> = checkpoints.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(names.contains(&format!("step-{step:0>6}")), "no checkpoint of step {step}: {names:?}");
+}
+
+#[test]
+fn ranks_with_different_recipes_are_told_which_rank_and_which_key_before_anything_is_written() {
+    if !there() {
+        return;
+    }
+    let folder = kill::folder();
+    let mut command = mpirun(folder.path());
+    for (before, key) in [(None, "train.batch=8"), (Some(":"), "train.batch=6")] {
+        command.args(before).args(["-n", "1", XTASK, "train", "small.toml", "--set", key]);
+    }
+    let output = command.output().unwrap();
+    assert_eq!(
+        error(&stderr(&output)),
+        "error: rank 1 differs from rank 0: its train.batch is 6, not 8; start every rank from the same build, recipe and data"
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!folder.path().join("runs").exists(), "something was written");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_every_rank_with_one_error() {
+    if !there() {
+        return;
+    }
+    let folder = kill::folder();
+    let rate = ["--set", "train.optimizer.learning_rate=1e30"];
+    let output = train(folder.path(), "2", "runs", &rate).output().unwrap();
+    let said = stderr(&output);
+    assert!(error(&said).contains("the loss is NaN (first on rank 0)"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn more_ranks_than_pairs_are_refused() {
+    if !there() {
+        return;
+    }
+    let folder = kill::folder();
+    let output = train(folder.path(), "3", "runs", &["--set", "train.batch=2"]).output().unwrap();
+    assert_eq!(
+        error(&stderr(&output)),
+        "error: small.toml: train.batch = 2, but there are 3 ranks; a rank must have at least one pair: raise it, or start fewer"
+    );
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn variables_of_a_launcher_that_is_not_mpi_s_are_refused() {
+    let folder = kill::folder();
+    let output = Command::new(XTASK)
+        .args(["train", "small.toml"])
+        .envs([("RANK", "0"), ("WORLD_SIZE", "2")])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(
+        error(&stderr(&output)),
+        "error: MPI counts rank 0 of 1, but the launcher's variables say rank 0 of 2; start it with the mpirun of the MPI \
+         that it was built with"
+    );
+    assert_eq!(output.status.code(), Some(2));
+}
