@@ -3,7 +3,8 @@
 //!
 //! | id | what |
 //! |---|---|
-//! | `frames/decode-12x224/N-clips` | 12 centre frames of each clip, short side 224, centre crop, into a fresh store |
+//! | `frames/decode-12x224/13-clips` | 12 centre frames of each clip, short side 224, centre crop, into a fresh store |
+//! | `frames/decode-12x224/104-clips` | the same clips eight times over: FFmpeg's start is shared by more of them |
 //! | `frames/load-128x12x224` | a batch of 128 clips out of a store of 1,000, as pixels that a tower takes, 16 clips at a time |
 //! | `frames/step-128x12x224` | what forward and back of ViT-B/32 on as many frames take, from 12 of them; and the share that loading has |
 //! | `frames/prepare-1000-clips` | 1,000 clips into a store, and the process's own memory after 100 and after all of them |
@@ -41,7 +42,8 @@ fn main() {
     tvr_nn::keep_freed_memory();
     let videos = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/videos");
     if videos.is_dir() {
-        decode(&videos);
+        decode(&videos, 1);
+        decode(&videos, 8);
         if asked("frames/prepare-1000-clips", false) {
             prepare_many(&videos);
         }
@@ -85,9 +87,9 @@ fn clips(videos: &Path) -> Vec<PathBuf> {
     paths
 }
 
-fn decode(videos: &Path) {
+fn decode(videos: &Path, times: usize) {
     let (Ok(crop), Ok(scratch)) = (Crop::square(SIDE), tempfile::tempdir()) else { return };
-    let entries = entries(clips(videos));
+    let entries = entries(std::iter::repeat_n(clips(videos), times).flatten().collect());
     let mut runs = 0;
     median_of_five(&format!("frames/decode-{FRAMES}x{SIDE}/{}-clips", entries.len()), || {
         runs += 1;

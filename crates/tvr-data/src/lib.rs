@@ -24,6 +24,7 @@
 //! | [`sampling`], [`frames`] | which frames of a clip; their pictures, from video files, animations, folders, images |
 //! | [`store`], [`mod@prepare`] | clips decoded once, by the hash of their bytes; a list of videos into a store |
 //! | [`frame_batch`] | frames of several clips out of a store |
+//! | [`frame_features`] | features of any encoder in the store, beside the frames |
 //! | [`feature_file`] | features of any encoder, with captions and splits |
 //! | [`caption_streams`] | the nouns, the verbs and the places of a caption |
 //! | [`benchmarks`], [`galleries`], [`doctor`] | six benchmarks from their files; what of one is there, and what it may be called |
@@ -41,6 +42,7 @@ pub mod caption_streams;
 pub mod benchmarks;
 pub mod prepare;
 pub mod frame_batch;
+pub mod frame_features;
 pub mod galleries;
 pub mod doctor;
 pub mod loader;
@@ -51,6 +53,7 @@ pub use caption_streams::{CaptionStream, CaptionStreams};
 pub use error::DataError;
 pub use feature_file::{ExpertEntry, FeatureFile, Part};
 pub use frame_batch::FrameBatch;
+pub use frame_features::{ClipFeatures, FrameFeatures};
 pub use frames::{Decoder, Fault, Footage, FrameSource, Picture, Verdict};
 pub use galleries::gallery_hash;
 pub use loader::{Batch, Draw, Loader};

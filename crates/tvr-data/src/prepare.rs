@@ -28,7 +28,7 @@ use crate::store::{Key, Kind, Record, Seen, Store, Value, hash};
 const RULES: &str = "1";
 
 /// Clips that one worker takes at a time, and that share a process of FFmpeg.
-const TOGETHER: usize = 8;
+const TOGETHER: usize = 12;
 
 /// Clips between two syncs of the store.
 const SYNC: usize = 256;
@@ -96,6 +96,15 @@ impl Note {
     }
 }
 
+/// SHA-256 of the video that a record comes from, be it frames or features; `None` if its note names none.
+pub fn video_of(record: &Record<'_>) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Source {
+        video: String,
+    }
+    serde_json::from_str::<Source>(record.note).ok().map(|source| source.video)
+}
+
 /// A clip on its way.
 struct Task {
     place: usize,
@@ -159,8 +168,8 @@ impl Preparation<'_> {
         }
         let mut queue: Vec<Vec<Task>> = Vec::new();
         let workers = workers().min(tasks.len().max(1));
-        // A few clips are shared out evenly, many go by eight.
-        let together = tasks.len().div_ceil(2 * workers).clamp(1, TOGETHER);
+        // Few clips are shared out evenly: a process more costs more than a worker that ends a little earlier.
+        let together = tasks.len().div_ceil(workers).clamp(1, TOGETHER);
         while !tasks.is_empty() {
             queue.push(tasks.drain(..together.min(tasks.len())).collect());
         }
@@ -344,8 +353,8 @@ fn keep(store: &mut Store, done: Done) -> Result<Outcome, DataError> {
         Ok(footage) => {
             let size = footage.pictures.first().map_or([0, 0], |first| [first.height, first.width]);
             let shape = [footage.pictures.len(), size[0], size[1], 3];
-            let bytes: Vec<u8> =
-                footage.pictures.iter().flat_map(|picture| &picture.pixels).copied().collect();
+            let pictures: Vec<&[u8]> = footage.pictures.iter().map(|picture| &picture.pixels[..]).collect();
+            let bytes = pictures.concat();
             note.indices = footage.indices;
             note.total = footage.total;
             note.rate = footage.rate;

@@ -1,4 +1,4 @@
-//! A store on disk in which every clip is decoded once, and from which batches are read without a copy.
+//! A store on disk in which every clip is decoded once and encoded once, and from which batches are read without a copy.
 //!
 //! ```text
 //! STORE/store.json            {"schema": "tvr-store/1"}
@@ -9,9 +9,9 @@
 //! ```
 //!
 //! A record's [`Key`] is a hash of everything that its bytes depend on: the bytes of the video, the sampler, what is
-//! done to a picture, the version of the decoder. Nothing is ever changed in place, no file is named after what a user
-//! calls a video, and a fault that the same bytes would show again is a record as well: a second run has nothing to
-//! do.
+//! done to a picture, the version of the decoder; of features also the encoder. Nothing is ever changed in place, no file
+//! is named after what a user calls a video, and a fault that the same bytes would show again is a record as well: a
+//! second run has nothing to do.
 //!
 //! A writer owns a shard while it holds its lock, so two writers never write one file. A process that dies leaves at
 //! most one half record, which readers pass over and the next writer of that shard cuts off.
@@ -61,8 +61,10 @@ pub struct Stat {
     pub shards: usize,
     /// Records, doubled ones counted once.
     pub records: usize,
-    /// Records that hold values.
-    pub values: usize,
+    /// Records of pictures: bytes.
+    pub frames: usize,
+    /// Records of features: numbers.
+    pub features: usize,
     /// Records that say why there are none.
     pub faults: usize,
     /// Records that stand there twice: two writers had the same idea.
@@ -183,8 +185,9 @@ impl Store {
         stat.doubled -= stat.records;
         for place in self.places.values() {
             match self.shards[place.shard].entries()[place.entry].kind {
+                Kind::U8 => stat.frames += 1,
+                Kind::F16 | Kind::F32 => stat.features += 1,
                 Kind::Fault => stat.faults += 1,
-                _ => stat.values += 1,
             }
         }
         stat

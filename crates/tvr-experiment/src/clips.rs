@@ -1,22 +1,19 @@
 //! `data.kind = "videos"`: a list of videos by split, and their frames out of a store.
 //!
-//! Frames that a trained image tower wants are read from the store batch by batch, so memory does not grow with the
-//! list. Frames of a frozen tower are encoded once, by [`encode`], into the cache.
+//! A trained image tower wants pictures. A frozen one looks at them once, and its features are kept in the store as well.
+//! Both are read from the store batch by batch, so memory does not grow with the list.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use burn::prelude::Device;
-use safetensors::SafeTensors;
 use tvr_clip::{Precision, Preprocessor};
-use tvr_data::{DataError, Entry, Key, Manifest, Outcome, Sampler, Split, Store};
+use tvr_data::{DataError, Entry, FrameFeatures, Key, Manifest, Outcome, Sampler, Split, Store};
 
-use crate::corpus::{FrameRows, StoredFrames};
-use crate::encode::{self, Pictures};
+use crate::corpus::{FrameRows, StoredFeatures, StoredFrames};
+use crate::encode::kept::{Encoder, kept};
 use crate::error::ExperimentError;
-use crate::files;
 use crate::plan::Plan;
 use crate::prepare::{Crop, Decoding, LIMIT_SECONDS};
 use crate::pretrained::{Pretrained, preprocessor, refused};
@@ -75,12 +72,12 @@ pub struct Clips {
     preprocessor: Preprocessor,
     /// Frames of a video, padding included.
     frames: usize,
-    /// Features of all frames; `None` where the image tower is trained.
-    features: Option<PathBuf>,
+    /// Whose features are taken; `None` where the image tower is trained.
+    features: Option<FrameFeatures>,
 }
 
 impl Clips {
-    /// Decodes what is not in the store, and encodes what is not in the cache; `None` for other data.
+    /// Decodes what is not in the store, and encodes it for a frozen tower; `None` for other data.
     ///
     /// # Errors
     /// A list or a store that cannot be read, a video without a frame, or a wish to stop.
@@ -90,7 +87,7 @@ impl Clips {
         stop: &AtomicBool,
         events: Events<'_>,
     ) -> Result<Option<Self>, ExperimentError> {
-        let (DataRecipe::Videos { manifest, store, sampler }, EncoderRecipe::Clip { weights, frames, .. }) =
+        let (DataRecipe::Videos { manifest, store, sampler }, EncoderRecipe::Clip { frames, .. }) =
             (&plan.recipe.data, &plan.recipe.encoder)
         else {
             return Ok(None);
@@ -114,28 +111,16 @@ impl Clips {
                 Outcome::Open => return Err(prepared.stopped()),
             }
         }
-        let features = match frames {
-            Frames::Trained => None,
-            Frames::Cached => {
-                let mut names =
-                    format!("{} {}", pretrained.checkpoint().sha256(), preprocessor.config().describe());
-                for entry in &listed.entries {
-                    names.push_str(&format!("\n{} {}", entry.id, keys[&entry.id]));
-                }
-                let name = format!("clip-{}.safetensors", &files::sha256(names.as_bytes())[..16]);
-                let out = plan.surroundings.cache.join(name);
-                if !out.exists() {
-                    let pictures = Pictures::Videos {
-                        manifest: manifest.clone(),
-                        store: store.clone(),
-                        sampler: *sampler,
-                    };
-                    encode_frames(weights, pictures, &out, &plan.device, stop, events)?;
-                }
-                Some(out)
-            }
-        };
-        let (store, frames) = (Arc::new(prepared.store), frames_of(sampler)?);
+        let (mut store, mut features) = (prepared.store, None);
+        if *frames == Frames::Cached {
+            let (checkpoint, preprocessor, device) = (pretrained.checkpoint(), &preprocessor, &plan.device);
+            let encoder =
+                Encoder { checkpoint, preprocessor, precision: Precision::F32, device, batch: BATCH };
+            let wanted: Vec<Key> = listed.entries.iter().map(|entry| keys[&entry.id]).collect();
+            store = encoder.encode(store, &wanted, (stop, "the same command"), events)?;
+            features = Some(encoder.features()?);
+        }
+        let (store, frames) = (Arc::new(store), frames_of(sampler)?);
         Ok(Some(Self { listed, keys, store, preprocessor, frames, features }))
     }
 
@@ -147,20 +132,8 @@ impl Clips {
     /// Frames of some videos, `[videos, frames, width]`, which of them are real, and their width.
     ///
     /// # Errors
-    /// A record that changed on disk, or a file of features that is not whole.
+    /// A record that changed on disk, or is gone.
     pub fn rows(&self, entries: &[&Entry]) -> Result<(FrameRows, Vec<bool>, usize), ExperimentError> {
-        match &self.features {
-            Some(path) => self.features(path, entries),
-            None => self.pictures(entries),
-        }
-    }
-
-    /// Frames of a video, padding included.
-    pub fn frames(&self) -> usize {
-        self.frames
-    }
-
-    fn pictures(&self, entries: &[&Entry]) -> Result<(FrameRows, Vec<bool>, usize), ExperimentError> {
         let keys: Vec<Key> = entries.iter().map(|entry| self.keys[&entry.id]).collect();
         let mut mask = vec![false; keys.len() * self.frames];
         for (key, mask) in keys.iter().zip(mask.chunks_mut(self.frames)) {
@@ -168,72 +141,26 @@ impl Clips {
             let count = record.map_or(0, |record| record.shape.first().copied().unwrap_or(0));
             mask.iter_mut().take(count).for_each(|real| *real = true);
         }
-        let side = self.preprocessor.side();
-        let stored = StoredFrames::new(Arc::clone(&self.store), keys, self.preprocessor.clone());
-        Ok((FrameRows::Stored(stored), mask, 3 * side * side))
+        let store = Arc::clone(&self.store);
+        let (rows, width) = match &self.features {
+            Some(features) => {
+                let width = keys.first().map(|key| kept(features, &store, key)).transpose()?;
+                let rows = StoredFeatures::new(store, features.clone(), keys);
+                (FrameRows::Features(rows), width.map_or(0, |first| first.width))
+            }
+            None => {
+                let side = self.preprocessor.side();
+                let rows = StoredFrames::new(store, keys, self.preprocessor.clone());
+                (FrameRows::Pictures(rows), 3 * side * side)
+            }
+        };
+        Ok((rows, mask, width))
     }
 
-    fn features(
-        &self,
-        path: &Path,
-        entries: &[&Entry],
-    ) -> Result<(FrameRows, Vec<bool>, usize), ExperimentError> {
-        let broken = |cause: String| {
-            ExperimentError::work(format!("{}: {cause}; remove the file to encode it anew", path.display()))
-        };
-        let bytes = files::read(path)?;
-        let (_, head) = SafeTensors::read_metadata(&bytes).map_err(|cause| broken(cause.to_string()))?;
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|cause| broken(cause.to_string()))?;
-        let ids = head.metadata().as_ref().and_then(|entries| entries.get("video_ids")).cloned();
-        let ids: Vec<String> =
-            serde_json::from_str(&ids.unwrap_or_default()).map_err(|cause| broken(cause.to_string()))?;
-        let places: HashMap<&str, usize> =
-            ids.iter().enumerate().map(|(row, id)| (id.as_str(), row)).collect();
-        let tensor = |name: &str| tensors.tensor(name).map_err(|cause| broken(cause.to_string()));
-        let (values, real) = (tensor("frames")?, tensor("mask")?);
-        let &[_, count, width] = values.shape() else {
-            return Err(broken("frames has not three axes".into()));
-        };
-        let mut rows = vec![0.0; entries.len() * self.frames * width];
-        let mut mask = vec![false; entries.len() * self.frames];
-        for (place, entry) in entries.iter().enumerate() {
-            let row =
-                *places.get(entry.id.as_str()).ok_or_else(|| broken(format!("{:?} is missing", entry.id)))?;
-            let own = &values.data()[row * count * width * 4..(row + 1) * count * width * 4];
-            let numbers = own.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-            rows[place * self.frames * width..].iter_mut().zip(numbers).for_each(|(to, value)| *to = value);
-            let own = &real.data()[row * count..(row + 1) * count];
-            mask[place * self.frames..].iter_mut().zip(own).for_each(|(to, &byte)| *to = byte != 0);
-        }
-        Ok((FrameRows::Values(rows), mask, width))
+    /// Frames of a video, padding included.
+    pub fn frames(&self) -> usize {
+        self.frames
     }
-}
-
-/// Frames of every video through the frozen tower, into a file.
-fn encode_frames(
-    weights: &str,
-    pictures: Pictures,
-    out: &Path,
-    device: &Device,
-    stop: &AtomicBool,
-    events: Events<'_>,
-) -> Result<(), ExperimentError> {
-    let request = encode::Request {
-        weights: weights.to_owned(),
-        processor: None,
-        texts: None,
-        pictures: Some(pictures),
-        out: out.to_owned(),
-        batch: BATCH,
-        device: String::new(),
-        precision: Precision::F32,
-        tokens: false,
-        // What is in no split may be broken; what is in one was decoded before.
-        skip_bad: true,
-        shard: None,
-        resume: true,
-    };
-    encode::encode_on(device, &request, stop, events).map(drop)
 }
 
 /// Frames of a clip, padding included.

@@ -17,7 +17,7 @@ use crate::recipe::DataRecipe;
 use crate::sources::Sources;
 
 pub(crate) use features::vocabulary;
-pub use rows::{FrameRows, StoredFrames};
+pub use rows::{FrameRows, StoredFeatures, StoredFrames};
 pub use streams::StreamTexts;
 pub use world::WORLD_CAPTIONS;
 

@@ -3,19 +3,24 @@
 //!
 //! ```text
 //! files ─list, cut─▶ parts ─decode ahead, batch─▶ tower ─▶ OUT.parts/part-N ─join─▶ OUT
+//! list of videos ─decode─▶ store ─what has no features─▶ tower ─▶ store ──join─▶ OUT
 //! ```
 //!
 //! A *part* is a run of items. Its codes are written as soon as it is done, whole or not at all, so that a process
 //! that dies loses one part. Pictures are decoded by threads of their own, two batches ahead of the tower. The parts
 //! are joined into one feature file at the end, row by row. In memory are at any time the weights, three batches, one
-//! part, and the names of the items.
+//! part, and the names of the items. Frames of a list's videos lie in a store, and so do their features ([`kept`]): they
+//! are encoded once, whoever asks.
 //!
 //! A shard takes a run of neighbours, so that shards in their order are the whole; [`merge()`] joins them.
 
 mod feature_file;
+pub(crate) mod kept;
+mod listed;
 mod merge;
 mod parts;
 mod pictures;
+mod seen;
 mod texts;
 mod told;
 
@@ -23,7 +28,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use burn::prelude::Device;
 use serde::{Deserialize, Serialize};
 use tvr_clip::{ClipCheckpoint, ClipError, Precision};
 use tvr_data::Sampler;
@@ -33,9 +37,10 @@ use crate::pretrained::{preprocessor, refused};
 use crate::progress::{Event, Events};
 use crate::shard::Shard;
 use crate::{device, weights};
+use kept::Encoder;
 pub use merge::merge;
-use parts::Parts;
-use told::Told;
+use parts::{Kind, Parts};
+use seen::Seen;
 
 /// What is encoded, and how.
 #[derive(Clone, Debug)]
@@ -129,10 +134,11 @@ struct Settings {
 
 /// What a tower's loop needs beside the tower.
 struct Job<'a> {
-    parts: &'a Parts,
     batch: usize,
     skip_bad: bool,
     stop: &'a AtomicBool,
+    /// Said where it is stopped: where what is done lies, and how to go on.
+    stopped: String,
 }
 
 /// Encodes, and writes the feature file.
@@ -142,27 +148,26 @@ struct Job<'a> {
 /// that cannot be written; [`ExperimentError::Work`] if `stop` was raised, with how to go on.
 pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Result<Report, ExperimentError> {
     check(request)?;
-    encode_on(&device::open(&request.device)?, request, stop, events)
-}
-
-/// The same for a request that makes sense, on a device that is open; the one that the request names is not asked for.
-pub(crate) fn encode_on(
-    device: &Device,
-    request: &Request,
-    stop: &AtomicBool,
-    events: Events<'_>,
-) -> Result<Report, ExperimentError> {
+    let device = device::open(&request.device)?;
     let folder = weights::folder(&request.weights, &mut *events)?;
     let mut checkpoint = ClipCheckpoint::open(&folder).map_err(refused)?;
     if let Some(processor) = &request.processor {
         checkpoint = checkpoint.with_processor(processor);
     }
-    let pictures = match &request.pictures {
+    let preprocessor = match &request.pictures {
         None => None,
-        Some(pictures) => {
-            let preprocessor = preprocessor(&checkpoint).map_err(lacking)?;
-            Some((pictures::list(pictures, request, &preprocessor, stop, &mut *events)?, preprocessor))
-        }
+        Some(_) => Some(preprocessor(&checkpoint).map_err(lacking)?),
+    };
+    let encoder = preprocessor.as_ref().map(|preprocessor| Encoder {
+        checkpoint: &checkpoint,
+        preprocessor,
+        precision: request.precision,
+        device: &device,
+        batch: request.batch,
+    });
+    let pictures = match (&request.pictures, &encoder) {
+        (Some(pictures), Some(encoder)) => Some(Seen::open(pictures, request, encoder, stop, &mut *events)?),
+        _ => None,
     };
     let mut told = None;
     let texts = match (&request.texts, &request.pictures) {
@@ -170,7 +175,7 @@ pub(crate) fn encode_on(
         (Some(Captions::OfList), Some(Pictures::Videos { manifest, .. }))
             if checkpoint.text_config().is_ok() =>
         {
-            told = pictures.as_ref().and_then(|(videos, _)| Told::of(videos));
+            told = pictures.as_ref().and_then(Seen::told);
             told.as_ref().map(|told| texts::Texts::of_list(manifest, told.lines())).transpose()?
         }
         _ => None,
@@ -189,38 +194,39 @@ pub(crate) fn encode_on(
     let settings = Settings {
         schema: "tvr-encode/1".to_owned(),
         encoder: named(&checkpoint),
-        pixels: pictures.as_ref().map(|(_, preprocessor)| preprocessor.config().describe()),
+        pixels: preprocessor.as_ref().map(|preprocessor| preprocessor.config().describe()),
         precision: request.precision.name().to_owned(),
         tokens: request.tokens,
         skip_bad: request.skip_bad,
         shard: request.shard,
-        pictures: pictures.as_ref().map(|(videos, _)| pictures::digest(videos)),
+        pictures: pictures.as_ref().map(Seen::digest),
         texts: texts.as_ref().map(|(texts, ..)| texts.digest().to_owned()),
     };
     let parts = Parts::open(&request.out, &settings, request.resume)?;
-    let job = Job { parts: &parts, batch: request.batch, skip_bad: request.skip_bad, stop };
-    if let Some((videos, preprocessor)) = &pictures {
-        let tower = checkpoint.load_image(device, request.precision).map_err(refused)?;
-        pictures::run(&job, &tower, preprocessor, device, videos, &mut *events)?;
-    }
+    let (batch, skip_bad) = (request.batch, request.skip_bad);
+    let stopped = format!(
+        "finished parts are in {}; to go on: the same command with --resume",
+        parts.folder().display()
+    );
+    let job = Job { batch, skip_bad, stop, stopped };
+    let frames: Box<dyn feature_file::Side + '_> = match (pictures, &encoder) {
+        (Some(pictures), Some(encoder)) => pictures.encode(&job, &parts, encoder, &mut *events)?,
+        _ => Box::new((&parts, Kind::Frames)),
+    };
     if let Some((texts, tokenizer, context)) = &texts {
-        let tower = checkpoint.load_text(device, request.precision).map_err(refused)?;
-        texts::run(
-            &job,
-            &tower,
-            &|lines: &[String]| tokenizer.encode_batch(lines, *context),
-            request.tokens,
-            device,
-            texts,
-            events,
-        )?;
+        let tower = checkpoint.load_text(&device, request.precision).map_err(refused)?;
+        let tokenize = |lines: &[String]| tokenizer.encode_batch(lines, *context);
+        let reader =
+            texts::Reader { tower: &tower, tokenize: &tokenize, tokens: request.tokens, device: &device };
+        texts::run(&job, &parts, &reader, texts, events)?;
     }
     if let (Some(told), None, Some(Pictures::Videos { manifest, .. })) =
         (&told, request.shard, &request.pictures)
     {
         told.write(manifest, &request.out)?;
     }
-    let report = feature_file::write(&request.out, &parts, &settings)?;
+    let report = feature_file::write(&request.out, [&*frames, &(&parts, Kind::Text)], &settings)?;
+    drop(frames);
     parts.remove()?;
     Ok(report)
 }
@@ -268,13 +274,10 @@ fn named(checkpoint: &ClipCheckpoint) -> String {
 impl Job<'_> {
     /// Ends the work where Ctrl-C was pressed; what is done stays.
     fn go_on(&self) -> Result<(), ExperimentError> {
-        if !self.stop.load(Ordering::Relaxed) {
-            return Ok(());
+        match self.stop.load(Ordering::Relaxed) {
+            false => Ok(()),
+            true => Err(ExperimentError::work(format!("stopped; {}", self.stopped))),
         }
-        Err(ExperimentError::work(format!(
-            "stopped; finished parts are in {}; to go on: the same command with --resume",
-            self.parts.folder().display()
-        )))
     }
 }
 

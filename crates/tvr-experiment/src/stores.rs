@@ -1,9 +1,9 @@
-//! Looking after a store of frames.
+//! Looking after a store of frames and features.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use tvr_data::prepare::{Note, contents};
+use tvr_data::prepare::{contents, video_of};
 use tvr_data::store::{Collected, Seen, Stat};
 use tvr_data::{DataError, Manifest, Store};
 
@@ -70,12 +70,12 @@ pub fn collect(path: &Path, lists: &[PathBuf]) -> Result<Collected, ExperimentEr
             let missing = |fault: tvr_data::Fault| {
                 let id = &entry.id;
                 ExperimentError::work(format!(
-                    "{}: {id:?} {fault}; take it from the list, or its frames would go",
+                    "{}: {id:?} {fault}; take it from the list, or its frames and features would go",
                     list.display()
                 ))
             };
             wanted.insert(content.map_err(missing)?);
         }
     }
-    store.collect(&|record| Note::of(record).is_none_or(|note| wanted.contains(&note.video))).map_err(wrong)
+    store.collect(&|record| video_of(record).is_none_or(|video| wanted.contains(&video))).map_err(wrong)
 }

@@ -1,4 +1,4 @@
-//! `store`: what is in a store of frames, whether it is sound, and tidying it up.
+//! `store`: what is in a store of frames and features, whether it is sound, and tidying it up.
 
 use std::path::PathBuf;
 
@@ -48,12 +48,13 @@ pub fn run(args: Args) -> Result<(), ExperimentError> {
         What::Stat => {
             let stat = stat(&args.store)?;
             let text = format!(
-                "{place}: {} records in {} shards, {:.1} MB; {} with values, {} say why there are none; {} doubled, \
-                 {} bytes torn\n",
+                "{place}: {} records in {} shards, {:.1} MB; {} with frames, {} with features, {} say why there are none; \
+                 {} doubled, {} bytes torn\n",
                 stat.records,
                 stat.shards,
                 stat.bytes as f64 / 1e6,
-                stat.values,
+                stat.frames,
+                stat.features,
                 stat.faults,
                 stat.doubled,
                 stat.torn_bytes

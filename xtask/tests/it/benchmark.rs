@@ -37,8 +37,6 @@ train           3         4     2        0      1       0        0         0    
 test            5         5     1        1      0       1        0         1           1      1         0       0
 
 repeated: captions that repeat another of the same video; shared: captions that another video has too
-train: the list is no known gallery: compare its figures with nobody's
-train: what is here is no known gallery: compare its figures with nobody's
 train: 0 bytes: \"empty_0_5\"
 test: the list is no known gallery: compare its figures with nobody's
 test: what is here is no known gallery: compare its figures with nobody's

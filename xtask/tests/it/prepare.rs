@@ -38,7 +38,7 @@ fn a_list_is_prepared_once_and_every_failure_is_named() {
     let folder = folder();
     let folder = folder.path();
     assert_eq!(says(folder, &["prepare", "--manifest", "clips.csv"]), SAID);
-    let stat = "store: 2 records in 1 shards, 0.3 MB; 2 with values, 0 say why there are none; 0 doubled, 0 bytes torn\n";
+    let stat = "store: 2 records in 1 shards, 0.3 MB; 2 with frames, 0 with features, 0 say why there are none; 0 doubled, 0 bytes torn\n";
     assert_eq!(says(folder, &["store", "stat"]), stat);
     assert_eq!(says(folder, &["prepare", "--manifest", "clips.csv"]), SAID);
     assert_eq!(says(folder, &["store", "stat"]), stat);

@@ -13,6 +13,7 @@ mod caption_streams;
 mod benchmarks;
 mod doctor;
 mod features;
+mod frame_features;
 mod frames;
 mod golden;
 mod manifest;

@@ -23,7 +23,10 @@ fn values(number: usize) -> Vec<u8> {
 
 fn put(store: &mut Store, number: usize) {
     let bytes = values(number);
-    store.put(key(number), Kind::U8, "{}", &Value { shape: &[1, 64, 61, 3], bytes: &bytes }).unwrap();
+    // Frames and features in turn.
+    let (kind, shape): (_, &[usize]) =
+        if number.is_multiple_of(2) { (Kind::U8, &[1, 64, 61, 3]) } else { (Kind::F32, &[61, 48]) };
+    store.put(key(number), kind, "{}", &Value { shape, bytes: &bytes }).unwrap();
 }
 
 fn shards(store: &Path) -> Vec<PathBuf> {
@@ -67,7 +70,7 @@ fn what_is_put_is_got() {
         }
         assert_eq!(store.get(&key(99)).unwrap(), None);
         let stat = store.stat();
-        assert_eq!((stat.shards, stat.records, stat.values, stat.faults), (1, 5, 4, 1));
+        assert_eq!((stat.shards, stat.records, stat.frames, stat.features, stat.faults), (1, 5, 2, 2, 1));
         assert_eq!((stat.doubled, stat.torn_bytes), (0, 0));
     }
 }

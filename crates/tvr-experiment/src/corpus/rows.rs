@@ -1,11 +1,12 @@
-//! Frames of a split: values in memory, or pictures of a store that are read when they are asked for.
+//! Frames of a split: values in memory, or pictures or features of a store that are read when they are asked for.
 
 use std::sync::Arc;
 
 use rayon::prelude::*;
 use tvr_clip::{Picture, Preprocessor};
-use tvr_data::{FrameBatch, Key, Store};
+use tvr_data::{FrameBatch, FrameFeatures, Key, Store};
 
+use crate::encode::kept::kept;
 use crate::error::ExperimentError;
 
 /// Frames of a split, video by video.
@@ -14,7 +15,9 @@ pub enum FrameRows {
     /// `[videos, frames, width]`.
     Values(Vec<f32>),
     /// Pictures of a store; as values, `[videos, frames, 3 · side · side]`.
-    Stored(StoredFrames),
+    Pictures(StoredFrames),
+    /// Features of a store, `[videos, frames, width]`.
+    Features(StoredFeatures),
 }
 
 /// Pictures of a store, one record for each video.
@@ -23,6 +26,17 @@ pub struct StoredFrames {
     store: Arc<Store>,
     keys: Vec<Key>,
     preprocessor: Preprocessor,
+}
+
+/// Features of a store, one record for each video.
+#[derive(Clone, Debug)]
+pub struct StoredFeatures {
+    store: Arc<Store>,
+    features: FrameFeatures,
+    /// Of the frames.
+    frames: Vec<Key>,
+    /// Of the features.
+    keys: Vec<Key>,
 }
 
 impl FrameRows {
@@ -40,15 +54,17 @@ impl FrameRows {
                     .copied()
                     .collect())
             }
-            Self::Stored(stored) => stored.read(videos, frames),
+            Self::Pictures(stored) => stored.read(videos, frames),
+            Self::Features(features) => features.read(videos, frames, width),
         }
     }
 
-    /// The keys of stored pictures, which name all that their bytes depend on; none for values.
+    /// The keys of a store's records, which name all that their bytes depend on; none for values.
     pub fn keys(&self) -> &[Key] {
         match self {
             Self::Values(_) => &[],
-            Self::Stored(stored) => &stored.keys,
+            Self::Pictures(stored) => &stored.keys,
+            Self::Features(features) => &features.keys,
         }
     }
 }
@@ -77,6 +93,23 @@ impl StoredFrames {
                 values.copy_from_slice(&self.preprocessor.normalise(&picture));
                 Ok(())
             })?;
+        Ok(values)
+    }
+}
+
+impl StoredFeatures {
+    /// An encoder's features of the frames of some videos.
+    pub fn new(store: Arc<Store>, features: FrameFeatures, frames: Vec<Key>) -> Self {
+        let keys = frames.iter().map(|key| features.key(key)).collect();
+        Self { store, features, frames, keys }
+    }
+
+    fn read(&self, videos: &[usize], frames: usize, width: usize) -> Result<Vec<f32>, ExperimentError> {
+        let mut values = vec![0.0; videos.len() * frames * width];
+        for (row, &video) in values.chunks_mut((frames * width).max(1)).zip(videos) {
+            let own = kept(&self.features, &self.store, &self.frames[video])?.values;
+            row.iter_mut().zip(own).for_each(|(to, value)| *to = value);
+        }
         Ok(values)
     }
 }

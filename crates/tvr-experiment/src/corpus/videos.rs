@@ -9,7 +9,7 @@ use crate::plan::Plan;
 use crate::pretrained::Pretrained;
 use crate::recipe::{EncoderRecipe, StreamMode};
 
-/// Opens a split: captions in the checkpoint's tokens, frames as they lie in the store or the cache. A video's first
+/// Opens a split: captions in the checkpoint's tokens, frames or their features as they lie in the store. A video's first
 /// caption is its query.
 pub(super) fn open(
     plan: &Plan,

@@ -1,4 +1,4 @@
-//! Finished parts to one feature file, row by row: nothing but a part is in memory.
+//! Finished parts, or what a store keeps, to one feature file, row by row: nothing but a part is in memory.
 //!
 //! | tensor | shape | is there |
 //! |---|---|---|
@@ -33,11 +33,30 @@ struct Plan {
     width: usize,
 }
 
+/// Frames or texts that are encoded, in parts of which one is in memory at a time.
+pub(super) trait Side {
+    /// How many parts there are.
+    fn count(&self) -> usize;
+
+    /// One of them.
+    fn read(&self, number: usize) -> Result<Part, ExperimentError>;
+}
+
+impl Side for (&Parts, Kind) {
+    fn count(&self) -> usize {
+        self.0.count(self.1)
+    }
+
+    fn read(&self, number: usize) -> Result<Part, ExperimentError> {
+        self.0.read(self.1, number)
+    }
+}
+
 impl Plan {
-    fn read(parts: &Parts, kind: Kind) -> Result<Self, ExperimentError> {
+    fn read(side: &dyn Side) -> Result<Self, ExperimentError> {
         let mut plan = Self::default();
-        for number in 0..parts.count(kind) {
-            let part = parts.read(kind, number)?;
+        for number in 0..side.count() {
+            let part = side.read(number)?;
             plan.ids.extend(part.names.ids);
             plan.videos.extend(part.names.videos);
             plan.skipped.extend(part.names.skipped);
@@ -51,8 +70,12 @@ impl Plan {
 }
 
 /// Writes the file, whole or not at all.
-pub(super) fn write(out: &Path, parts: &Parts, settings: &Settings) -> Result<Report, ExperimentError> {
-    let (frames, text) = (Plan::read(parts, Kind::Frames)?, Plan::read(parts, Kind::Text)?);
+pub(super) fn write(
+    out: &Path,
+    [frame_side, text_side]: [&dyn Side; 2],
+    settings: &Settings,
+) -> Result<Report, ExperimentError> {
+    let (frames, text) = (Plan::read(frame_side)?, Plan::read(text_side)?);
     if settings.pictures.is_some() && frames.ids.is_empty() || settings.texts.is_some() && text.ids.is_empty()
     {
         return Err(ExperimentError::work(format!("{}: everything was bad, nothing is left", out.display())));
@@ -87,11 +110,11 @@ pub(super) fn write(out: &Path, parts: &Parts, settings: &Settings) -> Result<Re
                         file.write_all(&(*video as i64).to_le_bytes())?;
                     }
                 }
-                "frames" => ragged(file, parts, Kind::Frames, frames.longest, false)?,
-                "text" => ragged(file, parts, Kind::Text, 1, false)?,
-                "text_tokens" => ragged(file, parts, Kind::Text, text.longest_tokens, true)?,
-                "mask" => mask(file, parts, Kind::Frames, frames.longest, false)?,
-                _ => mask(file, parts, Kind::Text, text.longest_tokens, true)?,
+                "frames" => ragged(file, frame_side, frames.longest, false)?,
+                "text" => ragged(file, text_side, 1, false)?,
+                "text_tokens" => ragged(file, text_side, text.longest_tokens, true)?,
+                "mask" => mask(file, frame_side, frames.longest, false)?,
+                _ => mask(file, text_side, text.longest_tokens, true)?,
             }
         }
         Ok(())
@@ -179,15 +202,9 @@ fn of(part: &Part, tokens: bool) -> (&[usize], &[f32]) {
 }
 
 /// Rows of every item, filled up with zeros to `longest`.
-fn ragged(
-    file: &mut dyn Write,
-    parts: &Parts,
-    kind: Kind,
-    longest: usize,
-    tokens: bool,
-) -> std::io::Result<()> {
-    for number in 0..parts.count(kind) {
-        let part = parts.read(kind, number).map_err(std::io::Error::other)?;
+fn ragged(file: &mut dyn Write, side: &dyn Side, longest: usize, tokens: bool) -> std::io::Result<()> {
+    for number in 0..side.count() {
+        let part = side.read(number).map_err(std::io::Error::other)?;
         let (counts, mut rows) = of(&part, tokens);
         for &count in counts {
             let (own, rest) = rows.split_at(count * part.width);
@@ -202,15 +219,9 @@ fn ragged(
 }
 
 /// 1 for each real row.
-fn mask(
-    file: &mut dyn Write,
-    parts: &Parts,
-    kind: Kind,
-    longest: usize,
-    tokens: bool,
-) -> std::io::Result<()> {
-    for number in 0..parts.count(kind) {
-        let part = parts.read(kind, number).map_err(std::io::Error::other)?;
+fn mask(file: &mut dyn Write, side: &dyn Side, longest: usize, tokens: bool) -> std::io::Result<()> {
+    for number in 0..side.count() {
+        let part = side.read(number).map_err(std::io::Error::other)?;
         for &count in of(&part, tokens).0 {
             let row: Vec<u8> = (0..longest).map(|place| u8::from(place < count)).collect();
             file.write_all(&row)?;

@@ -42,7 +42,7 @@ pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Report, ExperimentError> 
             }
         }
     }
-    let report = feature_file::write(out, &parts, &settings)?;
+    let report = feature_file::write(out, [&(&parts, Kind::Frames), &(&parts, Kind::Text)], &settings)?;
     parts.remove()?;
     Ok(report)
 }

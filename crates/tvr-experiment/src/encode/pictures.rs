@@ -4,21 +4,20 @@ use std::cmp::Ordering;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 use burn::prelude::*;
 use tvr_clip::{ImageTower, Picture, Preprocessor};
-use tvr_data::{Key, Outcome, Store};
+use tvr_data::{Key, Store};
 use walkdir::WalkDir;
 
-use super::parts::{Kind, Part};
-use super::{Job, Pace, Pictures, Request, share};
+use super::parts::{Kind, Part, Parts};
+use super::{Job, Pace, share};
 use crate::error::ExperimentError;
 use crate::files;
-use crate::prepare::{Crop, Decoding, LIMIT_SECONDS};
-use crate::progress::{Event, Events};
+use crate::progress::Events;
+use crate::shard::Shard;
 
 /// Endings of pictures. Those that cannot be decoded are here too, so that they are named and not passed over.
 const ENDINGS: [&str; 12] =
@@ -35,17 +34,6 @@ const AHEAD: usize = 2;
 pub(super) struct Video {
     pub id: String,
     pub frames: Vec<Frame>,
-    /// What a list says of it.
-    pub captions: Vec<String>,
-    /// The split that a list puts it in.
-    pub split: Option<String>,
-}
-
-impl Video {
-    /// One of which nothing is said.
-    fn mute(id: String, frames: Vec<Frame>) -> Self {
-        Self { id, frames, captions: Vec::new(), split: None }
-    }
 }
 
 /// A frame of a video.
@@ -94,22 +82,21 @@ impl Frame {
     }
 }
 
+/// Pictures of a folder: each an item, or the frames of videos.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grouped {
+    /// Every picture is an item.
+    Alone,
+    /// Every folder is a video.
+    ByFolder,
+}
+
 /// The videos of a folder, or a shard of them, in natural order of their names.
 pub(super) fn list(
-    pictures: &Pictures,
-    request: &Request,
-    preprocessor: &Preprocessor,
-    stop: &AtomicBool,
-    events: Events<'_>,
+    folder: &Path,
+    grouped: Grouped,
+    shard: Option<Shard>,
 ) -> Result<Vec<Video>, ExperimentError> {
-    let shard = request.shard;
-    let folder = match pictures {
-        Pictures::Images(folder) | Pictures::Frames(folder) => folder,
-        Pictures::Videos { manifest, store, sampler } => {
-            let kept = Kept { manifest, store, sampler: *sampler, shard, skip_bad: request.skip_bad };
-            return kept.frames(preprocessor, stop, events);
-        }
-    };
     let mut found: Vec<(String, String, PathBuf)> = Vec::new(); // folder and name below it, path
     for entry in WalkDir::new(folder).follow_links(true) {
         let entry = entry.map_err(|cause| ExperimentError::work(cause.to_string()))?;
@@ -131,20 +118,18 @@ pub(super) fn list(
     }
     found.sort_by(|a, b| natural(&a.0, &b.0).then_with(|| natural(&a.1, &b.1)));
     let mut videos: Vec<Video> = Vec::new();
-    match pictures {
-        Pictures::Images(_) => {
-            let still = |(_, id, path)| Video::mute(id, vec![Frame::File(path)]);
-            videos.extend(found.into_iter().map(still));
-        }
-        _ => {
-            let own = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+    let video = |id, path| Video { id, frames: vec![Frame::File(path)] };
+    match grouped {
+        Grouped::Alone => videos.extend(found.into_iter().map(|(_, id, path)| video(id, path))),
+        Grouped::ByFolder => {
+            let own = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
             let own = own.file_name().unwrap_or_default().to_string_lossy().into_owned();
             for (parent, _, path) in found {
                 // Pictures of the folder itself are a video of the folder's name.
                 let id = if parent.is_empty() { own.clone() } else { parent };
                 match videos.last_mut().filter(|video| video.id == id) {
                     Some(video) => video.frames.push(Frame::File(path)),
-                    None => videos.push(Video::mute(id, vec![Frame::File(path)])),
+                    None => videos.push(video(id, path)),
                 }
             }
         }
@@ -157,54 +142,6 @@ pub(super) fn list(
         )));
     }
     Ok(videos.drain(share).collect())
-}
-
-/// Videos of a list, through a store.
-struct Kept<'a> {
-    manifest: &'a Path,
-    store: &'a Path,
-    sampler: tvr_data::Sampler,
-    shard: Option<crate::shard::Shard>,
-    skip_bad: bool,
-}
-
-impl Kept<'_> {
-    fn frames(
-        &self,
-        preprocessor: &Preprocessor,
-        stop: &AtomicBool,
-        events: Events<'_>,
-    ) -> Result<Vec<Video>, ExperimentError> {
-        let finish = Crop::new(preprocessor.clone())?;
-        let decoding = Decoding { store: self.store, sampler: self.sampler, limit_seconds: LIMIT_SECONDS };
-        let prepared = decoding.run(self.manifest, self.shard, &finish, stop, &mut *events)?;
-        if prepared.outcomes.contains(&Outcome::Open) {
-            return Err(prepared.stopped());
-        }
-        let store = Arc::new(prepared.store);
-        let mut videos = Vec::new();
-        for (entry, outcome) in prepared.entries.iter().zip(&prepared.outcomes) {
-            match outcome {
-                Outcome::Ready { key, .. } => {
-                    let record = store.get(key).map_err(|error| ExperimentError::work(error.to_string()))?;
-                    let count = record.map_or(0, |record| record.shape.first().copied().unwrap_or(0));
-                    let frame = |index| Frame::Kept { store: Arc::clone(&store), key: *key, index };
-                    let mut video = Video::mute(entry.id.clone(), (0..count).map(frame).collect());
-                    video.captions.clone_from(&entry.captions);
-                    video.split.clone_from(&entry.split);
-                    videos.push(video);
-                }
-                Outcome::Failed(fault) if self.skip_bad => {
-                    events(Event::Note(format!("left out: {:?} {fault}", entry.id)));
-                }
-                Outcome::Failed(fault) => {
-                    return Err(ExperimentError::work(format!("{:?} {fault}; or give --skip-bad", entry.id)));
-                }
-                Outcome::Open => {} // seen above
-            }
-        }
-        Ok(videos)
-    }
 }
 
 fn slashed(path: &Path) -> String {
@@ -232,7 +169,7 @@ pub(super) fn digest(videos: &[Video]) -> String {
 }
 
 /// Runs of whole videos with about [`PART`] pictures.
-fn cut(videos: &[Video]) -> Vec<Range<usize>> {
+pub(super) fn cut(videos: &[Video]) -> Vec<Range<usize>> {
     let (mut parts, mut first, mut pictures) = (Vec::new(), 0, 0);
     for (index, video) in videos.iter().enumerate() {
         pictures += video.frames.len();
@@ -251,33 +188,51 @@ fn pictures_of(videos: &[Video]) -> usize {
 /// A picture's pixels, or why there are none.
 type Pixels = Result<Vec<f32>, String>;
 
+/// The image tower, what it takes, and where it runs.
+#[derive(Clone, Copy)]
+pub(super) struct Viewer<'a> {
+    pub tower: &'a ImageTower,
+    pub preprocessor: &'a Preprocessor,
+    pub device: &'a Device,
+}
+
 /// Encodes every part that is not there yet.
 pub(super) fn run(
     job: &Job<'_>,
-    tower: &ImageTower,
-    preprocessor: &Preprocessor,
-    device: &Device,
+    parts: &Parts,
+    viewer: &Viewer<'_>,
     videos: &[Video],
     events: Events<'_>,
 ) -> Result<(), ExperimentError> {
-    let parts: Vec<(usize, &[Video])> =
-        cut(videos).into_iter().map(|range| &videos[range]).enumerate().collect();
-    let (there, wanted): (Vec<_>, Vec<_>) =
-        parts.into_iter().partition(|(number, _)| job.parts.has(Kind::Frames, *number));
-    let done: usize = there.iter().map(|(_, videos)| pictures_of(videos)).sum();
-    let mut pace = Pace::begin(events, "pictures", pictures_of(videos), done);
+    let all = cut(videos).into_iter().map(|range| &videos[range]).enumerate();
+    let (there, wanted): (Vec<_>, Vec<_>) = all.partition(|(number, _)| parts.has(Kind::Frames, *number));
+    let done = there.iter().map(|(_, videos)| pictures_of(videos)).sum();
+    view(job, viewer, &wanted, done, events, &mut |number, part| parts.write(Kind::Frames, number, &part))
+}
+
+/// Encodes groups of videos, each with its number, and hands each to `keep` as soon as it is done. `done` pictures were
+/// encoded before.
+pub(super) fn view(
+    job: &Job<'_>,
+    viewer: &Viewer<'_>,
+    groups: &[(usize, &[Video])],
+    done: usize,
+    events: Events<'_>,
+    keep: &mut dyn FnMut(usize, Part) -> Result<(), ExperimentError>,
+) -> Result<(), ExperimentError> {
+    let total = done + groups.iter().map(|(_, videos)| pictures_of(videos)).sum::<usize>();
+    let mut pace = Pace::begin(events, "pictures", total, done);
     // Not the pool that multiplies matrices: a picture in it would make a product wait.
     let decoders = rayon::ThreadPoolBuilder::new()
         .build()
         .map_err(|cause| ExperimentError::work(format!("no threads to decode with: {cause}")))?;
+    let (batch, preprocessor) = (job.batch, viewer.preprocessor);
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(AHEAD);
-        let pictures = wanted.clone();
-        scope.spawn(move || decoders.install(|| decode(&pictures, job.batch, preprocessor, &sender)));
+        scope.spawn(move || decoders.install(|| decode(groups, batch, preprocessor, &sender)));
         // The receiver is dropped with this closure, and the decoder's next message then ends it.
-        wanted.iter().try_for_each(|&(number, videos)| {
-            let part = encode(job, tower, preprocessor, device, videos, &receiver, &mut pace)?;
-            job.parts.write(Kind::Frames, number, &part)
+        groups.iter().try_for_each(|&(number, videos)| {
+            keep(number, encode(job, viewer, videos, &receiver, &mut pace)?)
         })
     })?;
     pace.end();
@@ -306,14 +261,12 @@ fn decode(
 /// Codes of one part.
 fn encode(
     job: &Job<'_>,
-    tower: &ImageTower,
-    preprocessor: &Preprocessor,
-    device: &Device,
+    viewer: &Viewer<'_>,
     videos: &[Video],
     receiver: &Receiver<Vec<Pixels>>,
     pace: &mut Pace<'_, '_>,
 ) -> Result<Part, ExperimentError> {
-    let side = preprocessor.side();
+    let side = viewer.preprocessor.side();
     let mut part = Part::default();
     let mut good = Vec::with_capacity(pictures_of(videos)); // by picture
     let mut pictures = pictures_of(videos);
@@ -340,8 +293,9 @@ fn encode(
         }
         let whole = pixels.len() / (3 * side * side);
         if whole > 0 {
-            let pixels = Tensor::<4>::from_data(TensorData::new(pixels, [whole, 3, side, side]), device);
-            part.rows.extend(super::values(tower.encode(pixels))?);
+            let pixels =
+                Tensor::<4>::from_data(TensorData::new(pixels, [whole, 3, side, side]), viewer.device);
+            part.rows.extend(super::values(viewer.tower.encode(pixels))?);
         }
         pace.step(count, began);
     }

@@ -10,7 +10,7 @@ use burn::prelude::*;
 use serde::Deserialize;
 use tvr_clip::{ClipError, TextTower, TokenBatch};
 
-use super::parts::{Kind, Part};
+use super::parts::{Kind, Part, Parts};
 use super::{Job, Pace, share};
 use crate::error::ExperimentError;
 use crate::files;
@@ -146,24 +146,32 @@ impl Texts {
     }
 }
 
+/// The text tower, what it takes, and where it runs.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    pub tower: &'a TextTower,
+    pub tokenize: Tokenize<'a>,
+    /// Whether every token of a text is kept beside its code.
+    pub tokens: bool,
+    pub device: &'a Device,
+}
+
 /// Encodes every part that is not there yet.
 pub(super) fn run(
     job: &Job<'_>,
-    tower: &TextTower,
-    tokenize: Tokenize<'_>,
-    tokens: bool,
-    device: &Device,
+    parts: &Parts,
+    reader: &Reader<'_>,
     texts: &Texts,
     events: Events<'_>,
 ) -> Result<(), ExperimentError> {
     let count = texts.lines.len();
-    let there = (0..count.div_ceil(PART)).filter(|&number| job.parts.has(Kind::Text, number));
+    let there = (0..count.div_ceil(PART)).filter(|&number| parts.has(Kind::Text, number));
     let done: usize = there.map(|number| PART.min(count - number * PART)).sum();
     let mut pace = Pace::begin(events, "texts", count, done);
     let mut lines = texts.read()?;
     for number in 0..count.div_ceil(PART) {
         let lines = lines.by_ref().take(PART);
-        if job.parts.has(Kind::Text, number) {
+        if parts.has(Kind::Text, number) {
             lines.for_each(drop);
             continue;
         }
@@ -184,9 +192,9 @@ pub(super) fn run(
             }
         }
         part.counts = vec![1; words.len()];
-        let batch = tokenize(&words).map_err(super::refused)?;
-        encode(job, tower, &batch, tokens, device, &mut part, &mut pace)?;
-        job.parts.write(Kind::Text, number, &part)?;
+        let batch = (reader.tokenize)(&words).map_err(super::refused)?;
+        encode(job, reader, &batch, &mut part, &mut pace)?;
+        parts.write(Kind::Text, number, &part)?;
     }
     pace.end();
     Ok(())
@@ -195,13 +203,12 @@ pub(super) fn run(
 /// Codes of a part's texts: batches of texts of nearly one length, so that little padding is computed.
 fn encode(
     job: &Job<'_>,
-    tower: &TextTower,
+    reader: &Reader<'_>,
     texts: &TokenBatch,
-    tokens: bool,
-    device: &Device,
     part: &mut Part,
     pace: &mut Pace<'_, '_>,
 ) -> Result<(), ExperimentError> {
+    let &Reader { tower, tokens, device, .. } = reader;
     let mut order: Vec<usize> = (0..texts.lengths.len()).collect();
     order.sort_by_key(|&text| texts.lengths[text]);
     let mut rows: Vec<Vec<f32>> = vec![Vec::new(); order.len()];

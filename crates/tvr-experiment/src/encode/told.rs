@@ -7,8 +7,8 @@
 use std::path::Path;
 
 use serde_json::json;
+use tvr_data::Entry;
 
-use super::pictures::Video;
 use crate::error::ExperimentError;
 use crate::files;
 
@@ -21,7 +21,7 @@ pub(super) struct Told {
 
 impl Told {
     /// What is said of these videos; `None` if nothing is.
-    pub fn of(videos: &[Video]) -> Option<Self> {
+    pub fn of(videos: &[Entry]) -> Option<Self> {
         let mut captions = String::new();
         for video in videos {
             for (number, text) in video.captions.iter().enumerate() {
@@ -30,7 +30,7 @@ impl Told {
             }
         }
         let split = |name: &str| -> Vec<&str> {
-            let of = |video: &&Video| video.split.as_deref() == Some(name) && !video.captions.is_empty();
+            let of = |video: &&Entry| video.split.as_deref() == Some(name) && !video.captions.is_empty();
             videos.iter().filter(of).map(|video| video.id.as_str()).collect()
         };
         let splits = json!({ "train": split("train"), "val": split("val"), "test": split("test") });

@@ -73,9 +73,12 @@ pub(in crate::commands) fn said(found: &Examination) -> String {
 
 fn of_listing(found: &Diagnosis, text: &mut String) {
     let name = found.listing;
-    text.push_str(&format!("{name}: the list is {}\n", found.listed_gallery));
-    if found.present.len() < found.videos {
-        text.push_str(&format!("{name}: what is here is {}\n", found.present_gallery));
+    // Nobody looks for anything in what is trained on.
+    if !name.starts_with("train") {
+        text.push_str(&format!("{name}: the list is {}\n", found.listed_gallery));
+        if found.present.len() < found.videos {
+            text.push_str(&format!("{name}: what is here is {}\n", found.present_gallery));
+        }
     }
     for (what, ids) in [
         ("missing", &found.missing),

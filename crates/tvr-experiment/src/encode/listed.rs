@@ -1,0 +1,118 @@
+//! The videos of a list: frames and features of each in a store, and what the list says of them.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use tvr_data::{ClipFeatures, Entry, FrameFeatures, Key, Outcome, Sampler, Store};
+
+use super::Request;
+use super::feature_file::Side;
+use super::kept::{Encoder, kept};
+use super::parts::{Names, Part};
+use crate::error::ExperimentError;
+use crate::files;
+use crate::prepare::{Crop, Decoding, LIMIT_SECONDS};
+use crate::progress::{Event, Events};
+
+/// Videos of which features are in memory at once, while the feature file is written.
+const TOGETHER: usize = 64;
+
+/// Videos of a list, or of a shard of it, that have frames.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub entries: Vec<Entry>,
+    keys: Vec<Key>,
+    store: Store,
+    features: FrameFeatures,
+    /// What could not be decoded, each with its reason.
+    left_out: Vec<String>,
+}
+
+impl Listed {
+    /// Reads the list, and decodes what is not in the store.
+    ///
+    /// # Errors
+    /// A list or a store that cannot be read; a video without a frame, unless bad ones are skipped; a wish to stop.
+    pub fn open(
+        (manifest, store, sampler): (&Path, &Path, Sampler),
+        request: &Request,
+        encoder: &Encoder<'_>,
+        stop: &AtomicBool,
+        events: Events<'_>,
+    ) -> Result<Self, ExperimentError> {
+        let finish = Crop::new(encoder.preprocessor.clone())?;
+        let decoding = Decoding { store, sampler, limit_seconds: LIMIT_SECONDS };
+        let prepared = decoding.run(manifest, request.shard, &finish, stop, &mut *events)?;
+        if prepared.outcomes.contains(&Outcome::Open) {
+            return Err(prepared.stopped());
+        }
+        if let (true, Some(shard)) = (prepared.entries.is_empty(), request.shard) {
+            return Err(ExperimentError::request(format!(
+                "--shard {shard}: of {} no video is left for it; take fewer shards",
+                manifest.display()
+            )));
+        }
+        let (mut entries, mut keys, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+        for (entry, outcome) in prepared.entries.into_iter().zip(prepared.outcomes) {
+            match outcome {
+                Outcome::Ready { key, .. } => {
+                    entries.push(entry);
+                    keys.push(key);
+                }
+                Outcome::Failed(fault) if request.skip_bad => {
+                    let reason = format!("{:?} {fault}", entry.id);
+                    events(Event::Note(format!("left out: {reason}")));
+                    left_out.push(reason);
+                }
+                Outcome::Failed(fault) => {
+                    return Err(ExperimentError::work(format!("{:?} {fault}; or give --skip-bad", entry.id)));
+                }
+                Outcome::Open => {} // seen above
+            }
+        }
+        Ok(Self { entries, keys, store: prepared.store, features: encoder.features()?, left_out })
+    }
+
+    /// Encodes what is not in the store.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encode(
+        self,
+        encoder: &Encoder<'_>,
+        stop: &AtomicBool,
+        events: Events<'_>,
+    ) -> Result<Self, ExperimentError> {
+        let again = "the same command with --resume";
+        let store = encoder.encode(self.store, &self.keys, (stop, again), events)?;
+        Ok(Self { store, ..self })
+    }
+
+    /// SHA-256 of all names and frames, for a resumed run to compare.
+    pub fn digest(&self) -> String {
+        let videos = self.entries.iter().zip(&self.keys);
+        let names: String = videos.map(|(entry, key)| format!("{}\n{key}\0", entry.id)).collect();
+        files::sha256(names.as_bytes())
+    }
+}
+
+impl Side for Listed {
+    fn count(&self) -> usize {
+        self.keys.len().div_ceil(TOGETHER)
+    }
+
+    fn read(&self, number: usize) -> Result<Part, ExperimentError> {
+        let start = number * TOGETHER;
+        let videos = start..self.keys.len().min(start + TOGETHER);
+        let skipped = if number == 0 { self.left_out.clone() } else { Vec::new() };
+        let ids = self.entries[videos.clone()].iter().map(|entry| entry.id.clone()).collect();
+        let mut part = Part { names: Names { ids, skipped, ..Names::default() }, ..Part::default() };
+        for key in &self.keys[videos] {
+            let ClipFeatures { values, frames, width } = kept(&self.features, &self.store, key)?;
+            part.rows.extend(values);
+            part.counts.push(frames);
+            part.width = width;
+        }
+        Ok(part)
+    }
+}

@@ -1,0 +1,84 @@
+//! What is looked at: pictures of files, or frames of a store.
+
+use std::sync::atomic::AtomicBool;
+
+use super::feature_file::Side;
+use super::kept::Encoder;
+use super::listed::Listed;
+use super::parts::{Kind, Parts};
+use super::pictures::{self, Grouped, Video, Viewer};
+use super::told::Told;
+use super::{Job, Pictures, Request};
+use crate::error::ExperimentError;
+use crate::pretrained::refused;
+use crate::progress::Events;
+
+/// The items of a request.
+#[derive(Debug)]
+pub(super) enum Seen {
+    /// Pictures of files.
+    Files(Vec<Video>),
+    /// Frames of a store.
+    Kept(Box<Listed>),
+}
+
+impl Seen {
+    /// Lists what is asked for; videos of a list are decoded first.
+    ///
+    /// # Errors
+    /// As [`pictures::list`] and [`Listed::open`].
+    pub fn open(
+        pictures: &Pictures,
+        request: &Request,
+        encoder: &Encoder<'_>,
+        stop: &AtomicBool,
+        events: Events<'_>,
+    ) -> Result<Self, ExperimentError> {
+        let files = |folder, grouped| pictures::list(folder, grouped, request.shard).map(Self::Files);
+        match pictures {
+            Pictures::Images(folder) => files(folder, Grouped::Alone),
+            Pictures::Frames(folder) => files(folder, Grouped::ByFolder),
+            Pictures::Videos { manifest, store, sampler } => {
+                let listed = Listed::open((manifest, store, *sampler), request, encoder, stop, events)?;
+                Ok(Self::Kept(Box::new(listed)))
+            }
+        }
+    }
+
+    /// What a list says of its videos.
+    pub fn told(&self) -> Option<Told> {
+        match self {
+            Self::Files(_) => None,
+            Self::Kept(listed) => Told::of(&listed.entries),
+        }
+    }
+
+    /// SHA-256 of all names, for a resumed run to compare.
+    pub fn digest(&self) -> String {
+        match self {
+            Self::Files(videos) => pictures::digest(videos),
+            Self::Kept(listed) => listed.digest(),
+        }
+    }
+
+    /// Encodes what is not encoded yet: files into parts, frames of a store into the store.
+    ///
+    /// # Errors
+    /// What a picture says, unless bad ones are skipped; a file that cannot be written; a wish to stop.
+    pub fn encode<'a>(
+        self,
+        job: &Job<'_>,
+        parts: &'a Parts,
+        encoder: &Encoder<'_>,
+        events: Events<'_>,
+    ) -> Result<Box<dyn Side + 'a>, ExperimentError> {
+        let videos = match self {
+            Self::Kept(listed) => return Ok(Box::new(listed.encode(encoder, job.stop, events)?)),
+            Self::Files(videos) => videos,
+        };
+        let tower = encoder.checkpoint.load_image(encoder.device, encoder.precision).map_err(refused)?;
+        let viewer = Viewer { tower: &tower, preprocessor: encoder.preprocessor, device: encoder.device };
+        pictures::run(job, parts, &viewer, &videos, events)?;
+        Ok(Box::new((parts, Kind::Frames)))
+    }
+}
