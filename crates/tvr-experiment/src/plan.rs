@@ -153,11 +153,12 @@ impl Plan {
         let shared = self.devices.iter().find(|device| device::is_shared(device));
         let device = self.devices.get(local_rank).or(shared).cloned().ok_or_else(|| {
             ExperimentError::request(format!(
-                "--devices {named} names {} devices, but rank {} is number {} on its machine; name one for each, as cuda:0-3, \
-                 or start fewer there",
+                "--devices {named} names {} devices, but rank {} is number {} on its machine; start fewer there, or name one for \
+                 each: {}",
                 self.devices.len(),
                 place.rank,
-                local_rank + 1
+                local_rank + 1,
+                device::DEVICES_HELP
             ))
         })?;
         let surroundings =

@@ -270,7 +270,7 @@ fn a_process_takes_the_device_of_its_place_and_its_share_of_the_batch() {
     let error = none.of_process(place(8, 3)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "--devices flex names 0 devices, but rank 6 is number 4 on its machine; name one for each, as cuda:0-3, or start fewer there"
+        "--devices flex names 0 devices, but rank 6 is number 4 on its machine; start fewer there, or name one for each: flex:COUNT, cuda:FIRST-LAST, or names with commas between"
     );
     assert_eq!(error.exit_code(), 2);
 }
