@@ -2,8 +2,9 @@
 //!
 //! Downloads need the feature `hub`, which is off by default: nothing in tvr asks the network unless it was built to.
 //! The files of a checkpoint go into the hub's own cache (`HF_HOME`), where Python's libraries find them too; a file
-//! that is there whole is not fetched again, so an interrupted download goes on with the file it was at. `HF_TOKEN`
-//! opens private repositories, `HF_ENDPOINT` names a mirror, and with `HF_HUB_OFFLINE=1` the cache alone is asked.
+//! that is there whole is not fetched again, so an interrupted download goes on with the file it was at, from that
+//! file's beginning: `hf-hub` 1.0 asks for no ranges. `HF_TOKEN` opens private repositories, `HF_ENDPOINT` names a
+//! mirror, and with `HF_HUB_OFFLINE=1` the cache alone is asked.
 //! All files are of one commit, the one that `main` names when the first of them is fetched.
 
 use std::path::{Path, PathBuf};
@@ -91,6 +92,7 @@ mod download {
     use std::collections::{BTreeMap, BTreeSet};
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
     use hf_hub::repository::RepoTypeModel;
@@ -186,7 +188,9 @@ mod download {
 
         /// A file of the repository, or `None` if it has none of that name.
         fn file(&self, file: &str, commit: Option<&str>) -> Result<Option<PathBuf>, ClipError> {
-            let bar = Bar { file: file.to_owned(), progress: self.progress.clone() };
+            let announced = Arc::new(AtomicU64::new(0));
+            let bar =
+                Bar { file: file.to_owned(), announced: announced.clone(), progress: self.progress.clone() };
             let found = self
                 .repository
                 .download_file()
@@ -196,10 +200,28 @@ mod download {
                 .progress(bar)
                 .send();
             match found {
-                Ok(path) => Ok(Some(path)),
+                Ok(path) => self.whole(file, path, announced.load(Ordering::Relaxed)).map(Some),
                 Err(HFError::EntryNotFound { .. } | HFError::LocalEntryNotFound { .. }) => Ok(None),
                 Err(error) => Err(self.refused(format!("{file}: {error}"))),
             }
+        }
+
+        /// `path`, if it has as many bytes as the hub announced: the library puts whatever a refused request answers
+        /// into its cache. Such a file is taken out again.
+        fn whole(&self, file: &str, path: PathBuf, announced: u64) -> Result<PathBuf, ClipError> {
+            let broken = |error: std::io::Error| self.refused(format!("{file}: {error}"));
+            let found = std::fs::metadata(&path).map_err(broken)?.len();
+            if announced == 0 || found == announced {
+                return Ok(path);
+            }
+            let kept = std::fs::canonicalize(&path).map_err(broken)?;
+            for path in [kept, path] {
+                // On a system without links both are one.
+                if path.symlink_metadata().is_ok() {
+                    std::fs::remove_file(&path).map_err(broken)?;
+                }
+            }
+            Err(self.refused(format!("{file}: {found} bytes came in place of {announced}; ask again")))
         }
 
         fn refused(&self, reason: String) -> ClipError {
@@ -217,6 +239,8 @@ mod download {
     /// Passes on what the library tells of one file.
     struct Bar {
         file: String,
+        /// Bytes of the whole file, as soon as they are known.
+        announced: Arc<AtomicU64>,
         progress: Arc<Progress>,
     }
 
@@ -224,7 +248,10 @@ mod download {
         fn on_progress(&self, event: &ProgressEvent) {
             let tell = |done, total| (self.progress)(&Fetched { file: &self.file, done, total });
             match event {
-                ProgressEvent::Download(DownloadEvent::Start { total_bytes, .. }) => tell(0, *total_bytes),
+                ProgressEvent::Download(DownloadEvent::Start { total_bytes, .. }) => {
+                    self.announced.store(*total_bytes, Ordering::Relaxed);
+                    tell(0, *total_bytes);
+                }
                 ProgressEvent::Download(DownloadEvent::AggregateProgress {
                     bytes_completed,
                     total_bytes,

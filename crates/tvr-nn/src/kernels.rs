@@ -1,6 +1,6 @@
 //! Kernels of our own, for flex and f32: quick-GELU, GELU, the scaled, masked softmax of attention (`ops.rs`), the log of
 //! a sum of exponentials, rows of unit length and layer norm (`rows.rs`), values weighted by their own softmax
-//! (`weighted.rs`), an LSTM's recurrence (`recurrent.rs`), and best matches (`matches.rs`).
+//! (`weighted.rs`), linear layers (`affine.rs`), an LSTM's recurrence (`recurrent.rs`), and best matches (`matches.rs`).
 //!
 //! burn's flex computes these value by value with libm, on one thread, and under autodiff once more in the
 //! backward pass. Here one loop per operation is vectorised, runs on all cores, and has its own backward.
@@ -10,6 +10,7 @@
 //! [`applies`] is asked at run time. Whatever it refuses (f64, half precision, another backend) takes burn's
 //! plain operations at the call, so the extension needs no other backend and no feature.
 
+mod affine;
 mod log_sum_exp;
 mod loops;
 mod matches;
@@ -24,6 +25,7 @@ use burn::backend::{Dispatch, DispatchTensorKind};
 use burn::prelude::*;
 use burn::tensor::DType;
 
+use affine::Affine;
 pub(crate) use matches::Contest;
 use matches::Matches;
 use ops::Fused;
@@ -80,6 +82,12 @@ pub(crate) fn log_sum_exp<const D: usize>(x: Tensor<D>, bias: Tensor<D>, dim: us
 /// `factor · x · softmax(scale · x)` along one side of a matrix, for which [`applies`] holds.
 pub(crate) fn weighted_by_itself(x: Tensor<2>, how: OwnWeights) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as WeightedByItself>::weighted_by_itself(x.into_dispatch(), how))
+}
+
+/// `x · weight + bias` for a matrix for which, as for the others, [`applies`] holds.
+pub(crate) fn affine(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+    let [x, weight, bias] = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
+    Tensor::from_dispatch(<Dispatch as Affine>::affine(x, weight, bias))
 }
 
 /// Rows of `x`, for which [`applies`] holds, over their lengths.

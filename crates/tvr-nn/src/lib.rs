@@ -42,9 +42,10 @@
 //! | [`memory`] | keep freed memory in the process |
 //! | [`widest!`] | one loop, compiled for several processors |
 //!
-//! On flex with f32, quick-GELU, GELU, the masked softmax, layer norm, [`unit_rows`], [`lstm`](fn@lstm),
-//! [`best_matches`](fn@best_matches), a matrix's [`log_sum_exp`] and [`weighted_by_itself`] run in kernels of our own (`kernels.rs`), vectorised and on all cores, forward and backward;
-//! every other backend and type takes burn's operations.
+//! On flex with f32, quick-GELU, GELU, the masked softmax, layer norm, [`unit_rows`], linear layers with a bias,
+//! [`lstm`](fn@lstm), [`best_matches`](fn@best_matches), a matrix's [`log_sum_exp`] and [`weighted_by_itself`] run in
+//! kernels of our own (`kernels.rs`), vectorised and on all cores, forward and backward; every other backend and type
+//! takes burn's operations.
 
 pub mod activation;
 pub mod attention;

@@ -3,6 +3,8 @@
 use burn::nn::Linear;
 use burn::prelude::*;
 
+use crate::kernels;
+
 /// A linear layer on the last axis, all leading axes as rows of one product.
 ///
 /// burn's own `forward` keeps leading axes as a batch of small products where the rows of an item are a multiple of
@@ -14,7 +16,13 @@ use burn::prelude::*;
 pub fn linear<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
     let mut dims = x.dims();
     let rows = dims[..D - 1].iter().product();
-    let y = layer.forward(x.reshape([rows, dims[D - 1]]));
+    let x = x.reshape([rows, dims[D - 1]]);
+    let y = match &layer.bias {
+        Some(bias) if kernels::applies(&x) && kernels::applies(&layer.weight.val()) => {
+            kernels::affine(x, layer.weight.val(), bias.val())
+        }
+        _ => layer.forward(x),
+    };
     dims[D - 1] = y.dims()[1];
     y.reshape(dims)
 }

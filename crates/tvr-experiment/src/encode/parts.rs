@@ -59,7 +59,8 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// A new folder, or that of an unfinished run with the same settings.
+    /// A new folder, or that of an unfinished run with the same settings. What is bad may be left out from the place
+    /// on where the run ended: up to there nothing was.
     pub fn open(out: &Path, settings: &Settings, resume: bool) -> Result<Self, ExperimentError> {
         let mut name = out.file_name().unwrap_or_default().to_os_string();
         name.push(".parts");
@@ -74,16 +75,16 @@ impl Parts {
             }
             let found: Settings = serde_json::from_slice(&files::read(&path)?)
                 .map_err(|cause| ExperimentError::work(format!("{}: {cause}", path.display())))?;
-            if found != *settings {
+            let eased = Settings { skip_bad: found.skip_bad || settings.skip_bad, ..found.clone() };
+            if eased != *settings {
                 return Err(ExperimentError::request(format!(
                     "{}: the unfinished run has other {}; give its arguments again, or delete the folder",
                     folder.display(),
-                    difference(&found, settings)
+                    difference(&eased, settings)
                 )));
             }
-        } else {
-            files::write_json(&path, settings)?;
         }
+        files::write_json(&path, settings)?;
         Ok(Self { folder })
     }
 

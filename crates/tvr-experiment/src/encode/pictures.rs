@@ -287,7 +287,9 @@ fn encode(
                     part.names.skipped.push(reason);
                 }
                 Err(reason) => {
-                    return Err(ExperimentError::work(format!("{reason}; or give --skip-bad")));
+                    return Err(ExperimentError::work(format!(
+                        "{reason}; or go on with --resume --skip-bad"
+                    )));
                 }
             }
         }

@@ -1,8 +1,9 @@
-//! Unit rows and layer norm: the kernels against burn's plain operations in f64.
+//! Unit rows, layer norm and linear layers: the kernels against burn's plain operations in f64.
 
 use burn::module::Param;
+use burn::nn::Linear;
 use burn::prelude::*;
-use tvr_nn::{LayerNorm, unit_rows};
+use tvr_nn::{LayerNorm, linear, unit_rows};
 
 use crate::kernels::{both, error, numbers, wide};
 
@@ -48,6 +49,31 @@ fn layer_norm_agrees_with_plain_operations_in_f64() {
         for (what, (found, expected)) in found.into_iter().zip(expected).enumerate() {
             let error = error(found, expected);
             assert!(error < 5e-6, "{rows}x{width}: {what} is {error} off");
+        }
+    }
+}
+
+#[test]
+fn linear_layers_agree_with_plain_operations_in_f64() {
+    for (rows, inputs, outputs) in [(1, 1, 1), (5, 3, 7), (130, 40, 200)] {
+        let (x, upstream) = (numbers([2, rows, inputs], 61), numbers([2, rows, outputs], 62));
+        let (weight, bias) = (numbers([inputs, outputs], 63), numbers([outputs], 64));
+        let run = |weight: Tensor<2>, bias: Tensor<1>, x: Tensor<3>, upstream: Tensor<3>| {
+            let weight = Param::from_tensor(Tensor::from_inner(weight).require_grad());
+            let bias = Param::from_tensor(Tensor::from_inner(bias).require_grad());
+            let layer = Linear { weight, bias: Some(bias) };
+            let x = Tensor::from_inner(x).require_grad();
+            let y = linear(&layer, x.clone());
+            let gradients = (y.clone() * Tensor::from_inner(upstream)).sum().backward();
+            let of_weight = layer.weight.val().grad(&gradients).unwrap().unsqueeze::<3>();
+            let of_bias = layer.bias.unwrap().val().grad(&gradients).unwrap().unsqueeze::<3>();
+            [y.inner(), x.grad(&gradients).unwrap(), of_weight, of_bias]
+        };
+        let expected = run(wide(&weight), wide(&bias), wide(&x), wide(&upstream));
+        let found = run(weight, bias, x, upstream);
+        for (what, (found, expected)) in found.into_iter().zip(expected).enumerate() {
+            let error = error(found, expected);
+            assert!(error < 2e-6, "{rows}x{inputs}x{outputs}: {what} is {error} off");
         }
     }
 }
