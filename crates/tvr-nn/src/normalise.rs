@@ -62,5 +62,6 @@ pub fn weighted_by_itself(
         );
     }
     let weights = activation::softmax(x.clone() / temperature, dim);
-    x * if constant { weights.detach() } else { weights } * factor
+    let weights = if constant { weights.detach() } else { weights };
+    x * weights * factor
 }

@@ -82,9 +82,9 @@ impl ByRows for Symmetric {
 
 /// Half of the mean cross-entropies of the two directions, with the two as parts, from their sums.
 pub(crate) fn averaged(targets: &Targets, text_to_video: Tensor<1>, video_to_text: Tensor<1>) -> Loss {
-    let [texts, videos] = targets.judged();
-    let text_to_video = text_to_video / texts.max(1) as f64;
-    let video_to_text = video_to_text / videos.max(1) as f64;
+    // By tensors: burn's gradient of a division by a number takes that number's inverse in f32.
+    let [texts, videos] = targets.judged().map(|judged| text_to_video.full_like(judged.max(1) as f64));
+    let (text_to_video, video_to_text) = (text_to_video / texts, video_to_text / videos);
     Loss {
         total: (text_to_video.clone() + video_to_text.clone()) / 2.0,
         parts: vec![("text_to_video".into(), text_to_video), ("video_to_text".into(), video_to_text)],

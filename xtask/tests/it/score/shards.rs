@@ -23,7 +23,7 @@ const ROWS: [&str; 8] = [
 fn scene() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, items, step) in [("T", 11, 5), ("V", 11, 9), ("B", 7, 3), ("C", 6, 8)] {
-        matrix(folder.path(), &format!("{name}.npy"), [items, 4], &made(items * 4, step));
+        matrix(folder.path(), &format!("{name}.npy"), [items, 4], &made(items as usize * 4, step));
     }
     folder
 }
