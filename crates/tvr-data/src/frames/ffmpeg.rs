@@ -10,9 +10,9 @@
 //! keeps decoders of hostile files outside of this process, where a crash or an endless loop costs one clip, and asks for
 //! nothing at compile time.
 //!
-//! Whatever is not as expected in a shared process is done again file by file, so that every complaint has its file
-//! and every file its own time limit. If the number of frames is not what the packets promised, the choice is made
-//! again for the frames that are there.
+//! Whatever is not as expected in a shared process, which has the time limit of one file, is done again file by file, so
+//! that every complaint has its file and every file its own time limit. If the number of frames is not what the packets
+//! promised, the choice is made again for the frames that are there.
 
 use std::io::{BufRead, BufReader, PipeReader, Read};
 use std::path::{Path, PathBuf};
@@ -26,6 +26,9 @@ use crate::error::DataError;
 
 /// Pixels of one frame, summed over the files of a process: what its decoders may hold is some 30 times as much.
 const PIXELS: usize = 8 << 20;
+
+/// Frames of the files that share a process, in sum: a minute or two of work. Long files get one of their own.
+const FRAMES: usize = 100_000;
 
 /// Most characters of a selection by single indices; beyond, all between the first and the last are sent.
 const EXPRESSION: usize = 60_000;
@@ -125,10 +128,12 @@ impl Ffmpeg {
             }
         }
         while !jobs.is_empty() {
-            let mut pixels = 0;
+            let (mut pixels, mut frames) = (0, 0);
             let fits = |(_, job): &&(usize, Job<'_>)| {
-                pixels += job.known.stream.size[0] * job.known.stream.size[1];
-                pixels <= PIXELS
+                let stream = &job.known.stream;
+                pixels += stream.size[0] * stream.size[1];
+                frames += stream.frames;
+                pixels <= PIXELS && frames <= FRAMES
             };
             let together = jobs.iter().take_while(fits).count().max(1);
             let rest = jobs.split_off(together);
@@ -151,7 +156,6 @@ impl Ffmpeg {
                 command.arg("-map").arg(format!("{place}:v"));
                 command.args(["-c", "copy", "-f", "framecrc"]).arg(listing(place));
             }
-            let limit = limit * paths.len() as u32;
             let (ended, _) = process::run(command, limit, 0, |_, _| ()).map_err(|cause| self.lost(&cause))?;
             let listed =
                 (0..paths.len()).map(|place| std::fs::read_to_string(listing(place)).unwrap_or_default());
@@ -252,13 +256,12 @@ impl Ffmpeg {
             command.args(["-map", &stream, "-vf", &own]).args(self.passthrough);
             command.args(["-c:v", "wrapped_avframe", "-f", "framecrc"]).arg(listing(place));
         }
-        let limit = decoder.limit * jobs.len() as u32;
         let read = |place: usize, pipe: PipeReader| {
             let wanted = &jobs[place].indices;
             receive(pipe, &chosen[place], wanted, decoder.finish)
         };
         let (ended, pictures) =
-            process::run(command, limit, jobs.len(), read).map_err(|cause| self.lost(&cause))?;
+            process::run(command, decoder.limit, jobs.len(), read).map_err(|cause| self.lost(&cause))?;
         let total = |place: usize| {
             let listed = packets::parse(&std::fs::read_to_string(listing(place)).unwrap_or_default());
             listed.first().map_or(0, |stream| stream.frames)

@@ -166,9 +166,15 @@ pub fn holds_scores(path: &Path) -> Result<bool, ExperimentError> {
 /// Joins the shards of one `score` or `eval` to the matrices that they would have written without shards.
 ///
 /// # Errors
-/// A file that is no shard of scores, a shard that is missing or there twice, shards of different scores; a file that cannot
-/// be written.
+/// A name that does not end in `.safetensors`; a file that is no shard of scores, a shard that is missing or there twice, shards
+/// of different scores; a file that cannot be written.
 pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Written, ExperimentError> {
+    if out.extension().is_none_or(|ending| ending != "safetensors") {
+        return Err(ExperimentError::request(format!(
+            "--out {}: joined scores must end in .safetensors, by which score knows them",
+            out.display()
+        )));
+    }
     let mut files = Vec::new();
     for path in shards {
         let mut common = about(path, &files::read(path)?)?;

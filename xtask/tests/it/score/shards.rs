@@ -78,7 +78,7 @@ fn a_shard_that_is_missing_doubled_or_foreign_is_named_and_nothing_is_written() 
     let folder = scene();
     joined(folder.path(), &VECTORS, 3);
     let run = |arguments: &[&str]| xtask(folder.path(), arguments);
-    let merge = |files: &[&str]| run(&[&["merge"], files, &["--out", "again"]].concat());
+    let merge = |files: &[&str]| run(&[&["merge"], files, &["--out", "again.safetensors"]].concat());
     let [a, b, c] = ["0-3.safetensors", "1-3.safetensors", "2-3.safetensors"];
     fails(&merge(&[a, c]), 2, "shard 1/3 is missing; make it, or name its file");
     fails(&merge(&[a, b, a]), 2, &format!("{a} and {a} are both shard 0/3; name each once"));
@@ -104,6 +104,11 @@ fn a_shard_that_is_missing_doubled_or_foreign_is_named_and_nothing_is_written() 
     let foreign = merge(&[a, "text", c]);
     assert_eq!(foreign.status.code(), Some(1));
     assert!(stderr(&foreign).starts_with("error: text: is no shard of scores: "), "{}", stderr(&foreign));
+    fails(
+        &run(&["merge", a, b, c, "--out", "again"]),
+        2,
+        "--out again: joined scores must end in .safetensors, by which score knows them",
+    );
     // A shard that was cut off on its way.
     let bytes = std::fs::read(folder.path().join(b)).unwrap();
     std::fs::write(folder.path().join("cut"), &bytes[..bytes.len() - 8]).unwrap();
