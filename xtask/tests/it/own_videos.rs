@@ -69,10 +69,11 @@ fn the_readme_s_two_commands_turn_a_folder_and_a_table_into_features() {
         serde_json::from_slice(&std::fs::read(folder.join("features/splits.json")).unwrap()).unwrap();
     assert_eq!(splits, serde_json::json!({ "train": ["cook"], "val": [], "test": ["dog"] }));
 
-    // Features lie in the store beside the frames: they are encoded once, wherever they are wanted.
+    // Features lie in the store beside the frames: they are encoded once, wherever they are wanted. Each video has its
+    // frames twice, since this checkpoint wants smaller pictures than CLIP's.
     let stat = stdout(&shell(folder, "$XTASK store stat"));
     assert!(
-        stat.contains(" 4 records in 1 shards, ") && stat.contains(" 2 with frames, 2 with features, "),
+        stat.contains(" 6 records in 1 shards, ") && stat.contains(" 4 with frames, 2 with features, "),
         "{stat}"
     );
     assert!(stderr(&output).contains("pictures: "), "{}", stderr(&output));
@@ -82,7 +83,7 @@ fn the_readme_s_two_commands_turn_a_folder_and_a_table_into_features() {
     assert!(std::fs::read(folder.join("again/features.safetensors")).unwrap() == bytes);
     assert_eq!(stdout(&shell(folder, "$XTASK store stat")), stat);
     let kept = stdout(&shell(folder, "$XTASK store gc --keep clips.csv && $XTASK store verify"));
-    assert!(kept.contains("4 records kept, 0 dropped") && kept.contains("4 records are whole"), "{kept}");
+    assert!(kept.contains("6 records kept, 0 dropped") && kept.contains("6 records are whole"), "{kept}");
 
     // Captions of somebody else are not written over.
     std::fs::write(folder.join("features/captions.jsonl"), "mine\n").unwrap();
