@@ -75,7 +75,7 @@ impl Parts {
             }
             let found: Settings = serde_json::from_slice(&files::read(&path)?)
                 .map_err(|cause| ExperimentError::work(format!("{}: {cause}", path.display())))?;
-            let eased = Settings { skip_bad: found.skip_bad || settings.skip_bad, ..found.clone() };
+            let eased = Settings { skip_bad: found.skip_bad || settings.skip_bad, ..found };
             if eased != *settings {
                 return Err(ExperimentError::request(format!(
                     "{}: the unfinished run has other {}; give its arguments again, or delete the folder",
