@@ -1,10 +1,18 @@
 //! Devices: the only file that names backends.
 //!
 //! A device is chosen at run time among the backends compiled in. Opening one that cannot be opened is an error
-//! and not a panic: where the backend can list its devices it is asked first, and one tiny operation is run
-//! under a guard before any work begins.
+//! and not a panic. Burn's constructors never fail: a driver that is missing shows itself as a panic at the first
+//! operation, and in a thread of the backend. Therefore the backend is asked for its list first, and one tiny
+//! operation is run under a [`guard`] before any work begins.
+
+#[cfg(any(feature = "cuda", feature = "vulkan", feature = "tch"))]
+mod guard;
 
 use burn::prelude::*;
+#[cfg(feature = "vulkan")]
+use burn::tensor::DeviceKind;
+#[cfg(any(feature = "cuda", feature = "vulkan", feature = "tch"))]
+use burn::tensor::DeviceType;
 
 use crate::error::ExperimentError;
 
@@ -42,22 +50,19 @@ pub fn features() -> Vec<&'static str> {
 /// be opened (the error carries the driver's word).
 pub fn open(name: &str) -> Result<Device, ExperimentError> {
     let parts: Vec<&str> = name.split(':').collect();
-    let device = match parts.as_slice() {
-        ["flex"] => Device::flex(),
-        ["cuda"] => cuda(0)?,
-        ["cuda", index] => cuda(number(name, index)?)?,
-        ["vulkan"] => vulkan(0)?,
-        ["vulkan", index] => vulkan(number(name, index)?)?,
-        ["tch"] | ["tch", "cpu"] => tch(None)?,
-        ["tch", "cuda"] => tch(Some(0))?,
-        ["tch", "cuda", index] => tch(Some(number(name, index)?))?,
+    match parts.as_slice() {
+        ["flex"] => Ok(Device::flex()),
+        ["cuda"] => cuda(0),
+        ["cuda", index] => cuda(number(name, index)?),
+        ["vulkan"] => vulkan(0),
+        ["vulkan", index] => vulkan(number(name, index)?),
+        ["tch"] | ["tch", "cpu"] => tch(None),
+        ["tch", "cuda"] => tch(Some(0)),
+        ["tch", "cuda", index] => tch(Some(number(name, index)?)),
         _ => {
-            return Err(ExperimentError::request(format!(
-                "unknown device {name:?}; it must be one of {DEVICE_HELP}"
-            )));
+            Err(ExperimentError::request(format!("unknown device {name:?}; it must be one of {DEVICE_HELP}")))
         }
-    };
-    try_out(name, device)
+    }
 }
 
 /// Opens one device or several: names with commas between, `cuda:0-3` for a range, `flex:2` for parts of the one
@@ -100,8 +105,11 @@ fn spelled_out(name: &str) -> Result<Vec<String>, ExperimentError> {
     let range = name.rsplit_once(':').and_then(|(backend, range)| Some((backend, range.split_once('-')?)));
     let Some((backend, (first, last))) = range else {
         // The first of a kind has two names.
-        let bare = matches!(name, "cuda" | "vulkan" | "tch:cuda");
-        return Ok(vec![if bare { format!("{name}:0") } else { name.into() }]);
+        return Ok(vec![match name {
+            "cuda" | "vulkan" | "tch:cuda" => format!("{name}:0"),
+            "tch" => "tch:cpu".into(),
+            _ => name.into(),
+        }]);
     };
     let number = |text: &str| text.parse::<usize>().map_err(|_| wrong("the range is not of numbers"));
     let (first, last) = (number(first)?, number(last)?);
@@ -129,8 +137,7 @@ fn absent(feature: &str) -> ExperimentError {
 
 #[cfg(feature = "cuda")]
 fn cuda(index: usize) -> Result<Device, ExperimentError> {
-    listed("cuda", index, Device::enumerate(burn::tensor::DeviceType::Cuda).len())?;
-    Ok(Device::cuda(index))
+    opened(&format!("cuda:{index}"), || nth(index, Device::enumerate(DeviceType::Cuda).into_vec()))
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -138,11 +145,13 @@ fn cuda(_index: usize) -> Result<Device, ExperimentError> {
     Err(absent("cuda"))
 }
 
+/// Burn lists graphics cards before what is built into a processor. A driver that draws on the processor is left
+/// out: flex is many times as fast.
 #[cfg(feature = "vulkan")]
 fn vulkan(index: usize) -> Result<Device, ExperimentError> {
-    use burn::tensor::{DeviceKind, DeviceType};
-    listed("vulkan", index, Device::enumerate(DeviceType::Vulkan).len())?;
-    Ok(Device::vulkan(DeviceKind::DiscreteGpu(index)))
+    let on_the_processor = Device::vulkan(DeviceKind::Cpu);
+    let listed = || Device::enumerate(DeviceType::Vulkan).into_iter().filter(|it| *it != on_the_processor);
+    opened(&format!("vulkan:{index}"), || nth(index, listed().collect()))
 }
 
 #[cfg(not(feature = "vulkan"))]
@@ -156,10 +165,14 @@ fn vulkan(_index: usize) -> Result<Device, ExperimentError> {
     reason = "burn 0.22 deprecates its tch backend; the feature is offered as long as it is there"
 )]
 fn tch(cuda: Option<usize>) -> Result<Device, ExperimentError> {
-    Ok(match cuda {
-        Some(index) => Device::libtorch_cuda(index),
-        None => Device::libtorch(),
-    })
+    match cuda {
+        // libtorch lists what CUDA it sees, and not the processor.
+        Some(index) => {
+            let listed = || Device::enumerate(DeviceType::LibTorch).into_vec();
+            opened(&format!("tch:cuda:{index}"), || nth(index, listed()))
+        }
+        None => opened("tch:cpu", || Ok(Device::libtorch())),
+    }
 }
 
 #[cfg(not(feature = "tch"))]
@@ -167,34 +180,28 @@ fn tch(_cuda: Option<usize>) -> Result<Device, ExperimentError> {
     Err(absent("tch"))
 }
 
-#[cfg(any(feature = "cuda", feature = "vulkan"))]
-fn listed(backend: &str, index: usize, found: usize) -> Result<(), ExperimentError> {
-    if index < found {
-        return Ok(());
-    }
-    Err(ExperimentError::work(format!(
-        "device {backend}:{index}: the driver lists {found} such devices; is the driver installed, and the index below {found}?"
-    )))
+/// One of the devices that a backend lists.
+#[cfg(any(feature = "cuda", feature = "vulkan", feature = "tch"))]
+fn nth(index: usize, listed: Vec<Device>) -> Result<Device, String> {
+    let count = listed.len();
+    listed.into_iter().nth(index).ok_or_else(|| match count {
+        0 => format!("none is found here; install its driver, or take {DEFAULT_DEVICE}"),
+        1 => "only one is found here, and its number is 0".into(),
+        _ => format!("only {count} are found here; the number must be below {count}"),
+    })
 }
 
-/// Runs one tiny operation: a missing driver shows itself here, as an error, and not later as a panic.
-fn try_out(name: &str, device: Device) -> Result<Device, ExperimentError> {
-    if name == "flex" {
-        return Ok(device);
-    }
-    let probe = device.clone();
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
-        Tensor::<1>::from_data([1.0f32, 2.0], &probe).sum().into_data()
-    }));
-    match outcome {
-        Ok(_) => Ok(device),
-        Err(cause) => {
-            let word = cause
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| cause.downcast_ref::<&str>().map(ToString::to_string))
-                .unwrap_or_else(|| "it gave no reason".to_string());
-            Err(ExperimentError::work(format!("device {name}: it cannot be opened: {word}")))
+/// Finds a device and runs one tiny operation on it: a driver that is missing or broken shows itself here, as an
+/// error, and not later as a panic.
+#[cfg(any(feature = "cuda", feature = "vulkan", feature = "tch"))]
+fn opened(name: &str, find: impl FnOnce() -> Result<Device, String>) -> Result<Device, ExperimentError> {
+    let found = guard::run(|| {
+        let device = find()?;
+        match Tensor::<1>::from_data([1.0f32, 2.0], &device).sum().into_scalar::<f32>() {
+            3.0 => Ok(device),
+            wrong => Err(format!("it computes 1 + 2 = {wrong}")),
         }
-    }
+    });
+    let outcome = found.unwrap_or_else(|word| Err(format!("it cannot be opened: {word}")));
+    outcome.map_err(|word| ExperimentError::work(format!("device {name}: {word}")))
 }

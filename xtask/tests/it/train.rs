@@ -68,14 +68,32 @@ fn a_missing_recipe_and_missing_data_are_named() {
     assert!(stderr(&output).contains("nowhere"), "{}", stderr(&output));
 }
 
+/// Whether this binary has the feature, and a device of it that no machine has.
+const FEATURES: [(bool, &str, &str); 3] = [
+    (cfg!(feature = "cuda"), "cuda", "cuda:4000"),
+    (cfg!(feature = "vulkan"), "vulkan", "vulkan:4000"),
+    (cfg!(feature = "tch"), "tch", "tch:cuda:4000"),
+];
+
 #[test]
-fn an_absent_device_names_its_feature() {
+fn a_device_without_its_feature_or_its_hardware_is_one_sentence() {
     let folder = folder();
-    let output = xtask(folder.path(), &["train", "small.toml", "--device", "cuda:0"]);
-    if stderr(&output).contains("without it") {
-        assert_eq!(output.status.code(), Some(2));
-        assert!(stderr(&output).contains("--features cuda"), "{}", stderr(&output));
+    for (compiled, feature, device) in FEATURES {
+        let several = format!("{device}-4001");
+        for device_of in [["--device", device], ["--devices", &several]] {
+            let output = xtask(folder.path(), &[&["train", "small.toml"][..], &device_of].concat());
+            if !compiled {
+                let again = format!("build again with `cargo run -p xtask --features {feature} -- ...`");
+                fails(&output, 2, &format!("device {feature}: this binary was built without it; {again}"));
+                continue;
+            }
+            let said = stderr(&output);
+            assert!(said.starts_with(&format!("error: device {device}: ")), "{said}");
+            assert!(said.contains("found here") && said.lines().count() == 1, "{said}");
+            assert_eq!(output.status.code(), Some(1));
+        }
     }
+    assert!(!folder.path().join("runs").exists());
 }
 
 #[test]

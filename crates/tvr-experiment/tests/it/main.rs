@@ -9,6 +9,7 @@
     reason = "a test may fail loudly and say why it skips"
 )]
 
+mod backends;
 mod banks;
 mod bert_adam;
 mod captions;

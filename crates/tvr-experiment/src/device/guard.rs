@@ -1,0 +1,36 @@
+//! Runs work that may panic in another thread, and brings back what was said first.
+//!
+//! A backend works in a thread of its own. If that thread panics, it is the one that knows the reason; the caller
+//! only learns that nobody answers. Hence the first message is kept, by a hook, and none is printed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The hook belongs to the whole process: one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Runs `work`. A panic comes back as the reason of the first message, whichever thread it came from.
+pub(super) fn run<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let first: Arc<Mutex<Option<String>>> = Arc::default();
+    let kept = first.clone();
+    let before = take_hook();
+    set_hook(Box::new(move |panic| {
+        let word = reason(panic.payload_as_str().unwrap_or_default());
+        kept.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(word);
+    }));
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    set_hook(before);
+    let word = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+    outcome.map_err(|_| word.unwrap_or_else(|| reason("")))
+}
+
+/// The first line of a message, without the frame that `unwrap` puts around an error. libtorch's errors are whole stack
+/// traces, and within that frame their line ends are written out.
+fn reason(message: &str) -> String {
+    let inner = message.split_once("`Err` value: ").map_or(message, |(_, error)| error);
+    match inner.replace("\\n", "\n").trim().lines().next() {
+        Some(line) => line.trim().trim_matches('"').to_string(),
+        None => "it gave no reason".into(),
+    }
+}
