@@ -168,18 +168,18 @@ struct Won<'a> {
 }
 
 impl Won<'_> {
-    /// Calls with both steps of every match of a text and a video, and with its gradient.
+    /// Both steps of every match of a text and a video, with its gradient.
     #[inline(always)]
-    fn each(self, text: usize, video: usize, mut call: impl FnMut(usize, usize, f32)) {
+    fn matches(self, text: usize, video: usize) -> impl Iterator<Item = (usize, usize, f32)> {
         let all = self.sizes.matches();
         let from = (text * self.sizes.videos + video) * all;
-        let matches = self.places[from..from + all].iter().zip(&self.gradient[from..from + all]);
-        for (index, (&place, &gradient)) in matches.enumerate() {
-            if place != NOBODY && gradient != 0.0 {
+        let matches = self.places[from..from + all].iter().zip(&self.gradient[from..from + all]).enumerate();
+        matches.filter(|&(_, (&place, &gradient))| place != NOBODY && gradient != 0.0).map(
+            move |(index, (&place, &gradient))| {
                 let (token, step) = self.sizes.pair(index, place as usize);
-                call(token, step, gradient);
-            }
-        }
+                (token, step, gradient)
+            },
+        )
     }
 }
 
@@ -198,10 +198,10 @@ fn gather_x_body<const FMA: bool>(y: &[f32], text: usize, won: Won, of_x: &mut [
     for from in (0..width).step_by(BLOCK) {
         let block = BLOCK.min(width - from);
         for video in 0..videos {
-            won.each(text, video, |token, step, gradient| {
+            for (token, step, gradient) in won.matches(text, video) {
                 let y = &y[(video * steps + step) * width + from..][..block];
                 add::<FMA>(&mut of_x[token * width + from..][..block], gradient, y);
-            });
+            }
         }
     }
 }
@@ -223,11 +223,11 @@ fn gather_y_body<const FMA: bool>(x: &[f32], first: usize, won: Won, of_y: &mut 
         let block = BLOCK.min(width - from);
         for text in 0..texts {
             for video in first..(first + TOGETHER).min(videos) {
-                won.each(text, video, |token, step, gradient| {
+                for (token, step, gradient) in won.matches(text, video) {
                     let x = &x[(text * tokens + token) * width + from..][..block];
                     let at = ((video - first) * steps + step) * width + from;
                     add::<FMA>(&mut of_y[at..][..block], gradient, x);
-                });
+                }
             }
         }
     }
