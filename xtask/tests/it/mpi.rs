@@ -12,14 +12,19 @@ use crate::{XTASK, kill, stderr};
 /// Within this time a broken run must be gone.
 const SOON: Duration = Duration::from_secs(40);
 
-/// Whether there is an `mpirun` whose ranks can be found among the processes; prints why a test is skipped.
+/// Whether there is an `mpirun` whose ranks can be found among the processes, and that starts two; prints why a test is
+/// skipped.
 fn there() -> bool {
     let version = Command::new("mpirun").arg("--version").output();
-    let found = version.is_ok_and(|output| crate::stdout(&output).contains("Open MPI"));
-    if !found {
+    if !version.is_ok_and(|output| crate::stdout(&output).contains("Open MPI")) {
         eprintln!("skipped: there is no mpirun of Open MPI");
+        return false;
     }
-    found
+    let two = mpirun(Path::new(".")).args(["-n", "2", "true"]).output().unwrap();
+    if !two.status.success() {
+        eprintln!("skipped: mpirun cannot start two processes here: {}", stderr(&two));
+    }
+    two.status.success()
 }
 
 /// `mpirun`, as root and on fewer cores than ranks too, with one compute thread for each.
