@@ -73,10 +73,7 @@ pub fn run(
     stop: &AtomicBool,
     events: Events<'_>,
 ) -> Result<Outcome, ExperimentError> {
-    seed_parameters(plan, seed);
-    let device = plan.device.clone().autodiff();
-    let head = plan::head(&plan.recipe, &plan.offer, opened.sources.pretrained.as_ref(), &device)?;
-    let objective = plan.recipe.objective.init(&plan.offer, &device)?;
+    let (head, objective) = own_parts(plan, opened, seed)?;
     run_with(plan, opened, head, objective, seed, resume, stop, events)
 }
 
@@ -115,10 +112,8 @@ pub fn run_among(
     stop: &AtomicBool,
     events: Events<'_>,
 ) -> Result<Option<Outcome>, ExperimentError> {
-    seed_parameters(plan, seed);
-    let device = plan.device.clone().autodiff();
-    let head = plan::head(&plan.recipe, &plan.offer, opened.sources.pretrained.as_ref(), &device)?;
-    let model = build(plan, opened, head, plan.recipe.objective.init(&plan.offer, &device)?, seed)?;
+    let (head, objective) = own_parts(plan, opened, seed)?;
+    let model = build(plan, opened, head, objective, seed)?;
     let (train, val) = (&opened.train, &opened.val);
     let (model, run) = train::train_among(ranks, plan, seed, model, train, val, resume, stop, events)?;
     if ranks.rank() == 0 { judge(plan, opened, &model, &run).map(Some) } else { Ok(None) }
@@ -198,10 +193,8 @@ fn selected(
     opened: &Opened,
     seed: u64,
 ) -> Result<(Model<BuiltHead, BuiltObjective>, String), ExperimentError> {
-    seed_parameters(plan, seed);
-    let device = plan.device.clone().autodiff();
-    let head = plan::head(&plan.recipe, &plan.offer, opened.sources.pretrained.as_ref(), &device)?;
-    let model = build(plan, opened, head, plan.recipe.objective.init(&plan.offer, &device)?, seed)?;
+    let (head, objective) = own_parts(plan, opened, seed)?;
+    let model = build(plan, opened, head, objective, seed)?;
     let folder = plan.run_folder(seed);
     let record = record::read(&folder)?;
     let checkpoints = Checkpoints::open(&folder)?;
@@ -211,6 +204,18 @@ fn selected(
 /// Parameters are drawn from one generator of the process, so it is seeded before a model is built.
 fn seed_parameters(plan: &Plan, seed: u64) {
     plan.device.clone().autodiff().seed(tvr_data::stream(seed, "parameters", 0).next());
+}
+
+/// The recipe's own head and objective, drawn from the seed.
+fn own_parts(
+    plan: &Plan,
+    opened: &Opened,
+    seed: u64,
+) -> Result<(BuiltHead, BuiltObjective), ExperimentError> {
+    seed_parameters(plan, seed);
+    let device = plan.device.clone().autodiff();
+    let head = plan::head(&plan.recipe, &plan.offer, opened.sources.pretrained.as_ref(), &device)?;
+    Ok((head, plan.recipe.objective.init(&plan.offer, &device)?))
 }
 
 fn build<H: Head, O: Objective>(
@@ -302,10 +307,8 @@ pub fn measure_step(plan: &Plan, opened: &Opened, stop: &AtomicBool) -> Result<f
     trial.recipe.train.evaluations = 1;
     trial.surroundings.runs = folder.clone();
     let mut seconds = Vec::new();
-    seed_parameters(plan, 0);
-    let device = plan.device.clone().autodiff();
-    let head = plan::head(&plan.recipe, &plan.offer, opened.sources.pretrained.as_ref(), &device)?;
-    let model = build(plan, opened, head, plan.recipe.objective.init(&plan.offer, &device)?, 0)?;
+    let (head, objective) = own_parts(plan, opened, 0)?;
+    let model = build(plan, opened, head, objective, 0)?;
     let outcome = train::train(&trial, 0, model, &opened.train, &opened.val, false, stop, &mut |event| {
         if let crate::progress::Event::Step { seconds: of_step, .. } = event {
             seconds.push(of_step);
