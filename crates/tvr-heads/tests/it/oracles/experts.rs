@@ -69,14 +69,14 @@ fn mixed_by_gating(gating: &Gating, vectors: &[Option<Vec<f64>>]) -> Vec<Option<
     vectors.iter().map(|vector| vector.as_ref().map(mix)).collect()
 }
 
-/// By its series; exact enough for |x| up to 3.
+/// By the series whose terms all have one sign: `2 / √π · exp(-x²) · Σ 2ⁿ x²ⁿ⁺¹ / (1 · 3 · … · (2n + 1))`.
 fn erf(x: f64) -> f64 {
-    let (mut sum, mut power) = (0.0, x);
-    for n in 0..80 {
-        sum += power / (2 * n + 1) as f64;
-        power *= -x * x / (n + 1) as f64;
+    let (mut sum, mut term) = (0.0, x);
+    for n in 0..400 {
+        sum += term;
+        term *= 2.0 * x * x / (2 * n + 3) as f64;
     }
-    2.0 / std::f64::consts::PI.sqrt() * sum
+    2.0 / std::f64::consts::PI.sqrt() * (-x * x).exp() * sum
 }
 
 fn add(a: &[f64], b: &[f64]) -> Vec<f64> {
@@ -115,15 +115,15 @@ fn mixed_by_transformer(mixer: &Transformer, head: &Experts, steps: &[Rows]) -> 
         let [q, k, v] = [&layer.mha.query, &layer.mha.key, &layer.mha.value]
             .map(|layer| x.iter().map(|x| linear(layer, x)).collect::<Rows>());
         let size = width / layer.mha.n_heads;
+        // burn's attention takes the root in f32.
+        let root = f64::from((size as f32).sqrt());
         x = (0..x.len())
             .map(|i| {
                 let seen: Vec<f64> = (0..width)
                     .map(|c| {
                         let cut = c / size * size..c / size * size + size;
-                        let logits: Vec<f64> = k
-                            .iter()
-                            .map(|k| dot(&q[i][cut.clone()], &k[cut.clone()]) / (size as f64).sqrt())
-                            .collect();
+                        let logits: Vec<f64> =
+                            k.iter().map(|k| dot(&q[i][cut.clone()], &k[cut.clone()]) / root).collect();
                         softmax(&logits).iter().zip(&v).map(|(share, v)| share * v[c]).sum()
                     })
                     .collect();
