@@ -105,8 +105,9 @@ pub enum EosRule {
     First(u32),
 }
 
-/// Type of the weights in memory. Norms, the softmax of attention and codes are f32 in every case.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Type of weights in memory, or of a tower's stream. Norms, the softmax of attention and codes are f32 in every case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 32 bits.
     #[default]
@@ -133,6 +134,14 @@ impl Precision {
             Self::F32 => DType::F32,
             Self::F16 => DType::F16,
             Self::Bf16 => DType::BF16,
+        }
+    }
+
+    /// The type of a tower's stream: its weights', or the half precision that is asked for.
+    pub(crate) fn stream(self, weights: DType) -> DType {
+        match self {
+            Self::F32 => weights,
+            half => half.dtype(),
         }
     }
 }

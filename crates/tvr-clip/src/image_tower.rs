@@ -15,7 +15,7 @@ use burn::tensor::Distribution;
 use tvr_nn::{Block, LayerNorm, linear, widened};
 
 use crate::ClipError;
-use crate::config::{ImageConfig, PatchMode, PatchPositions};
+use crate::config::{ImageConfig, PatchMode, PatchPositions, Precision};
 use crate::patches::{patchify, with_neighbours};
 
 /// Channels of an image.
@@ -42,6 +42,8 @@ pub struct ImageTower {
     patch: usize,
     #[module(skip)]
     mode: PatchMode,
+    #[module(skip)]
+    stream: Precision,
 }
 
 impl ImageTower {
@@ -75,13 +77,14 @@ impl ImageTower {
             projection: no_bias(width, joint).with_initializer(normal).init(device),
             patch: image.patch,
             mode: image.patches,
+            stream: Precision::F32,
         })
     }
 
     /// Codes of images, not normalised. With 3d patches an image is a video of one frame.
     ///
     /// - `pixels`: `[images, 3, size, size]`
-    /// - returns `[images, joint]`, in f32 where the weights are of half precision
+    /// - returns `[images, joint]`, in f32 where the stream is of half precision
     pub fn encode(&self, pixels: Tensor<4>) -> Tensor<2> {
         let [images, ..] = pixels.dims();
         self.pooled(self.embed(pixels, images))
@@ -114,15 +117,17 @@ impl ImageTower {
     pub fn embed(&self, pixels: Tensor<4>, videos: usize) -> Tensor<3> {
         let patches = self.embed_patches(pixels, videos);
         let [images, count, width] = patches.dims();
-        let class = self.class.val().reshape([1, 1, width]).expand([images, 1, width]);
-        let positions = self.positions.val();
+        let stream = patches.dtype();
+        let class = self.class.val().cast(stream).reshape([1, 1, width]).expand([images, 1, width]);
+        let positions = self.positions.val().cast(stream);
         burn::tensor::assert_shape!(positions, [1 + count, width]);
         Tensor::cat(vec![class, patches], 1) + positions.reshape([1, 1 + count, width])
     }
 
     /// The embedded patches alone: `[images, patches, width]`; arguments as for [`embed`](Self::embed).
     pub fn embed_patches(&self, pixels: Tensor<4>, videos: usize) -> Tensor<3> {
-        let patches = patchify(pixels, self.patch).cast(self.patch_embedding.weight.val().dtype());
+        let stream = self.stream.stream(self.patch_embedding.weight.val().dtype());
+        let patches = patchify(pixels, self.patch).cast(stream);
         let [images, count, values] = patches.dims();
         let patches = match self.mode {
             PatchMode::Flat => patches,
@@ -146,6 +151,13 @@ impl ImageTower {
     /// What a patch sees of a video.
     pub fn mode(&self) -> PatchMode {
         self.mode
+    }
+
+    /// The same tower with a stream of half precision: products and what lies between blocks are narrow, weights and
+    /// their gradients stay as they are.
+    pub fn with_stream(mut self, precision: Precision) -> Self {
+        self.stream = precision;
+        self
     }
 
     /// The same tower with 3d patches that do not look at the neighbours yet: equal codes, and more to learn. A

@@ -13,7 +13,7 @@ use burn::prelude::*;
 use tvr_nn::{Block, LayerNorm, linear, widened};
 
 use crate::ClipError;
-use crate::config::{EosRule, TextConfig};
+use crate::config::{EosRule, Precision, TextConfig};
 
 /// The text tower with its projection into the joint space.
 #[derive(Module, Debug)]
@@ -30,6 +30,8 @@ pub struct TextTower {
     pub projection: Linear,
     #[module(skip)]
     eos: EosRule,
+    #[module(skip)]
+    stream: Precision,
 }
 
 /// Texts in the joint space, token by token.
@@ -61,6 +63,7 @@ impl TextTower {
                 .with_initializer(normal((text.width as f64).powf(-0.5)))
                 .init(device),
             eos: text.eos,
+            stream: Precision::F32,
         })
     }
 
@@ -115,7 +118,15 @@ impl TextTower {
         let [_, tokens] = ids.dims();
         let [_, width] = self.positions.dims();
         let positions = self.positions.val().narrow(0, 0, tokens).reshape([1, tokens, width]);
-        self.token_embedding.forward(ids) + positions
+        let x = self.token_embedding.forward(ids) + positions;
+        let stream = self.stream.stream(x.dtype());
+        if x.dtype() == stream { x } else { x.cast(stream) }
+    }
+
+    /// The same tower with a stream of half precision; see [`ImageTower::with_stream`](crate::ImageTower::with_stream).
+    pub fn with_stream(mut self, precision: Precision) -> Self {
+        self.stream = precision;
+        self
     }
 
     fn project<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {

@@ -244,6 +244,7 @@ fn encoders(
         |input: usize, width: usize| nn::LinearConfig::new(input, width).with_bias(false).init(device);
     let dropout = |share: f64| nn::DropoutConfig::new(share).init();
     let Sources { world, pretrained, .. } = &opened.sources;
+    let precision = plan.recipe.train.precision;
     let (text, frames) = match (&plan.recipe.encoder, world, &opened.train.texts) {
         (EncoderRecipe::Projection { width, dropout: share }, _, Texts::Features { width: input, .. }) => {
             let text = TextEncoder {
@@ -266,24 +267,25 @@ fn encoders(
         }
         (EncoderRecipe::World { frames, .. }, Some(towers), _) => {
             let text = TextEncoder {
-                tower: Some(towers.clip.text.clone()),
+                tower: Some(towers.clip.text.clone().with_stream(precision)),
                 words: None,
                 projection: None,
                 dropout: dropout(0.0),
             };
-            let tower = (*frames == Frames::Trained).then(|| towers.clip.image.clone());
+            let tower =
+                (*frames == Frames::Trained).then(|| towers.clip.image.clone().with_stream(precision));
             return Ok((text, VideoEncoder { tower, projection: None, dropout: dropout(0.0), unit: true }));
         }
         (EncoderRecipe::Clip { .. }, None, Texts::Tokens(_)) => {
             let pretrained =
                 pretrained.as_ref().ok_or_else(|| ExperimentError::work("the checkpoint was not opened"))?;
             let text = TextEncoder {
-                tower: Some(pretrained.text_tower(device)?),
+                tower: Some(pretrained.text_tower(device)?.with_stream(precision)),
                 words: None,
                 projection: None,
                 dropout: dropout(0.0),
             };
-            let tower = pretrained.image_tower(device)?;
+            let tower = pretrained.image_tower(device)?.map(|tower| tower.with_stream(precision));
             return Ok((text, VideoEncoder { tower, projection: None, dropout: dropout(0.0), unit: false }));
         }
         _ => return Err(ExperimentError::work("the encoder and the data do not fit")),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn::prelude::*;
+use tvr_clip::Precision;
 use tvr_data::{Split, World};
 use tvr_heads::{Head, Needs};
 use tvr_objectives::Objective;
@@ -83,6 +84,14 @@ pub fn plan(recipe: &Recipe, source: &Path, surroundings: &Surroundings) -> Resu
             "train.batch = {}, but there are {} devices; a device must have at least one pair: raise it, or take fewer devices",
             recipe.train.batch,
             devices.len()
+        ))));
+    }
+    let dtype = recipe.train.precision.dtype();
+    if devices.iter().any(|device| !device.supports_dtype(dtype)) {
+        return Err(named(ExperimentError::request(format!(
+            "train.precision = {:?}, in which {} cannot compute; take \"f32\"",
+            recipe.train.precision.name(),
+            surroundings.device
         ))));
     }
     let pretrained = Pretrained::open(&recipe.encoder, &mut |_| ()).map_err(named)?;
@@ -214,6 +223,11 @@ fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
             "train.clip_norm = {}, but it must be 0 (no clipping) or above",
             train.clip_norm
         ));
+    }
+    if train.precision == Precision::F16 {
+        return request(
+            "train.precision = \"f16\", in which small gradients vanish; take \"bf16\" or \"f32\"".into(),
+        );
     }
     if let Some(scale) = train.initial_scale.filter(|scale| !(*scale > 0.0 && *scale <= 100.0)) {
         return request(format!("train.initial_scale = {scale}, but it must be above 0 and at most 100"));

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tvr_clip::Precision;
 use tvr_data::Sampler;
 
 use crate::error::ExperimentError;
@@ -111,6 +112,10 @@ pub struct TrainRecipe {
     /// A checkpoint every so many steps, besides one at each look at val; 0 for none between.
     #[serde(default)]
     pub checkpoint_every: usize,
+    /// The type of what passes through the towers: `f32`, or `bf16` where the device is faster so. Weights, their
+    /// gradients, norms, softmax, heads and losses are f32 in every case.
+    #[serde(default)]
+    pub precision: Precision,
     /// Several captions of one video in a batch: all its positives (`same`), or only the one drawn (`diagonal`).
     #[serde(default)]
     pub captions: Captions,

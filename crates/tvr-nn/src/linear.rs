@@ -11,18 +11,25 @@ use crate::kernels;
 /// 32. That suits an accelerator's tiles; the CPU backend then packs the weights anew for every item, and a text tower
 /// on captions of 32 tokens takes several times as long.
 ///
+/// The weights are taken in the type of `x`: f32 weights learn from a stream of half precision.
+///
 /// - `x`: `[..., inputs]`, at least two axes
-/// - returns `[..., outputs]`
+/// - returns `[..., outputs]`, in the type of `x`
 pub fn linear<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
     let mut dims = x.dims();
     let rows = dims[..D - 1].iter().product();
     let x = x.reshape([rows, dims[D - 1]]);
-    let y = match &layer.bias {
-        Some(bias) if kernels::applies(&x) && kernels::applies(&layer.weight.val()) => {
-            kernels::affine(x, layer.weight.val(), bias.val())
-        }
-        _ => layer.forward(x),
+    let (weight, bias) =
+        (alike(layer.weight.val(), &x), layer.bias.as_ref().map(|bias| alike(bias.val(), &x)));
+    let y = match bias {
+        Some(bias) if kernels::applies(&x) && kernels::applies(&weight) => kernels::affine(x, weight, bias),
+        bias => burn::tensor::module::linear(x, weight, bias),
     };
     dims[D - 1] = y.dims()[1];
     y.reshape(dims)
+}
+
+/// A parameter in the type of `x`.
+fn alike<const D: usize, const N: usize>(parameter: Tensor<D>, x: &Tensor<N>) -> Tensor<D> {
+    if parameter.dtype() == x.dtype() { parameter } else { parameter.cast(x.dtype()) }
 }

@@ -1,8 +1,8 @@
 //! Half precision: which parts of a tower stay in f32.
 //!
-//! Weights and the stream between blocks may be f16 or bf16. Norms, the softmax of attention and everything after
-//! the last projection are computed in f32, where half precision would lose too much. With f32 weights nothing here
-//! does anything.
+//! The stream between blocks may be f16 or bf16, with weights of the same type, or with f32 weights that are narrowed
+//! at each product and learn in f32. Norms, the softmax of attention and everything after the last projection are
+//! computed in f32, where half precision would lose too much. With an f32 stream nothing here does anything.
 
 use burn::prelude::*;
 use burn::tensor::{DType, FloatDType};

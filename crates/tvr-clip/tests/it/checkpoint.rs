@@ -187,3 +187,39 @@ fn half_precision_keeps_norms_and_codes_in_f32() {
         assert!(error > 0.0 && error < tolerance, "{precision:?}: {error}");
     }
 }
+
+#[test]
+fn a_half_precision_stream_teaches_f32_weights() {
+    let _alone = alone();
+    let folder = folder();
+    let checkpoint = ClipCheckpoint::open(folder.path()).unwrap();
+    let device = Device::flex().autodiff();
+    let pixels = Tensor::<4>::from_inner(pixels());
+    let ids = Tensor::<2, Int>::from_inner(ids());
+    let learned = |precision: Precision| {
+        let mut clip = checkpoint.load(&device).unwrap();
+        clip.image = clip.image.with_stream(precision);
+        clip.text = clip.text.with_stream(precision);
+        let stream = clip.text.embed(ids.clone()).dtype();
+        assert_eq!(stream, precision.dtype());
+        assert_eq!(clip.image.embed(pixels.clone(), 1).dtype(), stream);
+        let codes = Tensor::cat(vec![clip.encode_images(pixels.clone()), clip.encode_texts(ids.clone())], 0);
+        assert_eq!(codes.dtype(), burn::tensor::DType::F32);
+        let mut gradients = (codes.clone() * codes.clone().detach().sin()).sum().backward();
+        let weights = [&clip.image.patch_embedding, &clip.image.blocks[0].expand, &clip.text.blocks[1].query];
+        let gradients = weights.map(|layer| layer.weight.val().grad_remove(&mut gradients).unwrap());
+        (codes.inner(), gradients)
+    };
+    let (exact, exact_gradients) = learned(Precision::F32);
+    for (precision, tolerance) in [(Precision::F16, 1e-2), (Precision::Bf16, 8e-2)] {
+        let (codes, gradients) = learned(precision);
+        let error = (codes - exact.clone()).abs().max().into_scalar::<f32>();
+        assert!(error > 0.0 && error < tolerance, "{precision:?}: {error}");
+        for (found, exact) in gradients.into_iter().zip(&exact_gradients) {
+            assert_eq!(found.dtype(), burn::tensor::DType::F32);
+            let size = exact.clone().square().sum().sqrt().into_scalar::<f32>();
+            let error = (found - exact.clone()).square().sum().sqrt().into_scalar::<f32>() / size;
+            assert!(error > 0.0 && error < tolerance, "{precision:?}: a gradient is off by {error}");
+        }
+    }
+}

@@ -271,6 +271,35 @@ fn the_recipe_of_the_readme_can_be_read() {
 }
 
 #[test]
+fn towers_of_bf16_learn_nearly_the_same_in_f32_weights() {
+    let root = root();
+    let folder = root.path();
+    let plain = recipe(folder, "frames = \"trained\"", "kind = \"mean-pooling\"");
+    let trained = |precision: &str| {
+        let mut recipe = plain.clone();
+        recipe.set("train.precision", precision).unwrap();
+        run(&planned(folder, &recipe, precision).unwrap()).1
+    };
+    let (exact, narrow) = (trained("f32"), trained("bf16"));
+    let (mut moved, mut apart) = (0.0, 0.0);
+    let start = weights(
+        &ClipCheckpoint::open(&folder.join("weights")).unwrap().load(&Device::flex()).unwrap(),
+        "",
+        folder,
+    );
+    for (path, values) in start.iter().filter(|(path, _)| path.contains("expand.weight")) {
+        let (tower, rest) = path.split_once('.').unwrap();
+        let tower = if tower == "image" { "video" } else { tower };
+        let path = format!("{tower}.tower.{rest}");
+        for ((exact, narrow), start) in exact[&path].iter().zip(&narrow[&path]).zip(values) {
+            moved += f64::from(exact - start).powi(2);
+            apart += f64::from(exact - narrow).powi(2);
+        }
+    }
+    assert!(apart > 0.0 && apart.sqrt() < 0.5 * moved.sqrt(), "{} of {}", apart.sqrt(), moved.sqrt());
+}
+
+#[test]
 fn what_does_not_fit_is_refused_by_its_key() {
     let root = root();
     let folder = root.path();
@@ -301,6 +330,10 @@ fn what_does_not_fit_is_refused_by_its_key() {
         set("data.sampler", "all"),
         "clip.toml: data.sampler = \"all\" takes as many frames as a clip has; a run wants a fixed number, as \
          \"rate:1,frames=12,cut=uniform\""
+    );
+    assert_eq!(
+        set("train.precision", "f16"),
+        "clip.toml: train.precision = \"f16\", in which small gradients vanish; take \"bf16\" or \"f32\""
     );
     assert_eq!(
         refusal(&recipe(folder, "", &SEQ_TRANSF.replace("heads = 2", "heads = 4"))),

@@ -1,0 +1,211 @@
+//! A device at work: ViT-B/32's encoding and whole training step in f32 and bf16, a temporal head's step, and the
+//! operations that a tower is made of. `cargo bench ... --bench device -- DEVICE [PAIRS]`, by default `flex 2`; peer:
+//! `peers/device.py`, with the same ids.
+//!
+//! A line is id, `tvr`, milliseconds (median), items per second and TFLOP per second, with tabs. Items are pairs in a
+//! step and frames in encoding; the operations counted are those of the matrix products of a forward pass, three times
+//! for a step. All inputs lie on the device beforehand.
+
+use std::io::Write;
+use std::time::Instant;
+
+use burn::optim::GradientsParams;
+use burn::prelude::*;
+use burn::tensor::Distribution;
+use tvr_clip::{Clip, ClipConfig, Precision};
+use tvr_experiment::ExperimentError;
+use tvr_experiment::clip_norm::clip_global_norm;
+use tvr_experiment::recipe::{Groups, OptimizerRecipe};
+use tvr_experiment::schedule::Schedule;
+use tvr_experiment::{device, optimizer};
+use tvr_heads::{Head, SeqTransfConfig, TextFeatures, VideoFeatures};
+use tvr_nn::{Activation, BlockConfig, attention, linear, quick_gelu};
+use tvr_objectives::{Objective, Pairs, SymmetricConfig};
+
+const FRAMES: usize = 12;
+const TOKENS: usize = 32;
+const WARM: usize = 4;
+const MEASURED: usize = 10;
+
+/// Multiplications and additions of one frame and one caption, forward.
+const FRAME: f64 = tower(50.0, 768.0) + 2.0 * 49.0 * 3072.0 * 768.0;
+const CAPTION: f64 = tower(TOKENS as f64, 512.0);
+
+/// Twelve blocks: four products of `width` by `width`, two of `width` by four times that, and attention's two.
+const fn tower(tokens: f64, width: f64) -> f64 {
+    12.0 * (24.0 * tokens * width * width + 4.0 * tokens * tokens * width)
+}
+
+fn main() -> Result<(), ExperimentError> {
+    tvr_nn::keep_freed_memory();
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let name = words.first().map_or(device::DEFAULT_DEVICE, String::as_str);
+    let pairs = words.get(1).and_then(|word| word.parse().ok()).unwrap_or(2);
+    let device = device::open(name)?;
+    let bench = Bench { device: &device, pairs };
+    // Inside the pool, as the commands run.
+    rayon::scope(|_| {
+        for precision in [Precision::F32, Precision::Bf16] {
+            bench.parts(precision);
+            bench.encode(precision);
+        }
+        bench.head()?;
+        [Precision::F32, Precision::Bf16].into_iter().try_for_each(|precision| bench.step(precision))
+    })
+}
+
+struct Bench<'a> {
+    device: &'a Device,
+    pairs: usize,
+}
+
+impl Bench<'_> {
+    /// `items` of work with `operations` multiplications and additions each.
+    fn measure<T>(&self, id: &str, items: usize, operations: f64, mut work: impl FnMut() -> T) {
+        let mut once = || {
+            let start = Instant::now();
+            let result = std::hint::black_box(work());
+            let settled = self.device.sync();
+            let seconds = start.elapsed().as_secs_f64();
+            drop(result);
+            settled.map(|()| seconds)
+        };
+        let begin = Instant::now();
+        let warm: Result<Vec<f64>, _> = (0..WARM).map(|_| once()).collect();
+        let first = begin.elapsed().as_secs_f64();
+        let seconds: Result<Vec<f64>, _> = (0..MEASURED).map(|_| once()).collect();
+        let (Ok(_), Ok(mut seconds)) = (warm, seconds) else {
+            let _ = writeln!(std::io::stdout(), "{id}\ttvr\tthe device failed");
+            return;
+        };
+        seconds.sort_by(f64::total_cmp);
+        let median = seconds[MEASURED / 2];
+        let _ = writeln!(
+            std::io::stdout(),
+            "{id}\ttvr\t{:.3}\t{:.1}\t{:.2}\t{first:.1}",
+            median * 1e3,
+            items as f64 / median,
+            items as f64 * operations / median / 1e12
+        );
+    }
+
+    fn normal<const D: usize>(&self, shape: [usize; D]) -> Tensor<D> {
+        Tensor::random(shape, Distribution::Normal(0.0, 1.0), self.device)
+    }
+
+    /// The operations of an image tower's block, forward, and a product that fills the device.
+    fn parts(&self, precision: Precision) {
+        let dtype = precision.dtype();
+        let images = self.pairs * FRAMES;
+        let (tokens, width, heads) = (50, 768, 12);
+        let id = |part: &str| format!("device/{part}/{}", precision.name());
+        let rows = images * tokens;
+        let large = if device::is_shared(self.device) { 1024 } else { 8192 };
+        let square = self.normal([large, large]).cast(dtype);
+        self.measure(&id(&format!("product-{large}")), 1, 2.0 * (large as f64).powi(3), || {
+            square.clone().matmul(square.clone())
+        });
+        let block = BlockConfig {
+            width,
+            heads,
+            hidden: 4 * width,
+            layer_norm_epsilon: 1e-5,
+            activation: Activation::QuickGelu,
+        };
+        let Ok(block) = block.init(12, self.device) else { return };
+        let x = self.normal([images, tokens, width]).cast(dtype);
+        let of_rows = |outputs: usize| 2.0 * (tokens * width * outputs) as f64;
+        self.measure(&id("linear-768-3072"), images, of_rows(4 * width), || linear(&block.expand, x.clone()));
+        let wide = self.normal([images, tokens, 4 * width]).cast(dtype);
+        self.measure(&id("quick-gelu-3072"), rows, 0.0, || quick_gelu(wide.clone()));
+        self.measure(&id("layer-norm-768"), rows, 0.0, || block.mlp_norm.forward(x.clone()));
+        let [query, key, value] =
+            [1, 2, 3].map(|_| self.normal([images, heads, tokens, width / heads]).cast(dtype));
+        let operations = 4.0 * (tokens * tokens * width) as f64;
+        self.measure(&id("attention-12x50x64"), images, operations, || {
+            attention(query.clone(), key.clone(), value.clone(), 0.125, false, None)
+        });
+        let operations = tower(tokens as f64, width as f64) / 12.0;
+        self.measure(&id("block-768"), images, operations, || block.forward(x.clone(), None, false));
+    }
+
+    fn clip(&self, precision: Precision, learns: bool) -> Option<Clip> {
+        let device = if learns { self.device.clone().autodiff() } else { self.device.clone() };
+        device.seed(1);
+        let mut clip = ClipConfig::vit_b_32().init(&device).ok()?;
+        clip.image = clip.image.with_stream(precision);
+        clip.text = clip.text.with_stream(precision);
+        Some(clip)
+    }
+
+    fn encode(&self, precision: Precision) {
+        let Some(clip) = self.clip(precision, false) else { return };
+        let images = self.pairs * FRAMES;
+        let pixels = self.normal([images, 3, 224, 224]);
+        let id = format!("device/vit-b-32/encode-{images}-frames/{}", precision.name());
+        self.measure(&id, images, FRAME, || clip.encode_images(pixels.clone()));
+    }
+
+    /// Both towers, means of frames, symmetric cross-entropy, the gradient, its clipping, AdamW.
+    fn step(&self, precision: Precision) -> Result<(), ExperimentError> {
+        let Some(mut clip) = self.clip(precision, true) else { return Ok(()) };
+        let settings = OptimizerRecipe::Adamw {
+            learning_rate: 1e-4,
+            tower_learning_rate: None,
+            weight_decay: 0.1,
+            betas: [0.9, 0.98],
+            epsilon: 1e-6,
+            warmup_share: 0.1,
+            schedule: Schedule::WarmupCosine,
+            groups: Groups::Ours,
+        };
+        let mut adam = optimizer::build(&settings, &clip, 1000)?;
+        let Ok(symmetric) = SymmetricConfig::ours().init() else { return Ok(()) };
+        let pairs = self.pairs;
+        let pixels = Tensor::<5>::from_inner(self.normal([pairs, FRAMES, 3, 224, 224]));
+        let ids: Vec<i64> = (0..pairs * TOKENS)
+            .map(|place| if place % TOKENS == TOKENS - 1 { 49407 } else { place as i64 * 7919 % 49406 })
+            .collect();
+        let training = self.device.clone().autodiff();
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [pairs, TOKENS]), &training);
+        let lengths = Tensor::<1, Int>::full([pairs], TOKENS as i64, &training);
+        let same = Tensor::<1, Int>::arange(0..pairs as i64, &training);
+        let id = format!("device/vit-b-32/step-{pairs}x{FRAMES}/{}", precision.name());
+        let operations = 3.0 * (FRAMES as f64 * FRAME + CAPTION);
+        let mut losses = Vec::new();
+        self.measure(&id, pairs, operations, || {
+            let frames = tvr_nn::unit_rows(clip.image.encode_videos(pixels.clone()));
+            let videos = frames.mean_dim(1).squeeze_dim::<2>(1);
+            let texts = clip.text.encode(ids.clone(), lengths.clone());
+            let cosines = tvr_nn::unit_rows(texts).matmul(tvr_nn::unit_rows(videos).transpose());
+            let loss = symmetric.loss(&Pairs::new(&cosines, clip.logit_scale(), &same)).total;
+            losses.push(loss.clone().into_scalar::<f32>());
+            let mut gradients = GradientsParams::from_grads(loss.backward(), &clip);
+            clip_global_norm(&clip, &mut gradients, Some(1.0));
+            clip = adam.step(1e-4, clip.clone(), gradients);
+        });
+        let (first, last) = (losses.first().copied(), losses.last().copied());
+        let _ = writeln!(std::io::stdout(), "# {id}: loss {first:?} to {last:?}");
+        Ok(())
+    }
+
+    /// A temporal head of four blocks on 128 pairs of features, forward and back.
+    fn head(&self) -> Result<(), ExperimentError> {
+        const PAIRS: usize = 128;
+        const WIDTH: usize = 512;
+        let training = self.device.clone().autodiff();
+        training.seed(1);
+        let head = SeqTransfConfig::reference(WIDTH).init(WIDTH, &training);
+        let head = head.map_err(|error| ExperimentError::request(error.to_string()))?.train();
+        let leaf = |rows: Tensor<3>| Tensor::<3>::from_inner(rows).require_grad();
+        let texts = leaf(self.normal([1, PAIRS, WIDTH])).reshape([PAIRS, WIDTH]);
+        let videos = VideoFeatures::unmasked(leaf(self.normal([PAIRS, FRAMES, WIDTH])));
+        let operations = tower(FRAMES as f64, WIDTH as f64);
+        self.measure(&format!("device/seq-transf/step-{PAIRS}"), PAIRS, operations, || {
+            let texts = head.code_texts(TextFeatures::pooled(texts.clone()));
+            let videos = head.code_videos(videos.clone());
+            tvr_nn::sum(head.similarity(&texts, &videos).fused).backward()
+        });
+        Ok(())
+    }
+}
