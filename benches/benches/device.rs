@@ -1,5 +1,5 @@
-//! A device at work: ViT-B/32's encoding and whole training step in f32 and bf16, a temporal head's step, and the
-//! operations that a tower is made of. `cargo bench ... --bench device -- DEVICE [PAIRS]`, by default `flex 2`; peer:
+//! A device at work: ViT-B/32's encoding and whole training step in f32 and bf16, the steps of the temporal transformer
+//! on msrvtt476 and on the built-in world, and the operations that a tower is made of. `cargo bench ... --bench device -- DEVICE [PAIRS]`, by default `flex 2`; peer:
 //! `peers/device.py`, with the same ids.
 //!
 //! A line is id, `tvr`, milliseconds (median), items per second and TFLOP per second, with tabs. Items are pairs in a
@@ -9,16 +9,18 @@
 use std::io::Write;
 use std::time::Instant;
 
+use burn::module::{Module, Param};
+use burn::nn;
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::tensor::Distribution;
-use tvr_clip::{Clip, ClipConfig, Precision};
+use tvr_clip::{Clip, ClipConfig, Precision, TextTower};
 use tvr_experiment::ExperimentError;
 use tvr_experiment::clip_norm::clip_global_norm;
 use tvr_experiment::recipe::{Groups, OptimizerRecipe};
 use tvr_experiment::schedule::Schedule;
 use tvr_experiment::{device, optimizer};
-use tvr_heads::{Head, SeqTransfConfig, TextFeatures, VideoFeatures};
+use tvr_heads::{Head, SeqTransf, SeqTransfConfig, TextFeatures, VideoFeatures};
 use tvr_nn::{Activation, BlockConfig, attention, linear, quick_gelu};
 use tvr_objectives::{Objective, Pairs, SymmetricConfig};
 
@@ -36,6 +38,17 @@ const fn tower(tokens: f64, width: f64) -> f64 {
     12.0 * (24.0 * tokens * width * width + 4.0 * tokens * tokens * width)
 }
 
+const ADAMW: OptimizerRecipe = OptimizerRecipe::Adamw {
+    learning_rate: 1e-4,
+    tower_learning_rate: None,
+    weight_decay: 0.1,
+    betas: [0.9, 0.98],
+    epsilon: 1e-6,
+    warmup_share: 0.1,
+    schedule: Schedule::WarmupCosine,
+    groups: Groups::Ours,
+};
+
 fn main() -> Result<(), ExperimentError> {
     tvr_nn::keep_freed_memory();
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
@@ -49,7 +62,7 @@ fn main() -> Result<(), ExperimentError> {
             bench.parts(precision);
             bench.encode(precision);
         }
-        bench.head()?;
+        bench.heads()?;
         [Precision::F32, Precision::Bf16].into_iter().try_for_each(|precision| bench.step(precision))
     })
 }
@@ -149,17 +162,7 @@ impl Bench<'_> {
     /// Both towers, means of frames, symmetric cross-entropy, the gradient, its clipping, AdamW.
     fn step(&self, precision: Precision) -> Result<(), ExperimentError> {
         let Some(mut clip) = self.clip(precision, true) else { return Ok(()) };
-        let settings = OptimizerRecipe::Adamw {
-            learning_rate: 1e-4,
-            tower_learning_rate: None,
-            weight_decay: 0.1,
-            betas: [0.9, 0.98],
-            epsilon: 1e-6,
-            warmup_share: 0.1,
-            schedule: Schedule::WarmupCosine,
-            groups: Groups::Ours,
-        };
-        let mut adam = optimizer::build(&settings, &clip, 1000)?;
+        let mut adam = optimizer::build(&ADAMW, &clip, 1000)?;
         let Ok(symmetric) = SymmetricConfig::ours().init() else { return Ok(()) };
         let pairs = self.pairs;
         let pixels = Tensor::<5>::from_inner(self.normal([pairs, FRAMES, 3, 224, 224]));
@@ -189,23 +192,82 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// A temporal head of four blocks on 128 pairs of features, forward and back.
-    fn head(&self) -> Result<(), ExperimentError> {
-        const PAIRS: usize = 128;
-        const WIDTH: usize = 512;
+    /// A temporal transformer over features: msrvtt476's step, two projections and one block; and the built-in world's,
+    /// with its text tower and two blocks over cached frames.
+    fn heads(&self) -> Result<(), ExperimentError> {
         let training = self.device.clone().autodiff();
         training.seed(1);
-        let head = SeqTransfConfig::reference(WIDTH).init(WIDTH, &training);
-        let head = head.map_err(|error| ExperimentError::request(error.to_string()))?.train();
-        let leaf = |rows: Tensor<3>| Tensor::<3>::from_inner(rows).require_grad();
-        let texts = leaf(self.normal([1, PAIRS, WIDTH])).reshape([PAIRS, WIDTH]);
-        let videos = VideoFeatures::unmasked(leaf(self.normal([PAIRS, FRAMES, WIDTH])));
-        let operations = tower(FRAMES as f64, WIDTH as f64);
-        self.measure(&format!("device/seq-transf/step-{PAIRS}"), PAIRS, operations, || {
-            let texts = head.code_texts(TextFeatures::pooled(texts.clone()));
-            let videos = head.code_videos(videos.clone());
-            tvr_nn::sum(head.similarity(&texts, &videos).fused).backward()
+        let linear = |from, to| nn::LinearConfig::new(from, to).with_bias(false).init(&training);
+        let features = |rows: usize| Tensor::<2>::from_inner(self.normal([rows, 512]));
+        let (texts, text) = (features(256), linear(512, 256));
+        let frames = Tensor::<3>::from_inner(self.normal([256, 6, 512]));
+        let encode = |text: &Text| Some(tvr_nn::linear(text.map.as_ref()?, texts.clone()));
+        let maps = (Text { map: Some(text), tower: None }, Some(linear(512, 256)));
+        self.small("msrvtt476", 256, 1, maps, frames, &encode)?;
+
+        let clip = ClipConfig::world(400, 48).init(&training);
+        let tower = clip.map_err(|error| ExperimentError::request(error.to_string()))?.text;
+        let ids: Vec<i64> =
+            (0..96 * 24).map(|place| if place % 24 == 23 { 399 } else { place % 397 }).collect();
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [96, 24]), &training);
+        let lengths = Tensor::<1, Int>::full([96], 24, &training);
+        let encode = |text: &Text| Some(text.tower.as_ref()?.encode(ids.clone(), lengths.clone()));
+        let frames = Tensor::<3>::from_inner(self.normal([96, 8, 96]));
+        self.small("world", 96, 2, (Text { map: None, tower: Some(tower) }, None), frames, &encode)
+    }
+
+    fn small(
+        &self,
+        name: &str,
+        width: usize,
+        layers: usize,
+        (text, map): (Text, Option<nn::Linear>),
+        frames: Tensor<3>,
+        encode: &dyn Fn(&Text) -> Option<Tensor<2>>,
+    ) -> Result<(), ExperimentError> {
+        let training = self.device.clone().autodiff();
+        let [pairs, count, _] = frames.dims();
+        let head = SeqTransfConfig { layers, adapter: None, ..SeqTransfConfig::ours(count) };
+        let head =
+            head.init(width, &training).map_err(|error| ExperimentError::request(error.to_string()))?;
+        let logit_scale = Param::from_data([3.0f32], &training);
+        let mut model = Small { text, map, head: head.train(), logit_scale };
+        tvr_nn::touch(&model);
+        let mut adam = optimizer::build(&ADAMW, &model, 1000)?;
+        let Ok(symmetric) = SymmetricConfig::ours().init() else { return Ok(()) };
+        let same = Tensor::<1, Int>::arange(0..pairs as i64, &training);
+        self.measure(&format!("device/{name}/step-{pairs}x{count}"), pairs, 0.0, || {
+            let frames = match &model.map {
+                Some(map) => tvr_nn::linear(map, frames.clone()),
+                None => frames.clone(),
+            };
+            let texts = encode(&model.text)?;
+            let videos = model.head.code_videos(VideoFeatures::unmasked(frames));
+            let texts = model.head.code_texts(TextFeatures::pooled(texts));
+            let cosines = model.head.similarity(&texts, &videos).fused;
+            let loss = symmetric.loss(&Pairs::new(&cosines, model.logit_scale.val().exp(), &same)).total;
+            let value = loss.clone().into_scalar::<f32>();
+            let mut gradients = GradientsParams::from_grads(loss.backward(), &model);
+            clip_global_norm(&model, &mut gradients, Some(1.0));
+            model = adam.step(1e-4, model.clone(), gradients);
+            Some(value)
         });
         Ok(())
     }
+}
+
+/// A linear map or a tower.
+#[derive(Module, Debug)]
+struct Text {
+    map: Option<nn::Linear>,
+    tower: Option<TextTower>,
+}
+
+/// What learns in a small step.
+#[derive(Module, Debug)]
+struct Small {
+    text: Text,
+    map: Option<nn::Linear>,
+    head: SeqTransf,
+    logit_scale: Param<Tensor<1>>,
 }
