@@ -224,7 +224,7 @@ fn decide(
     {
         return Ok(known);
     }
-    let step_seconds = experiment::measure_step(first, opened, stop)?;
+    let step_seconds = step_seconds(first, opened, workers, stop)?;
     // Runs side by side slow one another down a little.
     let share = 1.0 / (1.0 + SIDE_BY_SIDE * (workers.max(1) - 1) as f64);
     let allowance = allowance(request, share);
@@ -247,14 +247,31 @@ fn decide(
     Ok(run_plan)
 }
 
-/// Seconds of a run beside its steps, alone on the machine.
-const BESIDE: f64 = 4.0;
+/// Seconds of a step as runs take it: with one thread where others run beside it.
+fn step_seconds(
+    first: &Plan,
+    opened: &Opened,
+    workers: usize,
+    stop: &AtomicBool,
+) -> Result<f64, ExperimentError> {
+    if workers < 2 {
+        return experiment::measure_step(first, opened, stop);
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    let pool = pool.map_err(|error| ExperimentError::work(format!("measuring a step: {error}")))?;
+    pool.install(|| experiment::measure_step(first, opened, stop))
+}
+
+/// Seconds of a run beside its steps, alone on the machine: 40 runs of 1,149 s of steps took 664 s, two at a time, and
+/// 34 runs of 972 s took 562 s.
+const BESIDE: f64 = 4.7;
 
 /// Seconds of judging a run again.
 const REJUDGE: f64 = 0.8;
 
-/// How much of a worker the second and every further one adds: memory is shared.
-const SIDE_BY_SIDE: f64 = 0.6;
+/// How much of a worker the second and every further one adds: memory is shared. The same two measurements say 1.0 of
+/// the second; what is less is for a machine that has other work as well.
+const SIDE_BY_SIDE: f64 = 0.9;
 
 fn name(extent: Extent) -> &'static str {
     match extent {

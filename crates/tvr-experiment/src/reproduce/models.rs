@@ -120,27 +120,27 @@ pub const WORLD_GRID: &[Rejudged] = em_grid![
     ("3", "9"), ("7", "9"), ("16", "9"), ("32", "9"), ("64", "9"),
 ];
 
-/// The models on the built-in world, in the order in which the budget is given to them: the baseline, each paper's own
-/// model, the heads, and then what the papers leave out or vary.
+/// The models on the built-in world, in the order in which the budget is given to them: the baseline, one model for what
+/// each paper adds, the heads, the papers' whole models, and then what the papers leave out or vary.
 pub const WORLD: &[Trained] = &[
     trained!("world-baseline", Loss, 1.0, &[Emcl, Camoe, Ncl, SupportSet]),
     trained!("world-ncl", Loss, 1.1, &[Ncl]),
     trained!("world-dual-softmax", Loss, 1.0, &[Camoe]),
     trained!("world-emcl", Loss, 1.2, &[Emcl]),
-    trained!("world-camoe", Loss, 2.7, &[Camoe]),
+    trained!("world-camoe", Loss, 3.0, &[Camoe]),
     trained!("world-support-set", Loss, 2.0, &[SupportSet]),
     trained!("world-mean-pooling", Head, 0.7, &[Clip4clip]),
-    trained!("world-seq-transf", Head, 1.4, &[Clip4clip]),
-    trained!("world-seq-transf-shuffled", Control, 1.4, &[Clip4clip]),
-    trained!("world-ncl-queue", Loss, 1.8, &[Ncl]),
-    trained!("world-support-set-identity", Loss, 2.0, &[SupportSet]),
+    trained!("world-seq-transf", Head, 1.5, &[Clip4clip]),
+    trained!("world-seq-transf-shuffled", Control, 1.5, &[Clip4clip]),
+    trained!("world-ncl-queue", Loss, 1.6, &[Ncl]),
+    trained!("world-emcl-net-baseline", Loss, 2.5, &[Emcl]),
+    trained!("world-emcl-net", Loss, 3.0, &[Emcl]),
+    trained!("world-camoe-dsl", Loss, 3.0, &[Camoe]),
     trained!("world-conditioned", Loss, 1.6, &[Emcl]),
+    trained!("world-support-set-identity", Loss, 2.0, &[SupportSet]),
     trained!("world-support-set-full", Loss, 2.0, &[SupportSet]),
     trained!("world-support-set-hybrid", Loss, 2.0, &[SupportSet]),
     trained!("world-support-set-bank", Loss, 2.2, &[SupportSet]),
-    trained!("world-camoe-dsl", Loss, 2.7, &[Camoe]),
-    trained!("world-emcl-net-baseline", Loss, 2.5, &[Emcl]),
-    trained!("world-emcl-net", Loss, 3.0, &[Emcl]),
     trained!("world-emcl-net-paper", Loss, 3.0, &[Emcl]),
     trained!("world-emcl-net-global", Loss, 3.0, &[Emcl]),
     trained!("world-camoe-entity", Loss, 2.0, &[Camoe]),
