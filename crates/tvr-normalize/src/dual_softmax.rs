@@ -28,6 +28,8 @@
 //! Cost: two passes, O(queries · gallery).
 //! A stated weakness: scores must be positive. A small share of a negative score is *large*
 //! ([`Normalizer::warnings`]).
+//! The published criticism of it (issue 7 of starmemda/CAMoE): it needs all queries at once, and it assumes that every
+//! video is asked for once. A query bank answers the first; a video that many ask for loses by the second.
 
 use crate::error::{NormalizeError, above_zero};
 use crate::kernel;

@@ -27,6 +27,10 @@
 //! smaller push, not a wrong order. As a re-scorer dual softmax is wrong for negative scores, and `tvr-normalize`
 //! warns of them. At `T = 1` *with* `N` the loss explodes (revised logits reach `N` times the scale): use it without.
 //!
+//! The published criticism of it (issue 7 of the code below): at inference it needs all queries at once, and either way it
+//! assumes that every video is asked for once. Here the batch takes the place of all queries: a video that two captions
+//! of a batch ask for shares its prior between them.
+//!
 //! Source: Cheng et al. 2021 (CAMoE), arXiv 2109.04290; code: starmemda/CAMoE, `DSL.py`, where `N` and `T = 1000`
 //! are read. The paper adds the two directions (from memory); here they are averaged unless asked otherwise, so that
 //! the loss stands beside [`crate::Symmetric`] on one scale.
