@@ -1,22 +1,24 @@
 //! How the ranks of a run meet: the only places that several devices or machines change.
 //!
 //! A *rank* is whoever holds a share of each batch: a device, on a thread or in a process of its own. Every rank has
-//! the whole model and encodes its share of the items. Four things are exchanged in a step, all of them on the host:
+//! the whole model and encodes its share of the items. Four things are exchanged in a step:
 //!
-//! | what | how | numbers, for `B` pairs, `d` numbers of a code, `P` parameters |
-//! |---|---|---|
-//! | codes of each share | gathered | `2 · B · d` to every rank |
-//! | gradients of the codes, where rows are split | added up | `2 · B · d` |
-//! | each share's loss | gathered | a few |
-//! | gradients of the parameters | added up | `P` |
+//! | what | how | where | numbers, for `B` pairs, `d` numbers of a code, `P` parameters |
+//! |---|---|---|---|
+//! | codes of each share | gathered | host | `2 · B · d` to every rank |
+//! | gradients of the codes, where rows are split | added up | host | `2 · B · d` |
+//! | each share's loss | gathered | host | a few |
+//! | gradients of the parameters | added up | host, or the devices ([`Add`]) | `P` |
 //!
-//! Sums run in the order of ranks, so they do not depend on who comes first. [`Single`] has nothing to exchange; an
-//! engine for several ranks is the trait's three functions.
+//! The host's sums run in the order of ranks, so they do not depend on who comes first. Devices add up where all ranks are
+//! threads of one process, each on a CUDA device of its own; their sums are the same at every rank, in an order of NCCL's.
+//! [`Single`] has nothing to exchange; an engine for several ranks is the trait's three functions.
 
 mod agree;
 pub mod launch;
 #[cfg(feature = "mpi")]
 pub mod mpi;
+mod on_device;
 mod parameters;
 pub mod processes;
 mod start;
@@ -26,15 +28,21 @@ use std::any::Any;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
+use burn::prelude::*;
 use tvr_heads::Codes;
 
 pub use agree::{Facts, agree};
+pub use on_device::adder;
 pub use parameters::sum_gradients;
 pub use processes::Process;
 pub use start::{Start, share_start};
 pub use threads::Threads;
 
 use crate::error::ExperimentError;
+
+/// Adds up a row of numbers over the ranks of one process without the host: each gives its own, from a thread of its own,
+/// and all have the sum.
+pub type Add = Arc<dyn Fn(Tensor<1>) -> Tensor<1> + Send + Sync>;
 
 /// How ranks meet. Every rank calls the same functions in the same order.
 pub trait Collective {
@@ -59,6 +67,12 @@ pub trait Collective {
     /// # Errors
     /// As [`Collective::gather`]; rows of different lengths.
     fn sum(&self, what: &'static str, own: Vec<f32>) -> Result<Vec<f32>, ExperimentError>;
+
+    /// Where the ranks' devices add up rows among themselves: a turn of it. Every rank takes it, and meets the others at least
+    /// once on the host meanwhile.
+    fn between_devices(&self) -> Option<threads::Between<'_>> {
+        None
+    }
 
     /// Held while a part draws random numbers, where ranks share one generator; `None` where they do not.
     fn generator(&self) -> Option<MutexGuard<'_, ()>> {

@@ -7,6 +7,10 @@
 
 #[cfg(any(feature = "cuda", feature = "vulkan", feature = "tch"))]
 mod guard;
+#[cfg(feature = "cuda")]
+mod together;
+
+use std::time::Duration;
 
 use burn::prelude::*;
 #[cfg(feature = "vulkan")]
@@ -14,6 +18,7 @@ use burn::tensor::DeviceKind;
 #[cfg(any(feature = "cuda", feature = "vulkan", feature = "tch"))]
 use burn::tensor::DeviceType;
 
+use crate::collective::Add;
 use crate::error::ExperimentError;
 
 /// The names that `--device` understands, as help shows them.
@@ -88,6 +93,40 @@ pub fn open_all(names: &str) -> Result<Vec<Device>, ExperimentError> {
 /// Whether several ranks may have this device: parts of the one processor.
 pub fn is_shared(device: &Device) -> bool {
     *device == Device::flex()
+}
+
+/// How devices of one process add up rows of numbers among themselves; `None` where the host does it for them.
+///
+/// CUDA devices do, each with a rank of its own, through NCCL. Burn would find out in the middle of a step, and in threads
+/// of its own, that NCCL is missing: therefore one row is added up here first, by all of them.
+///
+/// # Errors
+/// NCCL is missing or refuses, or the devices do not answer each other within `patience`.
+#[cfg(feature = "cuda")]
+pub fn adder(devices: &[Device], patience: Duration) -> Result<Option<Add>, ExperimentError> {
+    let listed = Device::enumerate(DeviceType::Cuda).into_vec();
+    let own =
+        |(place, device): (usize, &Device)| listed.contains(device) && !devices[..place].contains(device);
+    if !devices.iter().enumerate().all(own) {
+        return Ok(None);
+    }
+    let add = crate::collective::adder(devices.to_vec());
+    let count = devices.len();
+    match together::add_up(devices, &add, patience) {
+        Ok(()) => Ok(Some(add)),
+        Err(word) => Err(ExperimentError::work(format!(
+            "the gradients of {count} CUDA devices cannot be added up among them: {word}"
+        ))),
+    }
+}
+
+/// How devices of one process add up rows of numbers among themselves: none of those in this binary does.
+///
+/// # Errors
+/// None.
+#[cfg(not(feature = "cuda"))]
+pub fn adder(_devices: &[Device], _patience: Duration) -> Result<Option<Add>, ExperimentError> {
+    Ok(None)
 }
 
 /// The devices that a range or a count stands for.

@@ -16,6 +16,7 @@ use crate::checkpoint::{Checkpoints, State, export};
 use crate::clip_norm::clip_global_norm;
 use crate::collective::{Collective, Facts, Single, Start, agree, share_start, threads};
 use crate::corpus::Corpus;
+use crate::device;
 use crate::error::ExperimentError;
 use crate::evaluate;
 use crate::files;
@@ -75,8 +76,12 @@ pub fn train<H: Head, O: Objective>(
     if plan.devices.len() == 1 {
         return work.of_rank(&Single, model, events);
     }
+    let add = device::adder(&plan.devices, plan.patience)?;
+    if add.is_some() {
+        events(Event::Note("gradients are added up by the devices, and not by the host".into()));
+    }
     let forks = plan.devices.iter().map(|device| model.clone().fork(&device.clone().autodiff())).collect();
-    threads::run(forks, plan.patience, events, |ranks, model, events| work.of_rank(ranks, model, events))
+    threads::run(forks, add, plan.patience, events, |ranks, model, events| work.of_rank(ranks, model, events))
 }
 
 /// The same as one rank of several processes; the plan has this rank's device alone. Only rank 0 reads checkpoints, writes

@@ -11,14 +11,14 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 
-use crate::collective::{Collective, all_finite};
+use crate::collective::{Collective, all_finite, on_device};
 use crate::error::ExperimentError;
 
 /// Numbers of a bucket, 64 MiB; a parameter is never cut.
-const BUCKET: usize = 1 << 24;
+pub(super) const BUCKET: usize = 1 << 24;
 
 /// The sum of every rank's gradients, the same at every rank; and, where it is not finite, the first rank whose own
-/// gradients are not.
+/// gradients are not. The devices add up where they can.
 ///
 /// # Errors
 /// As [`Collective::gather`].
@@ -27,6 +27,9 @@ pub fn sum_gradients<M: Module>(
     model: &M,
     own: GradientsParams,
 ) -> Result<(GradientsParams, Option<usize>), ExperimentError> {
+    if let Some(devices) = ranks.between_devices() {
+        return on_device::sum_gradients(ranks, &devices, model, own);
+    }
     if ranks.size() == 1 {
         return Ok((own, None));
     }

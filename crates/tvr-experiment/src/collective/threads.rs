@@ -2,28 +2,31 @@
 //!
 //! Each rank runs on a thread with a compute pool of its own. They meet in a [`Threads`]: whoever comes waits until all
 //! have come, or until one has failed, or until its patience is over; then every rank gets the same error. Rank 0 talks:
-//! its events go to whoever started the run, who listens meanwhile.
+//! its events go to whoever started the run, who listens meanwhile, and watches the devices where these exchange rows among
+//! themselves: a device waits without end for one that does not come.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::collective::{Collective, broken_off, bytes_of, late, numbers_of};
+use burn::prelude::*;
+
+use crate::collective::{Add, Collective, broken_off, bytes_of, late, numbers_of};
 use crate::error::ExperimentError;
 use crate::progress::{Event, Events};
 
 /// One rank's end of the meeting place.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Threads {
     rank: usize,
     hub: Arc<Hub>,
 }
 
-#[derive(Debug)]
 struct Hub {
     size: usize,
     patience: Duration,
+    add: Option<Add>,
     state: Mutex<State>,
     turn: Condvar,
     generator: Mutex<()>,
@@ -36,14 +39,23 @@ struct State {
     /// What was gathered last. The next round cannot end before every rank has taken it.
     gathered: Vec<Arc<Vec<u8>>>,
     rounds: u64,
+    /// Whose devices exchange rows among themselves.
+    between: Vec<bool>,
     /// The first failure: whose, and its sentence.
     failed: Option<(usize, String)>,
 }
 
 impl Hub {
-    fn new(size: usize, patience: Duration) -> Self {
-        let state = Mutex::new(State { given: vec![None; size], ..State::default() });
-        Self { size, patience, state, turn: Condvar::new(), generator: Mutex::new(()) }
+    fn new(size: usize, add: Option<Add>, patience: Duration) -> Self {
+        let state = State { given: vec![None; size], between: vec![false; size], ..State::default() };
+        Self {
+            size,
+            patience,
+            add,
+            state: Mutex::new(state),
+            turn: Condvar::new(),
+            generator: Mutex::new(()),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -53,6 +65,44 @@ impl Hub {
     fn fail(&self, rank: usize, sentence: String) {
         self.state().failed.get_or_insert((rank, sentence));
         self.turn.notify_all();
+    }
+
+    /// Called at times that lie `patience` apart: fails a rank whose device is in the same exchange as at the time before,
+    /// of which this gives the number.
+    fn watch(&self, before: Option<u64>) -> Option<u64> {
+        let (rank, round) = {
+            let state = self.state();
+            (state.between.iter().position(|&between| between)?, state.rounds)
+        };
+        if before == Some(round) {
+            let sentence = format!(
+                "rank {rank} of {}: its device did not add up rows with the others within {} s; it hangs (NCCL_DEBUG=INFO in the \
+                 environment says where), or --patience is too short",
+                self.size,
+                self.patience.as_secs_f64()
+            );
+            self.fail(rank, sentence);
+        }
+        Some(round)
+    }
+}
+
+/// One rank's turn in an exchange that its device makes with the others; over when dropped.
+pub struct Between<'a> {
+    add: &'a Add,
+    ranks: &'a Threads,
+}
+
+impl Between<'_> {
+    /// The sum of every rank's row. Every rank gives rows of the same lengths in the same order.
+    pub fn sum(&self, own: Tensor<1>) -> Tensor<1> {
+        (self.add)(own)
+    }
+}
+
+impl Drop for Between<'_> {
+    fn drop(&mut self) {
+        self.ranks.hub.state().between[self.ranks.rank] = false;
     }
 }
 
@@ -130,6 +180,12 @@ impl Collective for Threads {
         Ok(sum)
     }
 
+    fn between_devices(&self) -> Option<Between<'_>> {
+        let add = self.hub.add.as_ref()?;
+        self.hub.state().between[self.rank] = true;
+        Some(Between { add, ranks: self })
+    }
+
     fn generator(&self) -> Option<MutexGuard<'_, ()>> {
         Some(self.hub.generator.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -143,17 +199,20 @@ enum Word {
 
 /// Runs `work` once for each of `parts`, each on a thread of its own, and gives what rank 0 made of it.
 ///
+/// - `add`: how the ranks' devices add up rows; `None` where the host does it
+///
 /// # Errors
 /// Of the rank that failed first. Every other rank stops at its next exchange; one that never comes there again is
 /// told of by [`Event::Stuck`], since no thread can be ended from outside.
 pub fn run<P: Send, T: Send>(
     parts: Vec<P>,
+    add: Option<Add>,
     patience: Duration,
     events: Events<'_>,
     work: impl Fn(&Threads, P, Events<'_>) -> Result<T, ExperimentError> + Sync,
 ) -> Result<T, ExperimentError> {
     let size = parts.len();
-    let hub = Arc::new(Hub::new(size, patience));
+    let hub = Arc::new(Hub::new(size, add, patience));
     let threads = (rayon::current_num_threads() / size.max(1)).max(1);
     let mut results: Vec<Option<Result<T, ExperimentError>>> = (0..size).map(|_| None).collect();
     let (send, receive) = sync_channel::<Word>(0);
@@ -171,12 +230,13 @@ pub fn run<P: Send, T: Send>(
             });
         }
         let mut running = size;
-        let mut told = false;
+        let (mut told, mut watched) = (false, None);
         while running > 0 {
             match receive.recv_timeout(patience) {
                 Ok(Word::Said(event)) => events(event),
                 Ok(Word::Ended) => running -= 1,
                 Err(RecvTimeoutError::Timeout) => {
+                    watched = hub.watch(watched);
                     let failed = hub.state().failed.clone();
                     if let (Some((_, sentence)), false) = (failed, told) {
                         told = true;

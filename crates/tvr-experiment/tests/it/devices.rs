@@ -73,7 +73,7 @@ fn check(encoder: Encoder, head: &HeadRecipe, objective: &ObjectiveRecipe) -> Ju
     assert!(largest > 1e-4, "{name}: the gradient is nothing");
     for (count, chunk) in [(2, 0), (2, 2), (4, 0)] {
         let forks = (0..count).map(|_| model.clone().fork(&training)).collect();
-        let (of_ranks, found) = threads::run(forks, patient(), &mut |_| (), |ranks, model, _| {
+        let (of_ranks, found) = threads::run(forks, None, patient(), &mut |_| (), |ranks, model, _| {
             second_step(ranks, model, encoder, chunk)
         })
         .unwrap();
@@ -145,7 +145,7 @@ fn a_step_over_ranks_repeats_itself_bit_for_bit_with_dropout() {
     let model = crate::step::model(head, objective, 0.3, &training);
     let step = |random| {
         let forks = (0..2).map(|_| model.clone().fork(&training)).collect();
-        threads::run(forks, patient(), &mut |_| (), |ranks, model, _| {
+        threads::run(forks, None, patient(), &mut |_| (), |ranks, model, _| {
             let way = Way { ranks, chunk: 2, device: &Device::flex(), random, draws: true };
             let (found, ..) = gradients(&model, &crate::step::corpus(8), &batches(false)[0], &way)?;
             Ok(flat(&model, &found))
@@ -180,7 +180,7 @@ fn more_devices_than_items_are_refused() {
     let objective = tvr_objectives::SymmetricConfig::ours().init().unwrap();
     let model = crate::step::model(head, objective, 0.0, &training);
     let forks = (0..6).map(|_| model.clone().fork(&training)).collect();
-    let error = threads::run(forks, patient(), &mut |_| (), |ranks, model, _| {
+    let error = threads::run(forks, None, patient(), &mut |_| (), |ranks, model, _| {
         let way = Way { ranks, chunk: 0, device: &Device::flex(), random: 1, draws: true };
         gradients(&model, &crate::step::corpus(8), &batches(false)[0], &way).map(|_| ())
     })

@@ -18,6 +18,7 @@ mod faults;
 mod made_up;
 mod mixing;
 mod devices;
+mod on_device;
 mod ranks;
 mod optimizer;
 mod pretrained;

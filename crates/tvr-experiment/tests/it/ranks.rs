@@ -18,7 +18,7 @@ fn broken(
     what: impl Fn() -> Result<(), ExperimentError> + Sync,
 ) -> (ExperimentError, Duration) {
     let began = Instant::now();
-    let error = threads::run(vec![(); 3], patience, &mut |_| (), |ranks: &Threads, (), _| {
+    let error = threads::run(vec![(); 3], None, patience, &mut |_| (), |ranks: &Threads, (), _| {
         for turn in 0..10 {
             if turn == 4 && ranks.rank() == 1 {
                 what()?;
@@ -33,21 +33,21 @@ fn broken(
 
 #[test]
 fn ranks_gather_add_up_and_broadcast_in_their_order() {
-    let found =
-        threads::run(vec![1.0f32, 20.0, 300.0], Duration::from_secs(20), &mut |_| (), |ranks, own, _| {
-            let mut seen = Vec::new();
-            for turn in 0..50u8 {
-                let own_bytes = vec![turn; 1 + ranks.rank()];
-                let all = ranks.gather("bytes", own_bytes)?;
-                assert_eq!(all.iter().map(|bytes| bytes.len()).collect::<Vec<_>>(), [1, 2, 3]);
-                assert!(all.iter().all(|bytes| bytes.iter().all(|&byte| byte == turn)));
-                seen = ranks.sum("numbers", (0..7).map(|place| own * place as f32).collect())?;
-                let first = ranks.broadcast("a word", vec![turn, ranks.rank() as u8])?;
-                assert_eq!(**first, [turn, 0]);
-                ranks.barrier("a barrier")?;
-            }
-            Ok(seen)
-        });
+    let parts = vec![1.0f32, 20.0, 300.0];
+    let found = threads::run(parts, None, Duration::from_secs(20), &mut |_| (), |ranks, own, _| {
+        let mut seen = Vec::new();
+        for turn in 0..50u8 {
+            let own_bytes = vec![turn; 1 + ranks.rank()];
+            let all = ranks.gather("bytes", own_bytes)?;
+            assert_eq!(all.iter().map(|bytes| bytes.len()).collect::<Vec<_>>(), [1, 2, 3]);
+            assert!(all.iter().all(|bytes| bytes.iter().all(|&byte| byte == turn)));
+            seen = ranks.sum("numbers", (0..7).map(|place| own * place as f32).collect())?;
+            let first = ranks.broadcast("a word", vec![turn, ranks.rank() as u8])?;
+            assert_eq!(**first, [turn, 0]);
+            ranks.barrier("a barrier")?;
+        }
+        Ok(seen)
+    });
     assert_eq!(found.unwrap(), [0.0, 321.0, 642.0, 963.0, 1284.0, 1605.0, 1926.0]);
 }
 
@@ -89,7 +89,7 @@ fn a_rank_that_never_comes_back_is_told_of_while_the_others_wait() {
             stuck.push(reason);
         }
     };
-    let error = threads::run(vec![(); 2], patience, &mut listen, |ranks: &Threads, (), _| {
+    let error = threads::run(vec![(); 2], None, patience, &mut listen, |ranks: &Threads, (), _| {
         if ranks.rank() == 1 {
             std::thread::sleep(Duration::from_millis(1500));
         }
@@ -101,14 +101,15 @@ fn a_rank_that_never_comes_back_is_told_of_while_the_others_wait() {
 
 #[test]
 fn ranks_that_exchange_different_things_are_told_so() {
-    let error = threads::run(vec![(); 2], Duration::from_secs(20), &mut |_| (), |ranks: &Threads, (), _| {
-        if ranks.rank() == 1 {
-            std::thread::sleep(Duration::from_millis(200));
-            return ranks.barrier("gradients");
-        }
-        ranks.barrier("codes")
-    })
-    .unwrap_err();
+    let error =
+        threads::run(vec![(); 2], None, Duration::from_secs(20), &mut |_| (), |ranks: &Threads, (), _| {
+            if ranks.rank() == 1 {
+                std::thread::sleep(Duration::from_millis(200));
+                return ranks.barrier("gradients");
+            }
+            ranks.barrier("codes")
+        })
+        .unwrap_err();
     assert_eq!(error.to_string(), "rank 1 came to exchange gradients, but others exchange codes");
 }
 
@@ -126,7 +127,7 @@ fn a_rank_whose_loss_is_not_finite_is_named() {
         text_video: vec![0, 1, 2, 3, 4],
         shuffle: None,
     };
-    let judged = threads::run(forks, Duration::from_secs(20), &mut |_| (), |ranks, model, _| {
+    let judged = threads::run(forks, None, Duration::from_secs(20), &mut |_| (), |ranks, model, _| {
         let way = Way { ranks, chunk: 0, device: &Device::flex(), random: 1, draws: true };
         Ok(gradients(&model, &crate::step::corpus(8), &batch, &way)?.1)
     })
@@ -141,7 +142,9 @@ fn a_rank_with_another_recipe_or_other_data_is_named_with_what_differs() {
         Facts([("recipe hash", recipe), ("data hash", data)].map(|(a, b)| (a.into(), b.into())).to_vec())
     };
     let meet = |all: [Facts; 3]| {
-        threads::run(all.to_vec(), Duration::from_secs(20), &mut |_| (), |ranks, own, _| agree(ranks, &own))
+        threads::run(all.to_vec(), None, Duration::from_secs(20), &mut |_| (), |ranks, own, _| {
+            agree(ranks, &own)
+        })
     };
     meet([facts("a", "b"), facts("a", "b"), facts("a", "b")]).unwrap();
     let error = meet([facts("a", "b"), facts("a", "b"), facts("a", "c")]).unwrap_err().to_string();
