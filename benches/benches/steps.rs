@@ -91,12 +91,14 @@ fn devices(criterion: &mut Criterion) {
         let id = format!("steps/{count}-devices/{PAIRS}");
         measure(criterion, &id, "tvr", || {
             let forks = (0..count).map(|_| model.clone().fork(&device)).collect();
-            threads::run(forks, patience, &mut |_| (), |ranks, model, _| steps(ranks, &model, &corpus, 0))
+            threads::run(forks, None, patience, &mut |_| (), |ranks, model, _| {
+                steps(ranks, &model, &corpus, 0)
+            })
         });
     }
     for numbers in [1 << 16, 1 << 22] {
         measure(criterion, &format!("collective/sum/2x{numbers}"), "tvr", || {
-            threads::run(vec![(); 2], patience, &mut |_| (), |ranks, (), _| {
+            threads::run(vec![(); 2], None, patience, &mut |_| (), |ranks, (), _| {
                 ranks.sum("numbers", vec![1.0; numbers]).map(|sum| sum.len())
             })
         });

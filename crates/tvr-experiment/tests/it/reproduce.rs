@@ -74,9 +74,13 @@ fn fifteen_minutes_at_forty_milliseconds_a_step_hold_every_paper_s_whole_model()
     // Two runs at a time, each step 0.9 of another one's; 22 s of opening and of judging again.
     let costs: Vec<f64> = WORLD.iter().map(|model| model.relative_cost * 0.040 / 1.9).collect();
     let fitted = fit(&allowance(860.0, true), 22.0, &models(&costs));
-    for whole in
-        ["world-ncl-queue", "world-emcl-net-baseline", "world-emcl-net", "world-camoe-dsl", "world-support-set"]
-    {
+    for whole in [
+        "world-ncl-queue",
+        "world-emcl-net-baseline",
+        "world-emcl-net",
+        "world-camoe-dsl",
+        "world-support-set",
+    ] {
         assert!(fitted.planned.iter().any(|planned| planned.model == whole), "{whole}: {fitted:?}");
     }
 }
