@@ -1,7 +1,7 @@
 //! Claims: paired comparisons with two intervals and a verdict.
 
 use serde::{Deserialize, Serialize};
-use tvr_metrics::{Resampling, Verdict, hierarchical_bootstrap, paired_student};
+use tvr_metrics::{MARGIN_POINTS, Resampling, Verdict, hierarchical_bootstrap, paired_student};
 
 use crate::error::ExperimentError;
 use crate::hits::{QueryHits, RowHits};
@@ -30,8 +30,14 @@ pub struct Claim {
     pub mean_rank_difference: Option<f64>,
     /// Paired Student t over seeds of the difference of mean ranks, 95 %; absent with one seed.
     pub mean_rank_interval_over_seeds: Option<[f64; 2]>,
+    /// Seeds that both sides have; 0 where the claim was not run.
+    #[serde(default)]
+    pub seeds: usize,
     /// `holds`, `does not hold`, `undecided` or `not run`.
     pub verdict: String,
+    /// Of a claim that does not hold or is undecided, one sentence: what was measured, and why that decides so.
+    #[serde(default)]
+    pub sentence: Option<String>,
     /// What a reader must know beside it.
     pub remark: String,
 }
@@ -51,10 +57,67 @@ impl Claim {
             interval_over_seeds_and_queries: None,
             mean_rank_difference: None,
             mean_rank_interval_over_seeds: None,
+            seeds: 0,
             verdict: "not run".into(),
+            sentence: None,
             remark,
         }
     }
+
+    /// What is honest to say where a claim does not hold or is undecided; `None` elsewhere.
+    fn honest(&self, verdict: Verdict) -> Option<String> {
+        let (measured, over_both) = (self.difference?, self.interval_over_seeds_and_queries?);
+        let Self { paper, metric, claim, treatment, baseline, seeds, .. } = self;
+        let range = |[low, high]: [f64; 2]| format!("{low:+.2} to {high:+.2}");
+        let says = match verdict {
+            Verdict::Holds => return None,
+            Verdict::DoesNotHold => "does not hold",
+            Verdict::Undecided => "is undecided",
+        };
+        let begin = format!(
+            "{paper}, {metric}: \"{claim}\" {says} here: {treatment}, against {baseline}, measured {measured:+.2} points"
+        );
+        let Some(over_seeds) = self.interval_over_seeds else {
+            let range = range(over_both);
+            return Some(format!(
+                "{begin} with one seed (95 % {range} over queries), and one seed says nothing of others"
+            ));
+        };
+        let why = match verdict {
+            Verdict::Undecided => undecided(over_seeds, over_both),
+            _ => refuted(over_seeds, over_both),
+        };
+        let (of_seeds, of_both) = (range(over_seeds), range(over_both));
+        Some(format!(
+            "{begin} over {seeds} seeds (95 % {of_seeds} over seeds, {of_both} over seeds and queries), {why}"
+        ))
+    }
+}
+
+fn is_within([low, high]: [f64; 2]) -> bool {
+    low >= -MARGIN_POINTS && high <= MARGIN_POINTS
+}
+
+/// Why intervals refute a gain.
+fn refuted(over_seeds: [f64; 2], over_both: [f64; 2]) -> String {
+    let is_loss = |[_, high]: [f64; 2]| high < 0.0;
+    match (is_loss(over_seeds), is_loss(over_both)) {
+        (true, true) => "a loss by both".into(),
+        (false, false) => format!("no more than {MARGIN_POINTS} points either way by both"),
+        _ => format!("a loss by one and no more than {MARGIN_POINTS} points either way by the other"),
+    }
+}
+
+/// Why intervals decide nothing.
+fn undecided(over_seeds: [f64; 2], over_both: [f64; 2]) -> String {
+    let is_open = |interval: [f64; 2]| interval[0] <= 0.0 && interval[1] >= 0.0 && !is_within(interval);
+    let open = match (is_open(over_seeds), is_open(over_both)) {
+        (true, true) => "both leave",
+        (true, false) => "the one over seeds leaves",
+        (false, true) => "the one over seeds and queries leaves",
+        (false, false) => return "and the two do not say the same".into(),
+    };
+    format!("and {open} room for 0 as well as for more than {MARGIN_POINTS} points")
 }
 
 /// Which direction's R@1 is compared.
@@ -122,7 +185,7 @@ pub fn compare(
     let mean_ranks = [baseline, treatment].map(|rows| means(&column(rows, |of| &of.ranks)));
     let ranks_over_seeds = student(&mean_ranks[0], &mean_ranks[1])?;
     let [baseline, treatment] = names;
-    Ok(Claim {
+    let claim = Claim {
         paper: paper.into(),
         claim: claim.into(),
         baseline,
@@ -133,9 +196,12 @@ pub fn compare(
         interval_over_seeds_and_queries: Some([over_both.low, over_both.high]),
         mean_rank_difference: Some(mean(&mean_ranks[1]) - mean(&mean_ranks[0])),
         mean_rank_interval_over_seeds: ranks_over_seeds.map(|interval| [interval.low, interval.high]),
+        seeds: before.len(),
         verdict: verdict.name().to_string(),
+        sentence: None,
         remark: remark.into(),
-    })
+    };
+    Ok(Claim { sentence: claim.honest(verdict), ..claim })
 }
 
 fn mean(values: &[f64]) -> f64 {

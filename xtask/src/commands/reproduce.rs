@@ -176,6 +176,11 @@ fn shown(reproduction: &Reproduction) -> String {
         ]);
     }
     text.push_str(&format!("{table}\n"));
+    let sentences: Vec<&str> =
+        reproduction.claims.iter().filter_map(|claim| claim.sentence.as_deref()).collect();
+    if !sentences.is_empty() {
+        text.push_str(&format!("What does not hold, or is undecided:\n{}\n\n", sentences.join("\n")));
+    }
     let mut seen = std::collections::BTreeSet::new();
     for claim in &reproduction.claims {
         if !claim.remark.is_empty() && seen.insert((claim.claim.clone(), claim.remark.clone())) {

@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 use tvr_experiment::Recipe;
+use tvr_experiment::claims::{Claim, Side, compare};
+use tvr_experiment::hits::{QueryHits, RowHits};
 use tvr_experiment::reproduce::Extent;
 use tvr_experiment::reproduce::budget::{Allowance, Fitted, fit};
 use tvr_experiment::reproduce::models::{Length, Trained, WORLD};
@@ -128,6 +130,70 @@ fn an_unknown_paper_is_answered_with_those_that_are_known() {
     for paper in Paper::ALL {
         assert_eq!(paper.name().parse::<Paper>().unwrap(), paper);
     }
+}
+
+/// A claim about hits in points, `[seed][query]`, of a baseline without a hit.
+fn claim(hits: &[&[f64]]) -> Claim {
+    let row = |hits: &[f64]| {
+        let of = || QueryHits { hits: hits.to_vec(), ranks: vec![1.0; hits.len()] };
+        RowHits { normalize: "raw".into(), text_to_video: of(), video_to_text: of() }
+    };
+    let before: Vec<RowHits> = hits.iter().map(|seed| row(&vec![0.0; seed.len()])).collect();
+    let after: Vec<RowHits> = hits.iter().map(|seed| row(seed)).collect();
+    let names = ["plain, raw".to_string(), "new, raw".to_string()];
+    compare("EMCL", "EM helps", names, Side::TextToVideo, &before, &after, "").unwrap()
+}
+
+#[test]
+fn a_claim_that_does_not_hold_or_is_undecided_says_so_in_one_sentence_with_its_figures() {
+    let held = claim(&[&[40.0, 60.0], &[50.0, 50.0], &[60.0, 40.0]]);
+    assert_eq!((held.verdict.as_str(), held.sentence), ("holds", None));
+    let sentence = |hits: &[&[f64]], verdict: &str| {
+        let claim = claim(hits);
+        assert_eq!((claim.verdict.as_str(), claim.seeds), (verdict, hits.len()));
+        let json = serde_json::to_value(&claim).unwrap();
+        let sentence = claim.sentence.clone().unwrap();
+        assert_eq!(json["sentence"], sentence);
+        (claim, sentence)
+    };
+    let begin = "EMCL, T2V R@1: \"EM helps\"";
+    // Alike in every query and seed, so that both intervals are the difference itself.
+    assert_eq!(
+        sentence(&[&[-7.5; 4], &[-7.5; 4], &[-7.5; 4]], "does not hold").1,
+        format!(
+            "{begin} does not hold here: new, raw, against plain, raw, measured -7.50 points over 3 seeds (95 % -7.50 to \
+             -7.50 over seeds, -7.50 to -7.50 over seeds and queries), a loss by both"
+        )
+    );
+    assert_eq!(
+        sentence(&[&[0.0; 4], &[0.0; 4]], "does not hold").1,
+        format!(
+            "{begin} does not hold here: new, raw, against plain, raw, measured +0.00 points over 2 seeds (95 % +0.00 to \
+             +0.00 over seeds, +0.00 to +0.00 over seeds and queries), no more than 0.5 points either way by both"
+        )
+    );
+    assert_eq!(
+        sentence(&[&[50.0; 4]], "undecided").1,
+        format!(
+            "{begin} is undecided here: new, raw, against plain, raw, measured +50.00 points with one seed (95 % +50.00 \
+             to +50.00 over queries), and one seed says nothing of others"
+        )
+    );
+    // Seeds that differ, and queries that do as well: Student's interval is wide, the bootstrap's above 0.
+    let (claim, said) = sentence(&[&[1.0; 4], &[9.0; 4]], "undecided");
+    let range = |of: Option<[f64; 2]>| of.map(|[low, high]| format!("{low:+.2} to {high:+.2}")).unwrap();
+    assert_eq!(
+        said,
+        format!(
+            "{begin} is undecided here: new, raw, against plain, raw, measured +5.00 points over 2 seeds (95 % {} over \
+             seeds, {} over seeds and queries), and the one over seeds leaves room for 0 as well as for more than 0.5 \
+             points",
+            range(claim.interval_over_seeds),
+            range(claim.interval_over_seeds_and_queries)
+        )
+    );
+    let (_, said) = sentence(&[&[-30.0, 10.0], &[20.0, 30.0], &[-40.0, 20.0]], "undecided");
+    assert!(said.ends_with(", and both leave room for 0 as well as for more than 0.5 points"), "{said}");
 }
 
 #[cfg(unix)]
