@@ -1,4 +1,4 @@
-//! Every head forward and back on a batch of pairs, and the EM layer in its two forms.
+//! Every head forward and back on a batch of pairs, galleries of two sizes by tiles, and the EM layer in its two forms.
 
 mod support;
 
@@ -6,9 +6,12 @@ use burn::prelude::*;
 use burn::tensor::Distribution;
 use criterion::{Criterion, criterion_group, criterion_main};
 use tvr_heads::emcl::{Gram, Start};
+use tvr_heads::experts::mmt::TransformerConfig;
+use tvr_heads::experts::{ExpertInput, Mixing};
 use tvr_heads::{
-    ConditionedConfig, EmclConfig, Head, HeadError, MeanPoolingConfig, SeqLstmConfig, SeqTransfConfig,
-    TextFeatures, TightTransfConfig, TokenWiseConfig, Tokens, VideoFeatures, XPoolConfig,
+    CamoeConfig, ConditionedConfig, EmclConfig, Expert, ExpertsConfig, Head, HeadError, MeanPoolingConfig,
+    SeqLstmConfig, SeqTransfConfig, TextFeatures, TextStream, TightTransfConfig, Tile, TokenWiseConfig,
+    Tokens, VideoFeatures, XPoolConfig, code_all_texts, code_all_videos, score_all,
 };
 
 use support::measure;
@@ -17,6 +20,13 @@ use support::measure;
 const WIDTH: usize = 512;
 const FRAMES: usize = 12;
 const TOKENS: usize = 32;
+
+/// Feature experts and their widths, as MMT has them of MSR-VTT; steps of each.
+const EXPERTS: [(&str, usize); 4] = [("rgb", 2048), ("s3d", 1024), ("scene", 2208), ("vggish", 128)];
+const STEPS: usize = 3;
+
+/// Items coded at a time where a gallery is scored.
+const CHUNK: usize = 256;
 
 fn normal<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
@@ -34,8 +44,20 @@ fn step<H: Head>(criterion: &mut Criterion, name: &str, pairs: usize, head: Resu
         features: leaf([pairs, TOKENS, WIDTH]),
         mask: Tensor::<2, Int>::ones([pairs, TOKENS], &Device::flex().autodiff()).bool(),
     });
-    let texts = TextFeatures { tokens, ..TextFeatures::pooled(leaf([pairs, WIDTH])) };
-    let videos = VideoFeatures::unmasked(leaf([pairs, FRAMES, WIDTH]));
+    let all = |items: usize| Tensor::<1, Int>::ones([items], &Device::flex().autodiff()).bool();
+    let streams = head.needs().streams.into_iter();
+    let streams =
+        streams.map(|name| TextStream { name, pooled: leaf([pairs, WIDTH]), available: all(pairs) });
+    let texts =
+        TextFeatures { tokens, streams: streams.collect(), ..TextFeatures::pooled(leaf([pairs, WIDTH])) };
+    let experts = EXPERTS.into_iter().filter(|_| !head.needs().experts.is_empty());
+    let experts = experts.map(|(name, width)| Expert {
+        name: name.into(),
+        features: leaf([pairs, STEPS, width]),
+        mask: all(pairs * STEPS).reshape([pairs, STEPS]),
+    });
+    let videos =
+        VideoFeatures { experts: experts.collect(), ..VideoFeatures::unmasked(leaf([pairs, FRAMES, WIDTH])) };
     let weight = Tensor::from_inner(normal([pairs, pairs]));
     measure(criterion, &format!("heads/{name}/{pairs}x{pairs}"), "tvr", || {
         let (texts, videos) = (head.code_texts(texts.clone()), head.code_videos(videos.clone()));
@@ -63,6 +85,53 @@ fn heads(criterion: &mut Criterion) {
         |weight_layers: usize| TokenWiseConfig { adapter: None, ..TokenWiseConfig::ours(weight_layers) };
     step(criterion, "token-wise", 128, token_wise(0).init(WIDTH, device));
     step(criterion, "token-wise-weighted", 128, token_wise(2).init(WIDTH, device));
+    step(criterion, "camoe", 128, CamoeConfig::ours(FRAMES).init(WIDTH, device));
+    let transformer = TransformerConfig { dropout: 0.0, ..TransformerConfig::reference() };
+    for (name, mixing) in [
+        ("experts", Mixing::None),
+        ("experts-gating", Mixing::Gating),
+        ("experts-transformer", Mixing::Transformer(transformer)),
+    ] {
+        let inputs = EXPERTS.map(|(name, width)| ExpertInput { name: name.into(), width });
+        let config = ExpertsConfig { width: WIDTH, mixing, ..ExpertsConfig::ours(inputs.to_vec()) };
+        step(criterion, name, 128, config.init(WIDTH, device));
+    }
+    let emcl = EmclConfig::reference();
+    let mean_pooling = MeanPoolingConfig::reference().init(WIDTH, device);
+    step(criterion, "mean-pooling-emcl", 128, mean_pooling.and_then(|head| emcl.init(head, WIDTH, device)));
+    let conditioned = conditioned.init(WIDTH, device);
+    step(criterion, "conditioned-emcl", 128, conditioned.and_then(|head| emcl.init(head, WIDTH, device)));
+}
+
+/// A gallery against as many texts, tile by tile, without gradients. Of interest is the memory: the matrix itself grows
+/// with the square of the gallery, everything beside it must grow with the gallery alone.
+fn gallery<H: Head>(criterion: &mut Criterion, name: &str, items: usize, head: Result<H, HeadError>) {
+    let Ok(head) = head else { return };
+    let codes = || -> Result<_, HeadError> {
+        let tokens = head.needs().tokens.then(|| Tokens {
+            features: normal([items, TOKENS, WIDTH]),
+            mask: Tensor::<2, Int>::ones([items, TOKENS], &Device::flex()).bool(),
+        });
+        let texts = TextFeatures { tokens, ..TextFeatures::pooled(normal([items, WIDTH])) };
+        let videos = VideoFeatures::unmasked(normal([items, FRAMES, WIDTH]));
+        Ok((code_all_texts(&head, &texts, CHUNK)?, code_all_videos(&head, &videos, CHUNK)?))
+    };
+    // Made at the first call, so that an id that is filtered out costs no memory.
+    let made = std::cell::OnceCell::new();
+    measure(criterion, &format!("heads/score-all/{name}/{items}"), "tvr", || {
+        let Ok((texts, videos)) = made.get_or_init(codes) else { return };
+        drop(score_all(&head, texts, videos, Tile::of(&head)).map(Tensor::into_data));
+    });
+}
+
+fn galleries(criterion: &mut Criterion) {
+    let device = &Device::flex();
+    device.seed(1);
+    for items in [500, 2000] {
+        gallery(criterion, "xpool", items, XPoolConfig::reference().init(WIDTH, device));
+        let token_wise = TokenWiseConfig { adapter: None, ..TokenWiseConfig::ours(0) };
+        gallery(criterion, "token-wise", items, token_wise.init(WIDTH, device));
+    }
 }
 
 /// EMCL-Net's training batch: 128 x 128 pooled videos and 128 texts.
@@ -83,6 +152,6 @@ fn layer(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(10).measurement_time(std::time::Duration::from_secs(3));
-    targets = heads, layer
+    targets = heads, galleries, layer
 }
 criterion_main!(benches);

@@ -1,4 +1,5 @@
-//! Losses with their gradients: NCL by four sweeps, dual softmax, and cross-captioning with its decoder.
+//! Losses with their gradients: NCL by four sweeps, dual softmax, hinge, one loss for each stream, a weighted sum, and
+//! cross-captioning with its decoder.
 
 mod support;
 
@@ -6,7 +7,8 @@ use burn::prelude::*;
 use burn::tensor::TensorData;
 use criterion::{Criterion, criterion_group, criterion_main};
 use tvr_objectives::{
-    CaptionTokens, DualSoftmaxConfig, NclConfig, Objective, ObjectiveError, Pairs, SupportSetConfig,
+    CaptionTokens, DualSoftmaxConfig, Hinge, HingeConfig, NclConfig, Objective, ObjectiveError, Pairs,
+    Stream, StreamsConfig, SupportSetConfig, SymmetricConfig, Term, Weighted,
 };
 
 use support::{cosines, measure};
@@ -30,15 +32,26 @@ fn objectives(criterion: &mut Criterion) {
             NclConfig::reference().init(WIDTH, &device)?,
             DualSoftmaxConfig::reference().init()?,
             SupportSetConfig::paper().init(WIDTH, VOCABULARY, &device)?,
+            [HingeConfig::paper().init()?, HingeConfig::reference().init()?],
+            StreamsConfig::ours().init(SymmetricConfig::ours().init()?, SymmetricConfig::ours().init()?)?,
         ))
     };
-    let Ok((ncl, dual_softmax, support_set)) = built() else { return };
+    let Ok((ncl, dual_softmax, support_set, [hinge, hinge_all], streams)) = built() else { return };
+    let term = |weight: f32, objective: &Hinge| {
+        let name = weight.to_string();
+        Term { name, weight, objective: objective.clone() }
+    };
+    let Ok(weighted) = Weighted::new(vec![term(1.0, &hinge), term(0.5, &hinge_all)]) else { return };
     tvr_nn::touch(&support_set);
     for size in [128, 1024] {
         let batch = Batch::new(size, &device);
         let id = |name: &str| format!("objectives/{name}/{size}x{size}/backward");
         measure(criterion, &id("ncl-4"), "tvr", || batch.backward(&ncl));
         measure(criterion, &id("dual-softmax"), "tvr", || batch.backward(&dual_softmax));
+        measure(criterion, &id("hinge"), "tvr", || batch.backward(&hinge));
+        measure(criterion, &id("hinge-all"), "tvr", || batch.backward(&hinge_all));
+        measure(criterion, &id("streams"), "tvr", || batch.backward(&streams));
+        measure(criterion, &id("weighted"), "tvr", || batch.backward(&weighted));
         if size == 128 {
             measure(criterion, &id("support-set-cross"), "tvr", || batch.backward(&support_set));
         }
@@ -52,6 +65,7 @@ struct Batch {
     texts: Tensor<2>,
     videos: Tensor<2>,
     captions: CaptionTokens,
+    streams: Vec<Stream>,
 }
 
 impl Batch {
@@ -67,7 +81,18 @@ impl Batch {
         let ids: Vec<i32> =
             (0..size * TOKENS).map(|at| ((at / TOKENS * 7 + at % TOKENS * 13) % VOCABULARY) as i32).collect();
         let mask: Vec<bool> = (0..size * TOKENS).map(|at| at % TOKENS < 6 + at / TOKENS % 9).collect();
+        // Each stream but the last lacks every seventh caption.
+        let stream = |(number, name): (usize, &'static str)| Stream {
+            name,
+            similarity: leaf(cosines(size, size).into_raw_vec_and_offset().0, size),
+            available: Tensor::from_data(
+                TensorData::new((0..size).map(|text| number == 3 || text % 7 != number).collect(), [size]),
+                device,
+            ),
+        };
+        let streams = ["entity", "action", "scene", "fusion"].into_iter().enumerate().map(stream).collect();
         Self {
+            streams,
             similarity: leaf(cosines(size, size).into_raw_vec_and_offset().0, size),
             same: Tensor::arange(0..size as i64, device),
             texts: vectors(0.37),
@@ -86,6 +111,7 @@ impl Batch {
             videos: Some(&self.videos),
             captions: Some(&self.captions),
             video_ids: Some(&self.same),
+            streams: &self.streams,
             ..Pairs::new(&self.similarity, scale, &self.same)
         };
         objective.loss(&pairs).total.backward()

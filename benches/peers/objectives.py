@@ -1,4 +1,5 @@
-"""Losses with their gradients in PyTorch: NCL by four sweeps, dual softmax, cross-captioning."""
+"""Losses with their gradients in PyTorch: NCL by four sweeps, dual softmax, hinge, one loss for each stream, a weighted
+sum, cross-captioning."""
 
 import math
 
@@ -44,6 +45,37 @@ def dual_softmax(similarity):
     return both(revised(logits), revised(logits.t()))
 
 
+def hinge(similarity):
+    """The hardest negative of each text and of each video."""
+    own = torch.eye(len(similarity), dtype=torch.bool)
+    diagonal = similarity.diagonal()[:, None]
+    excess = [MARGIN - diagonal + side.masked_fill(own, float("-inf")) for side in (similarity, similarity.t())]
+    return sum(side.max(1).values.clamp_min(0).mean() for side in excess)
+
+
+def hinge_all(similarity, margin=0.05):
+    """Every negative, one mean over both directions, as MMT's code has it."""
+    own = torch.eye(len(similarity), dtype=torch.bool)
+    diagonal = similarity.diagonal()[:, None]
+    costs = [(margin - diagonal + side).clamp_min(0)[~own] for side in (similarity, similarity.t())]
+    return torch.cat(costs).mean()
+
+
+def symmetric(similarity):
+    logits = similarity * SCALE
+    return both(logits, logits.t())
+
+
+def streams(similarity, parts):
+    """The fused similarity, and each stream on the captions that have it."""
+    terms = [symmetric(part[here][:, here]) for part, here in parts]
+    return symmetric(similarity) + sum(terms) / len(terms)
+
+
+def weighted(similarity):
+    return hinge(similarity) + 0.5 * hinge_all(similarity)
+
+
 class Decoder(nn.Module):
     """Two pre-norm layers, one prefix token, tied embeddings."""
 
@@ -72,10 +104,7 @@ def support_set(similarity, texts, videos, decoder, ids, mask):
     own = torch.eye(len(similarity), dtype=torch.bool)
     cosine = functional.normalize(texts) @ functional.normalize(videos).t()
     weights = torch.softmax((cosine / TEMPERATURE).masked_fill(own, float("-inf")), 1)
-    diagonal = similarity.diagonal()[:, None]
-    excess = [MARGIN - diagonal + side.masked_fill(own, float("-inf")) for side in (similarity, similarity.t())]
-    hinge = sum(side.max(1).values.clamp_min(0).mean() for side in excess)
-    return hinge + decoder(weights @ videos, ids, mask)
+    return hinge(similarity) + decoder(weights @ videos, ids, mask)
 
 
 for size in (128, 1024):
@@ -92,6 +121,13 @@ for size in (128, 1024):
     name = f"{size}x{size}/backward"
     measure(f"objectives/ncl-4/{name}", "torch", run(lambda: ncl(similarity), similarity))
     measure(f"objectives/dual-softmax/{name}", "torch", run(lambda: dual_softmax(similarity), similarity))
+    measure(f"objectives/hinge/{name}", "torch", run(lambda: hinge(similarity), similarity))
+    measure(f"objectives/hinge-all/{name}", "torch", run(lambda: hinge_all(similarity), similarity))
+    here = [torch.tensor([text for text in range(size) if number == 3 or text % 7 != number]) for number in range(4)]
+    parts = [(torch.from_numpy(cosines(size, size)).requires_grad_(), texts) for texts in here]
+    leaves = [similarity, *(part for part, _ in parts)]
+    measure(f"objectives/streams/{name}", "torch", run(lambda: streams(similarity, parts), *leaves))
+    measure(f"objectives/weighted/{name}", "torch", run(lambda: weighted(similarity), similarity))
     if size == 128:
         at = np.arange(size * WIDTH, dtype=np.float32)
         leaves = [
