@@ -31,6 +31,8 @@ pub struct Offer {
     pub train_videos: usize,
     /// Captions of the training split.
     pub train_texts: usize,
+    /// Captions of the training video that has the most.
+    pub most_captions: usize,
     /// Videos of the validation split.
     pub val_videos: usize,
 }
@@ -47,6 +49,7 @@ impl Offer {
                 frames: tvr_data::world::FRAMES,
                 train_videos: World::size(Split::Train),
                 train_texts: World::size(Split::Train) * corpus::WORLD_CAPTIONS,
+                most_captions: corpus::WORLD_CAPTIONS,
                 val_videos: World::size(Split::Val),
                 ..Self::default()
             },
@@ -56,6 +59,11 @@ impl Offer {
                     frames: frames_of(sampler)?,
                     train_videos: listed.of(Split::Train).count(),
                     train_texts: listed.of(Split::Train).map(|entry| entry.captions.len()).sum(),
+                    most_captions: listed
+                        .of(Split::Train)
+                        .map(|entry| entry.captions.len())
+                        .max()
+                        .unwrap_or(0),
                     val_videos: listed.of(Split::Val).count(),
                     ..Self::default()
                 }
@@ -81,6 +89,8 @@ impl Offer {
                         checkpoint.joint()
                     )));
                 }
+                let mut captions = vec![0; train.videos.len()];
+                train.text_video.iter().for_each(|&video| captions[video] += 1);
                 let experts = set.experts().iter().map(|expert| (expert.name.clone(), expert.width));
                 Self {
                     frames: set.frames_per_video(),
@@ -88,6 +98,7 @@ impl Offer {
                     vocabulary,
                     train_videos: train.videos.len(),
                     train_texts: train.texts.len(),
+                    most_captions: captions.into_iter().max().unwrap_or(0),
                     val_videos: set.part(Split::Val).map_err(wrong)?.videos.len(),
                     ..Self::default()
                 }
@@ -161,10 +172,19 @@ impl Offer {
                 if head.streams().is_empty() { "no streams".into() } else { head.streams().join(", ") }
             ));
         }
-        if wants.least_videos > recipe.train.batch {
+        // A batch of captions holds the fewest videos where every one of them brings all of its captions.
+        let captions = match recipe.train.captions {
+            Captions::OnePerVideo => 1,
+            Captions::All => self.most_captions.max(1),
+        };
+        let fewest = recipe.train.batch.div_ceil(captions);
+        if wants.least_videos > fewest {
             return refuse(format!(
-                "train.batch = {}, but [objective] needs at least {} videos in a batch",
-                recipe.train.batch, wants.least_videos
+                "train.batch = {} may hold captions of as few videos as {fewest}, but [objective] needs at least {} in a \
+                 batch; raise it above {}",
+                recipe.train.batch,
+                wants.least_videos,
+                (wants.least_videos - 1) * captions
             ));
         }
         let encoder = recipe.encoder.kind();

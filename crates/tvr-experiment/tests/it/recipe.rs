@@ -76,6 +76,49 @@ fn a_setting_outside_its_domain_is_refused_by_name() {
     refused(&objective(queue), "objective.queue = 6001, but the training split has 6000; lower it");
     refused(&objective("kind = \"hinge\"\nmargin = 0.0"), "[objective] hinge: margin = 0");
     refused(
+        &objective("kind = \"dual-softmax\"\ntemperature = 0.0\nscale_by_batch = true"),
+        "recipes/x.toml: [objective] dual-softmax: temperature = 0, but it must be a number above 0",
+    );
+    refused(
+        &objective("kind = \"ncl\"\nsweeps = 0"),
+        "recipes/x.toml: [objective] ncl: sweeps = 0, but it must be a number above 0",
+    );
+    let emcl = "[head.emcl]\nmode = \"reference\"\nbases = 32\niterations = 0\nsigma = 1.0\nweight = 3.0\n\n[objective]";
+    refused(
+        &example().replace("[objective]", emcl),
+        "recipes/x.toml: [head] emcl: iterations = 0, but it must be a number above 0",
+    );
+    let normaliser = |spec: &str| example().replace("sinkhorn:tau=1,iterations=50", spec);
+    refused(
+        &normaliser("sinkhorn:tau=1,iterations=0"),
+        "eval.normalize: sinkhorn: iterations = 0, but it must be a whole number of at least 1",
+    );
+    for method in ["csls", "nnn", "qb-norm"] {
+        let message = format!("eval.normalize: {method}: k = 0, but it must be a whole number of at least 1");
+        refused(&normaliser(&format!("{method}:k=0")), &message);
+    }
+    let support = |settings: &str, batch: &str| {
+        objective(&format!("kind = \"support-set\"\n{settings}")).replace("batch = 96", batch)
+    };
+    refused(
+        &support("bank = 6001", "batch = 96"),
+        "objective.bank = 6001, but the training split has 6000; lower it",
+    );
+    refused(
+        &support("temperature = 0.0", "batch = 96"),
+        "recipes/x.toml: [objective] support-set: temperature = 0, but it must be a number above 0",
+    );
+    // Of the world's videos each has five captions, and five of one video support none of one another.
+    refused(
+        &support("", "batch = 5\ncaptions = \"all\""),
+        "recipes/x.toml: train.batch = 5 may hold captions of as few videos as 1, but [objective] needs at least 2 in a \
+         batch; raise it above 5",
+    );
+    for planned in [support("", "batch = 5"), support("", "batch = 6\ncaptions = \"all\"")] {
+        let recipe = Recipe::parse(&planned).unwrap();
+        plan(&recipe, Path::new("recipes/x.toml"), &Surroundings::default()).unwrap();
+    }
+    refused(
         &objective("kind = \"weighted\"\nterms = []"),
         "[objective] weighted: terms = 0, but it must be at least one with a weight above 0",
     );

@@ -107,6 +107,10 @@ fn bad_specs_are_answered_with_the_mend() {
         "dual-bank: gallery_temperature = 0, but it must be a number above 0",
     );
     refused("dual-bank:rows=active,k=0", "dual-bank: k = 0, but it must be a whole number of at least 1");
+    for method in ["csls", "nnn", "qb-norm"] {
+        let message = format!("{method}: k = 0, but it must be a whole number of at least 1");
+        refused(&format!("{method}:k=0"), &message);
+    }
     refused("dbsn:iterations=0", "dbsn: iterations = 0, but it must be a whole number of at least 1");
     refused("sinkhorn:tol=-1", "sinkhorn: tol = -1, but it must be a number above 0");
     refused("nnn:alpha=-1", "nnn: alpha = -1, but it must be a number of at least 0");
