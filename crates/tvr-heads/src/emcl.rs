@@ -153,10 +153,10 @@ impl EmclConfig {
         }
     }
 
-    /// The code's training layer in a host with feature experts (MMT): 64 bases, 5 iterations. There `M` is divided by
-    /// its length over the experts, so its values differ: here they are drawn normal.
+    /// The code's training layer in a host with feature experts (MMT): 64 bases, 5 iterations, `M` divided by its length
+    /// over the experts.
     pub fn experts() -> Self {
-        Self { bases: 64, iterations: 5, init: Init::Normal, ..Self::reference() }
+        Self { bases: 64, iterations: 5, init: Init::Unit, ..Self::reference() }
     }
 
     /// The code's module at inference: 7 bases, 10 iterations, sigma 0.1, four times the reconstruction on top of unit

@@ -6,7 +6,8 @@
 //!
 //! The published code draws `M ~ N(0, 2 / bases)` and divides it by `1e-6 + |M|` over an axis of length 1, which
 //! leaves signs (`init = "signs"`); then equal-sign bases stay equal and the reconstruction has rank 2 at most, but for
-//! rounding. It does not save `M` either: a loaded model starts with fresh ones. Here `M` is in the record.
+//! rounding. In its host of experts that axis is the experts (`init = "unit"`). It does not save `M` either: a loaded
+//! model starts with fresh ones. Here `M` is in the record.
 //! `init = "channels"` (ours) draws the responsibilities of the first step instead and keeps them.
 
 use burn::module::{Initializer, Param};
@@ -25,6 +26,9 @@ const SIGN_EPSILON: f64 = 1e-6;
 pub enum Init {
     /// Normal, divided by its modulus: nearly ±1, as the published code has it.
     Signs,
+    /// Normal, each base divided by its length over the cosines: as the published layer in a host of experts has it. With
+    /// one cosine these are the signs.
+    Unit,
     /// Normal with variance 2 / bases.
     #[default]
     Normal,
@@ -62,6 +66,10 @@ impl Average {
                 let moduli = values.clone().abs() + SIGN_EPSILON;
                 values / moduli
             }),
+            Init::Unit => normal(deviation, cosines).init_mapper(|values| {
+                let lengths = values.clone().square().sum_dim(0).sqrt() + SIGN_EPSILON; // [1, bases]
+                values / lengths
+            }),
             Init::Normal => normal(deviation, cosines),
             Init::Channels => normal(1.0, width),
         };
@@ -73,7 +81,9 @@ impl Average {
         let values = self.values.val().without_autodiff();
         match self.init {
             Init::Channels => Start::Responsibilities(softmax(values, 1)),
-            Init::Signs | Init::Normal => Start::Average(values.slice_dim(0, cosine..cosine + 1)),
+            Init::Signs | Init::Unit | Init::Normal => {
+                Start::Average(values.slice_dim(0, cosine..cosine + 1))
+            }
         }
     }
 

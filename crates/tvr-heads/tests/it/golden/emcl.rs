@@ -331,7 +331,10 @@ fn emcl_per_expert_is_the_published_training_layer() {
     let Some(golden) = open(FILE) else { return };
     let config = config(&golden, "experts");
     let layer = config.layer().unwrap();
-    let mut state = average(&config, golden.tensor("emcl.experts.call0.initial_before"));
+    let first = golden.tensor::<2>("emcl.experts.call0.initial_before");
+    // What `init = "unit"` draws: bases of unit length over the experts.
+    assert_close(&floats(&first.clone().square().sum_dim(0)), &[1.0; 64][..config.bases], 1e-5);
+    let mut state = average(&config, first);
     for call in 0..2 {
         let key = |name: &str| format!("emcl.experts.call{call}.{name}");
         let before = floats(&golden.tensor::<2>(&key("initial_before")));
