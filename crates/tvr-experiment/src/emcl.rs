@@ -50,7 +50,7 @@ impl Emcl {
         self.layer.cosines(texts, videos, self.scope())
     }
 
-    /// How many directions the vectors spread over, before and after; `None` in tiles.
+    /// How many directions the vectors spread over, before and after.
     ///
     /// # Errors
     /// As [`Inference::effective_ranks`].
@@ -58,7 +58,7 @@ impl Emcl {
         &self,
         texts: &Tensor<2>,
         videos: &Tensor<2>,
-    ) -> Result<Option<[f64; 2]>, HeadError> {
+    ) -> Result<[f64; 2], HeadError> {
         self.layer.effective_ranks(texts, videos, self.scope())
     }
 

@@ -23,7 +23,7 @@ use crate::model::Model;
 use crate::plan::Plan;
 use crate::recipe::DataRecipe;
 use crate::score::shards::{Block, blocks};
-use crate::score::{self, Banks, Regime, Row, Settled, judge_rows};
+use crate::score::{self, Banks, Regime, Row, Rows, Settled, judge_rows};
 use crate::shard::Shard;
 use crate::sources::Sources;
 use scorer::Scorer;
@@ -47,8 +47,13 @@ pub struct Judged {
     pub known_as: Option<String>,
     /// Which items a similarity depends on beside its own pair; `None` where on none.
     pub mixing: Option<String>,
+    /// How many directions texts and videos spread over before and after EMCL at inference: `(Σ σ²)² / Σ σ⁴` of their
+    /// singular values; `None` without it.
+    pub effective_ranks: Option<[f64; 2]>,
     /// By the row whose setting was chosen on val, the spec with its alternatives.
     pub chosen: BTreeMap<String, String>,
+    /// What makes rows doubtful, each said once.
+    pub warnings: Vec<String>,
 }
 
 /// The data that an evaluation looks at.
@@ -103,12 +108,15 @@ pub fn judged<H: Head, O: Objective>(
     settled: &Settled,
 ) -> Result<Judged, ExperimentError> {
     let scored = scored(model, splits, plan)?;
-    let rows = judge_rows(&scored.logits, &scored.truth(), &settled.specs, scored.banks(), scored.regime)?;
+    let banks = scored.banks();
+    let Rows { rows, warnings } =
+        judge_rows(&scored.logits, &scored.truth(), &settled.specs, banks, scored.regime)?;
     let corpus = splits.judged;
     let gallery = gallery(corpus);
     let known_as = known_gallery::sentence(&plan.recipe.data, &corpus.video_ids);
     let chosen = settled.chosen.clone();
-    Ok(Judged { logits: scored.logits, rows, gallery, known_as, mixing: scored.mixing, chosen })
+    let Scored { logits, mixing, effective_ranks, .. } = scored;
+    Ok(Judged { logits, rows, gallery, known_as, mixing, effective_ranks, chosen, warnings })
 }
 
 /// A split's logits before any normaliser, and what normalisers may look at.
@@ -117,6 +125,7 @@ struct Scored {
     bank: Option<TrainingBank>,
     regime: Regime,
     mixing: Option<String>,
+    effective_ranks: Option<[f64; 2]>,
 }
 
 impl Scored {
@@ -147,7 +156,9 @@ fn scored<H: Head, O: Objective>(
     let scale = by_vectors.then(|| model.to_logits());
     let bank =
         bank.map(|bank| banks::score(&bank, &codes, scale, |texts, videos| scorer.logits(texts, videos)));
-    Ok(Scored { logits, bank: bank.transpose()?, regime: scorer.regime(), mixing: scorer.mixing() })
+    let effective_ranks = scorer.effective_ranks(&codes.0, &codes.1)?;
+    let (regime, mixing) = (scorer.regime(), scorer.mixing());
+    Ok(Scored { logits, bank: bank.transpose()?, regime, mixing, effective_ranks })
 }
 
 /// Opens test and scores one share of it, for [`score::merge`] to join.

@@ -46,12 +46,19 @@ pub struct Record {
     /// Which items a similarity depends on beside its own pair, in words; `None` where on none.
     #[serde(default)]
     pub mixing: Option<String>,
+    /// How many directions texts and videos spread over before and after EMCL at inference: `(Σ σ²)² / Σ σ⁴` of their
+    /// singular values; `None` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effective_ranks: Option<[f64; 2]>,
     /// Training captions and videos that normalisers could look at, with the seed that drew them.
     #[serde(default)]
     pub bank: Option<BankRecipe>,
     /// By the row whose setting was chosen on val, the normaliser with its alternatives.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub chosen: BTreeMap<String, String>,
+    /// What makes rows of the test table doubtful, such as negative scores under dual softmax; each said once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Hash of the towers' weights, where towers were used.
     pub weights: Option<String>,
     /// Steps in all, and the one chosen on val.
@@ -153,8 +160,10 @@ pub fn write(
         gallery_size: [test.logits.nrows(), test.logits.ncols()],
         known_as: test.known_as.clone(),
         mixing: test.mixing.clone(),
+        effective_ranks: test.effective_ranks,
         bank: plan.recipe.eval.bank,
         chosen: test.chosen.clone(),
+        warnings: test.warnings.clone(),
         weights,
         steps: run.steps,
         selected: run.selected,
@@ -237,7 +246,10 @@ fn card(plan: &Plan, record: &Record) -> String {
         beside.push_str(&format!("| the gallery is | {known_as} |\n"));
     }
     if let Some(mixing) = &record.mixing {
-        beside.push_str(&format!("| items that influence one another | {mixing} |\n"));
+        let ranks = record.effective_ranks.map_or(String::new(), |[before, after]| {
+            format!("; effective rank of the vectors {before:.1}, after EMCL {after:.1}")
+        });
+        beside.push_str(&format!("| items that influence one another | {mixing}{ranks} |\n"));
     }
     if let Some(BankRecipe { texts, videos, seed }) = record.bank {
         beside.push_str(&format!(
@@ -289,6 +301,9 @@ fn card(plan: &Plan, record: &Record) -> String {
         "\nTransductive rows see the other test queries; compare them with transductive rows only. NE: normalisation \
          error, how unevenly the gallery is represented (NCL); 0 is fair.\n",
     );
+    for warning in &record.warnings {
+        card.push_str(&format!("\nWarning: {warning}.\n"));
+    }
     for (name, value) in &record.beside {
         card.push_str(&format!("\n{name}: {value:.1}\n"));
     }

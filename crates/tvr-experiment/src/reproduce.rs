@@ -131,8 +131,8 @@ pub fn reproduce(
             .iter()
             .map(|record| record.peak_memory_bytes)
             .fold(peak_memory_bytes(), u64::max),
+        remarks: remarks(&request.data, &run_plan, &models, &records),
         runs: records,
-        remarks: remarks(&request.data, &run_plan, &models),
         plan: run_plan,
     };
     files::write_json(&surroundings.runs.join("reproduce.json"), &reproduction)?;

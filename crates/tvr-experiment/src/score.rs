@@ -136,7 +136,8 @@ pub struct Report {
     /// Which items a score depends on beside its own pair, in words; nothing where on none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mixing: Option<String>,
-    /// How many directions the vectors spread over before and after EMCL: `(Σ σ²)² / Σ σ⁴` of their singular values.
+    /// How many directions the vectors spread over before and after EMCL: `(Σ σ²)² / Σ σ⁴` of their singular values; in
+    /// tiles the mean over those of the diagonal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effective_ranks: Option<[f64; 2]>,
     /// By the row whose setting was chosen on val, the normaliser with its alternatives.
@@ -248,12 +249,11 @@ pub fn score(request: &Request) -> Result<Report, ExperimentError> {
     let named = |error: Wrong| error.of(name);
     let before = input.represented(None);
     let mut judged = Vec::new();
-    let mut warnings: Vec<String> = Vec::new();
+    let mut warnings = Vec::new();
     let mut kept = Vec::new();
     for (spec, chain) in specs.iter().zip(&chains) {
         let normalised = Normalised::new(chain, &input, banks, request.save.is_some()).map_err(named)?;
-        let fresh = normalised.warnings.iter().filter(|warning| !warnings.contains(warning));
-        warnings.extend(fresh.cloned().collect::<Vec<_>>());
+        say_once(&mut warnings, normalised.warnings.clone());
         let row = normalised.judge(spec, &input, &request.policy).map_err(|e| named(e.into()))?.after(least);
         if request.save.is_some() {
             let changes = match (&before, &row.representation) {
@@ -291,6 +291,24 @@ pub fn score(request: &Request) -> Result<Report, ExperimentError> {
     })
 }
 
+/// Rows, and what makes some of them doubtful.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// A row for each normaliser.
+    pub rows: Vec<Row>,
+    /// Each said once, however many rows and directions it is true of.
+    pub warnings: Vec<String>,
+}
+
+/// Adds what is not said yet.
+fn say_once(said: &mut Vec<String>, warnings: Vec<String>) {
+    for warning in warnings {
+        if !said.contains(&warning) {
+            said.push(warning);
+        }
+    }
+}
+
 /// Judges one matrix of logits `[texts, videos]` under several normalisers, with the default policy.
 ///
 /// - `banks`: of T2V and of V2T
@@ -304,17 +322,21 @@ pub fn judge_rows(
     specs: &[String],
     banks: [Banks<'_>; 2],
     least: Regime,
-) -> Result<Vec<Row>, ExperimentError> {
+) -> Result<Rows, ExperimentError> {
     let chains = parse(specs).map_err(|error| ExperimentError::request(error.to_string()))?;
     let input = Both::new(scores, truth, 1.0);
-    let mut rows = Vec::new();
+    let (mut rows, mut warnings) = (Vec::new(), Vec::new());
     for (spec, chain) in specs.iter().zip(&chains) {
-        let row = Normalised::new(chain, &input, banks, false)
-            .and_then(|normalised| Ok(normalised.judge(spec, &input, &Policy::default())?))
+        let (normalised, row) = Normalised::new(chain, &input, banks, false)
+            .and_then(|normalised| {
+                let row = normalised.judge(spec, &input, &Policy::default())?;
+                Ok((normalised, row))
+            })
             .map_err(|error| error.of("similarities"))?;
         rows.push(row.after(least));
+        say_once(&mut warnings, normalised.warnings);
     }
-    Ok(rows)
+    Ok(Rows { rows, warnings })
 }
 
 fn parse(specs: &[String]) -> Result<Vec<Chain>, NormalizeError> {

@@ -90,6 +90,10 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     let judged = experiment::judge_again(&plan, &opened, record.seed, on_val)?;
     record.test = judged.rows.iter().map(record::RowRecord::of).collect();
     record.chosen = judged.chosen;
+    record.effective_ranks = judged.effective_ranks;
+    for warning in &judged.warnings {
+        exit::say(&format!("warning: {warning}"));
+    }
     record.beside.clear();
     if args.json.as_deref() != Some(Path::new("-")) {
         exit::print(&train::shown(std::slice::from_ref(&record)))?;

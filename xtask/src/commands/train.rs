@@ -158,6 +158,9 @@ fn listener(log_steps: bool) -> impl FnMut(Event) {
 
 fn report(args: &Args, plan: &Plan, records: &[Record]) -> Result<(), ExperimentError> {
     for record in records {
+        for warning in &record.warnings {
+            exit::say(&format!("warning: seed {}: {warning}", record.seed));
+        }
         for (band, [low, high]) in &plan.recipe.eval.expect {
             if let Some(value) = record.metric(band).filter(|value| !(*low..=*high).contains(value)) {
                 exit::say(&format!(
@@ -212,6 +215,12 @@ pub fn shown(records: &[Record]) -> String {
     for record in records {
         for (row, alternatives) in &record.chosen {
             text.push_str(&format!("chosen on val, seed {}: {row}, among {alternatives}\n", record.seed));
+        }
+        if let Some([before, after]) = record.effective_ranks {
+            let seed = record.seed;
+            text.push_str(&format!(
+                "effective rank of the vectors, seed {seed}: {before:.1}, after EMCL {after:.1}\n"
+            ));
         }
         for (name, value) in &record.beside {
             text.push_str(&format!("{name}, seed {}: {value:.1}\n", record.seed));

@@ -55,6 +55,19 @@ impl<'a, H: Head, O: Objective> Scorer<'a, H, O> {
         }
     }
 
+    /// How many directions the vectors spread over before and after EMCL at inference; `None` without it.
+    ///
+    /// # Errors
+    /// Codes that EMCL refuses.
+    pub(super) fn effective_ranks(
+        &self,
+        texts: &TextCodes,
+        videos: &VideoCodes,
+    ) -> Result<Option<[f64; 2]>, ExperimentError> {
+        let ranks = self.emcl.as_ref().map(|emcl| emcl.effective_ranks(&texts.pooled, &videos.pooled));
+        ranks.transpose().map_err(refused)
+    }
+
     /// What a similarity has seen before any normaliser: whoever is judged together takes part in one that mixes items.
     pub(super) fn regime(&self) -> Regime {
         match &self.emcl {

@@ -1,5 +1,7 @@
 //! What `reproduce` writes: the plan that was followed, the tables, the claims, and what a reader must know.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::Extent;
@@ -84,7 +86,7 @@ impl std::fmt::Display for RunPlan {
 }
 
 /// Sentences that a reader must know.
-pub(super) fn remarks(data: &Data, plan: &RunPlan, models: &[Trained]) -> Vec<String> {
+pub(super) fn remarks(data: &Data, plan: &RunPlan, models: &[Trained], records: &[Record]) -> Vec<String> {
     let mut remarks = vec![
         "Transductive rows see the other test queries; they are compared with raw rows only where the claim is about that.".to_string(),
     ];
@@ -102,5 +104,22 @@ pub(super) fn remarks(data: &Data, plan: &RunPlan, models: &[Trained]) -> Vec<St
     }) {
         remarks.push("The control on shuffled frames has one seed, so its claim stays undecided.".into());
     }
+    remarks.extend(warned(records));
     remarks
+}
+
+/// One sentence for each method that warns, with the first run's words: shares differ from run to run.
+fn warned(records: &[Record]) -> Vec<String> {
+    let mut methods: BTreeMap<&str, (usize, String)> = BTreeMap::new();
+    for record in records {
+        for warning in &record.warnings {
+            let method = warning.split(':').next().unwrap_or(warning);
+            let first = || (0, format!("{} with seed {}: {warning}", record.recipe, record.seed));
+            methods.entry(method).or_insert_with(first).0 += 1;
+        }
+    }
+    let sentence = |(method, (runs, first)): (&str, (usize, String))| {
+        format!("Warned of {method} in {runs} of {} runs, as in {first}.", records.len())
+    };
+    methods.into_iter().map(sentence).collect()
 }

@@ -97,7 +97,11 @@ impl Runs {
             let judged = experiment::judge_again(plan, opened, seed, false)?;
             runs.hits.push(judged.rows.iter().map(RowHits::of).collect());
             runs.rows.push(judged.rows.iter().map(RowRecord::of).collect());
-            runs.beside.push(BTreeMap::new());
+            let ranks = judged.effective_ranks.map(|[before, after]| {
+                let name = |when: &str| format!("effective rank {when} EMCL");
+                BTreeMap::from([(name("before"), before), (name("after"), after)])
+            });
+            runs.beside.push(ranks.unwrap_or_default());
         }
         Ok(runs)
     }

@@ -63,7 +63,7 @@ impl Vectors {
         let bank = bank.map(|bank| banks::score(&bank, &test, Some(one()), score)).transpose()?;
         let regime = emcl.as_ref().map_or(Regime::Raw, Emcl::regime);
         let ranks = emcl.as_ref().map(|emcl| emcl.effective_ranks(&test.0.pooled, &test.1.pooled));
-        let effective_ranks = ranks.transpose().map_err(of(&self.texts))?.flatten();
+        let effective_ranks = ranks.transpose().map_err(of(&self.texts))?;
         Ok(Scored { scores, bank, regime, mixing: emcl.as_ref().map(Emcl::mixing), effective_ranks })
     }
 

@@ -81,11 +81,30 @@ fn with_a_bank_every_row_says_bank_and_raw_stays_as_it_is() {
 }
 
 #[test]
+fn negative_scores_under_dual_softmax_are_said_once_in_record_and_card() {
+    let _alone = crate::run::generator();
+    let folder = made_up();
+    let quiet = record(folder.path(), "quiet", "[eval]\nnormalize = [\"raw\", \"sinkhorn\"]");
+    assert!(quiet.warnings.is_empty(), "{:?}", quiet.warnings);
+    let rows = ["raw", "dual-softmax:temperature=1", "dual-softmax:temperature=2"];
+    let warned = record(folder.path(), "warned", &format!("[eval]\nnormalize = {rows:?}"));
+    let [warning] = warned.warnings.as_slice() else { panic!("{:?}", warned.warnings) };
+    assert!(
+        warning.starts_with("dual-softmax: ") && warning.contains("of the scores are negative"),
+        "{warning}"
+    );
+    let card =
+        |runs: &str| std::fs::read_to_string(folder.path().join(runs).join("small-0/card.md")).unwrap();
+    assert_eq!(card("warned").matches(&format!("Warning: {warning}.")).count(), 1, "{}", card("warned"));
+    assert!(!card("quiet").contains("Warning"));
+}
+
+#[test]
 fn emcl_at_inference_names_its_items_and_with_weight_zero_changes_nothing() {
     let _alone = crate::run::generator();
     let folder = made_up();
     let plain = record(folder.path(), "plain", "[eval]\nnormalize = [\"raw\"]");
-    assert_eq!(plain.mixing, None);
+    assert_eq!((&plain.mixing, plain.effective_ranks), (&None, None));
     let layer = |weight: f64| {
         format!(
             "[eval.emcl.layer]\nmode = \"reference\"\nbases = 3\niterations = 4\nsigma = 1.0\nweight = {weight}\ntile = 5"
@@ -104,6 +123,18 @@ fn emcl_at_inference_names_its_items_and_with_weight_zero_changes_nothing() {
             let found = record(folder.path(), &format!("{scope}-{weight}"), &eval);
             assert_eq!(found.test[0].regime, regime);
             assert_eq!(found.mixing.as_deref(), Some(mixing));
+            let [before, after] = found.effective_ranks.unwrap();
+            // Three bases on top of the vectors move them; with a weight of 0 nothing does.
+            assert!(before > 1.0 && before <= 16.0, "{scope}: {before}");
+            let apart = (before - after).abs();
+            assert!(if weight == 0.0 { apart < 1e-9 } else { apart > 1e-6 }, "{scope}: {before} {after}");
+            let card = folder.path().join(format!("{scope}-{weight}/small-0/card.md"));
+            let line = format!(
+                "| items that influence one another | {mixing}; effective rank of the vectors {before:.1}, after EMCL \
+                 {after:.1} |"
+            );
+            let card = std::fs::read_to_string(card).unwrap();
+            assert!(card.contains(&line), "{card}");
             if weight == 0.0 {
                 assert_eq!(found.test[0].text_to_video, plain.test[0].text_to_video, "{scope}");
             }

@@ -169,8 +169,8 @@ impl Inference {
         Ok(self.layer.of_clusters(rows, clusters))
     }
 
-    /// [`effective_rank`] of all texts and videos before and after the layer: the paper's claim is that it falls. `None`
-    /// in tiles, where an item has other values in every tile.
+    /// [`effective_rank`] of texts and videos before and after the layer: the paper's claim is that it falls. Of all of
+    /// them together; in tiles, where an item has other values in every tile, the mean over the tiles of the diagonal.
     ///
     /// # Errors
     /// As [`Inference::cosines`].
@@ -179,16 +179,31 @@ impl Inference {
         texts: &Tensor<2>,
         videos: &Tensor<2>,
         scope: Scope<'_>,
-    ) -> Result<Option<[f64; 2]>, HeadError> {
+    ) -> Result<[f64; 2], HeadError> {
         self.check("text", texts)?;
         self.check("video", videos)?;
+        let ranks = |rows: Tensor<2>, after: &Tensor<2>| {
+            [effective_rank(&self.layer.input(rows)), effective_rank(after)]
+        };
         let rows = Vectors::of_items(texts.clone(), videos.clone()).rows();
         let after = match scope {
-            Scope::Tiles(_) => return Ok(None),
+            Scope::Tiles(tile) => {
+                at_least_one(NAME, "tile", tile.texts.min(tile.videos))?;
+                let start = self.average.start(0);
+                let tiles = blocks(texts, tile.texts).zip(blocks(videos, tile.videos));
+                let tiles = tiles.map(|(texts, videos)| {
+                    let rows = Vectors::of_items(texts, videos).rows();
+                    ranks(rows.clone(), &self.layer.of_call(rows, &start))
+                });
+                let tiles: Vec<[f64; 2]> = tiles.collect();
+                let mean =
+                    |side: usize| tiles.iter().map(|tile| tile[side]).sum::<f64>() / tiles.len() as f64;
+                return Ok([mean(0), mean(1)]);
+            }
             Scope::Everything => self.corrected(rows.clone(), &self.bank([rows.clone()])?)?,
             Scope::Bank(moments) => self.corrected(rows.clone(), moments)?,
         };
-        Ok(Some([effective_rank(&self.layer.input(rows)), effective_rank(&after)]))
+        Ok(ranks(rows, &after))
     }
 
     fn check(&self, what: &'static str, features: &Tensor<2>) -> Result<(), HeadError> {

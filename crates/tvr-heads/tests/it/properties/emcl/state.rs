@@ -1,5 +1,8 @@
 //! P-EM-10 to P-EM-12: the average, the start and the edges; what is refused.
 
+use tvr_heads::CamoeConfig;
+use tvr_heads::camoe::aggregators::AggregatorConfig;
+
 use super::*;
 
 /// A head of mean pooling with EM, and codes to judge.
@@ -86,6 +89,26 @@ fn p_em_11_fails_with_the_published_start() {
     let near = values.iter().filter(|value| (value.abs() - 1.0).abs() <= 1e-3).count();
     assert!(near >= 28, "{values:?}");
     assert!(share_of_different_pairs(&values) < 0.3);
+}
+
+#[test]
+fn p_em_11_a_start_of_unit_bases_over_the_cosines_has_different_values() {
+    let device = Device::flex();
+    let config = EmclConfig { init: Init::Unit, bases: 32, ..EmclConfig::reference() };
+    let camoe = CamoeConfig { fusion: AggregatorConfig::Mean, ..CamoeConfig::ours(3) };
+    device.seed(5);
+    let head = config.init(camoe.init(8, &device).unwrap(), 8, &device).unwrap();
+    let values = head.average.values.val();
+    assert_eq!(values.dims(), [4, 32]);
+    close(&floats(&values.clone().square().sum_dim(0)), &[1.0; 32], 1e-5);
+    for cosine in 0..4 {
+        let share = share_of_different_pairs(&floats(&values.clone().slice_dim(0, cosine..cosine + 1)));
+        assert!(share >= 0.9, "{share}");
+    }
+    // One cosine has the signs.
+    let alone = floats(&config.at_inference(8, 5, &device).unwrap().average().values.val());
+    let signs = EmclConfig { init: Init::Signs, ..config }.at_inference(8, 5, &device).unwrap();
+    close(&alone, &floats(&signs.average().values.val()), 1e-6);
 }
 
 proptest! {
@@ -253,11 +276,19 @@ fn the_effective_rank_counts_directions_and_falls_to_that_of_the_bases() {
         let config = EmclConfig { bases, ..EmclConfig::paper() };
         let inference = config.at_inference(8, 0, &device).unwrap();
         let bank = inference.bank([texts.clone(), videos.clone()]).unwrap();
-        for scope in [Scope::Everything, Scope::Bank(&bank)] {
-            let [before, after] = inference.effective_ranks(&texts, &videos, scope).unwrap().unwrap();
-            assert!(before > 5.0 && after <= bases as f64 + 1e-4, "{before} {after}");
+        let ranks = |scope: Scope| inference.effective_ranks(&texts, &videos, scope).unwrap();
+        for scope in [Scope::Everything, Scope::Bank(&bank), Scope::Tiles(tile(10))] {
+            let [before, after] = ranks(scope);
+            assert!(before > 4.0 && after <= bases as f64 + 1e-4, "{before} {after}");
         }
-        assert_eq!(inference.effective_ranks(&texts, &videos, Scope::Tiles(tile(4))).unwrap(), None);
+        // One tile of everything, but for f32 (there the bases come from second moments); and by hand the mean of the two tiles that hold both texts and videos.
+        close(&ranks(Scope::Tiles(tile(30))), &ranks(Scope::Everything), 1e-3);
+        let part = |items: &Tensor<2>, first: usize| items.clone().slice_dim(0, first..first + 10);
+        let [one, two] = [0, 10].map(|first| {
+            let (texts, videos) = (part(&texts, first), part(&videos, first));
+            inference.effective_ranks(&texts, &videos, Scope::Everything).unwrap()
+        });
+        close(&ranks(Scope::Tiles(tile(10))), &[(one[0] + two[0]) / 2.0, (one[1] + two[1]) / 2.0], 1e-3);
     }
 }
 
