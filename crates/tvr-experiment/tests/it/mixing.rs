@@ -1,5 +1,7 @@
 //! Every legal encoder, head and objective take steps together; every illegal meeting is refused, with its reason.
 
+mod normalisers;
+
 use burn::module::Param;
 use burn::nn;
 use burn::optim::AdamWConfig;
@@ -38,9 +40,14 @@ pub enum Encoder {
     Words,
     /// Tokens of a tower; frames, and no expert.
     World,
+    /// Tokens and pictures of two towers that are trained, and no expert.
+    Clip,
 }
 
-const ENCODERS: [Encoder; 3] = [Encoder::Projection, Encoder::Words, Encoder::World];
+pub const ENCODERS: [Encoder; 4] = [Encoder::Projection, Encoder::Words, Encoder::World, Encoder::Clip];
+
+/// Side of [`Encoder::Clip`]'s pictures, in two by two patches.
+const SIDE: usize = 4;
 
 impl Encoder {
     pub fn corpus(self) -> Corpus {
@@ -80,23 +87,24 @@ impl Encoder {
         let bare = Corpus { texts: Texts::Tokens(tokens), streams, ..bare };
         match self {
             Self::Words => Corpus { experts, ..bare },
-            _ => Corpus {
-                frames: FrameRows::Values((0..VIDEOS * 3 * WIDTH).map(|index| wave(index, 0.7)).collect()),
-                width: WIDTH,
-                ..bare
-            },
+            Self::Projection | Self::World | Self::Clip => {
+                let width = if self == Self::Clip { 3 * SIDE * SIDE } else { WIDTH };
+                let values = (0..VIDEOS * 3 * width).map(|index| wave(index, 0.7)).collect();
+                Corpus { frames: FrameRows::Values(values), width, ..bare }
+            }
         }
     }
 
     pub fn offer(self) -> Offer {
         let experts = vec![("motion".to_string(), 4), ("sound".to_string(), 4)];
-        let counts = Offer { width: WIDTH, frames: 3, train_videos: VIDEOS, ..Offer::default() };
+        let (train_videos, train_texts) = (VIDEOS, 2 * VIDEOS);
+        let counts = Offer { width: WIDTH, frames: 3, train_videos, train_texts, ..Offer::default() };
         let words =
             Offer { tokens: true, streams: streams::names(), vocabulary: Some(WORDS), ..counts.clone() };
         match self {
             Self::Projection => Offer { experts, ..counts },
             Self::Words => Offer { experts, ..words },
-            Self::World => words,
+            Self::World | Self::Clip => words,
         }
     }
 
@@ -111,11 +119,15 @@ impl Encoder {
                 let words = Some(nn::EmbeddingConfig::new(WORDS, 6).init(device));
                 (TextEncoder { words, ..text(Some(linear(6))) }, video(Some(linear(5))))
             }
-            Self::World => {
+            Self::World | Self::Clip => {
                 let mut config = ClipConfig::world(WORDS, 10);
                 (config.joint, config.text.width, config.text.layers) = (WIDTH, 8, 1);
-                let tower = Some(config.init(device).unwrap().text);
-                (TextEncoder { tower, ..text(None) }, video(None))
+                let image = &mut config.image;
+                (image.size, image.patch, image.width, image.hidden, image.layers) =
+                    (SIDE, SIDE / 2, 8, 16, 1);
+                let clip = config.init(device).unwrap();
+                let tower = (self == Self::Clip).then_some(clip.image);
+                (TextEncoder { tower: Some(clip.text), ..text(None) }, VideoEncoder { tower, ..video(None) })
             }
         }
     }
@@ -125,6 +137,10 @@ impl Encoder {
             Self::Projection => ("kind = \"features\"\npath = \"x\"", "kind = \"projection\"\nwidth = 8"),
             Self::Words => ("kind = \"features\"\npath = \"x\"", "kind = \"words\"\nwidth = 8"),
             Self::World => ("kind = \"world\"", "kind = \"world\""),
+            Self::Clip => (
+                "kind = \"videos\"\nmanifest = \"x\"",
+                "kind = \"clip\"\nweights = \"x\"\nframes = \"trained\"",
+            ),
         };
         let rest = "[head]\nkind = \"mean-pooling\"\n[objective]\nkind = \"symmetric\"\n[train]\nbatch = 4\n\
                     [train.optimizer]\nkind = \"adamw\"\nlearning_rate = 1e-3";
@@ -260,7 +276,7 @@ pub fn reason(encoder: Encoder, head: &HeadRecipe, objective: &ObjectiveRecipe) 
     if camoe && encoder == Encoder::Projection {
         return Some("needs the text stream");
     }
-    if matches!(head.kind, HeadKind::Experts(_)) && encoder == Encoder::World {
+    if matches!(head.kind, HeadKind::Experts(_)) && matches!(encoder, Encoder::World | Encoder::Clip) {
         return Some("needs the expert");
     }
     let tells_captions = matches!(objective, ObjectiveRecipe::SupportSet(_));
