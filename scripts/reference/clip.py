@@ -12,6 +12,9 @@ given; the versions that ran are written into the metadata of `expected.safetens
     python scripts/reference/clip.py --weights DIR --out GOLDEN --texts texts.txt --images pictures/
     cargo xtask verify --weights DIR --golden GOLDEN
 
+    python scripts/reference/clip.py --weights SAVED --out GOLDEN --same-as OTHER    # a folder that tvr saved: transformers
+                                                       # finds every key, no other, and computes what it did for OTHER
+
     python scripts/reference/clip.py --fixture crates/tvr-clip/tests/fixtures/clip    # the tiny random checkpoint of the
                                                                                       # repository's own test, and its tensors
 
@@ -19,8 +22,8 @@ A golden folder holds `texts.txt`, `images/*.png`, `images_other/*.jpg` and `exp
 input_ids, attention_mask [T, L]; pixels_u8, openai.pixels_u8 [I, 3, S, S] (Hugging Face's crop, which rounds the offset
 down, and OpenAI's, which rounds it to even); pixel_values; patch_embed, vision_embed, vision_hidden.0 ... n,
 vision_pooled, image_tokens, image, image_normalized; text_hidden.0 ... n, text_last, text_pooled, text_tokens, text,
-text_normalized; logit_scale, logits [T, I]; of the JPEGs, as Pillow's libjpeg-turbo decodes them, other.pixels_u8 and
-other.image: decoders differ by a few levels, and `verify` says by how many. `--small` keeps the codes and leaves the states between out.
+text_normalized; logit_scale, logits [T, I]; of the JPEGs, as Pillow's libjpeg-turbo decodes them, other.pixels_u8,
+other.pixel_values, other.image and other.image_normalized: decoders differ by a few levels, and `verify` says by how many. `--small` keeps the codes and leaves the states between out.
 """
 import argparse
 import json
@@ -35,8 +38,8 @@ import torch
 import transformers
 from PIL import Image
 import PIL
-from safetensors.torch import save_file
-from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, CLIPConfig, CLIPModel, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 TRANSFORMERS = "5.24.0"
@@ -90,8 +93,33 @@ def openai_pixels(image, processor):
     return np.asarray(image.crop((left, top, left + crop, top + crop))).transpose(2, 0, 1)
 
 
+def load(weights):
+    """The model, and how many keys transformers found wrong: older exports carry buffers, nobody may lack a weight."""
+    model, found = CLIPModel.from_pretrained(
+        weights, attn_implementation="eager", dtype=torch.float32, output_loading_info=True)
+    auto, also = AutoModel.from_pretrained(weights, dtype=torch.float32, output_loading_info=True)
+    assert type(auto) is CLIPModel and all(torch.equal(a, b) for a, b in zip(model.parameters(), auto.parameters()))
+    kinds = ["missing_keys", "unexpected_keys", "mismatched_keys"]
+    counts = {kind: max(len(found[kind]), len(also[kind])) for kind in kinds}
+    print(f"{weights}: loaded by CLIPModel and by AutoModel, {len(model.state_dict())} tensors, "
+          + ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items()))
+    if counts["missing_keys"] or counts["mismatched_keys"]:
+        sys.exit(f"{weights}: {found}")
+    return model.eval(), sum(counts.values())
+
+
+def same(out, other, wrong):
+    """Compares two golden folders and demands that no key was wrong."""
+    found, expected = (load_file(os.path.join(folder, "expected.safetensors")) for folder in (out, other))
+    names = sorted(set(found) & set(expected))
+    largest = max((found[n].double() - expected[n].double()).abs().max().item() for n in names)
+    print(f"{out} and {other}: {len(names)} tensors, largest difference {largest:.1e}")
+    if wrong or largest > 1e-6 or set(found) != set(expected):
+        sys.exit("not the same")
+
+
 def golden(weights, out, small):
-    model = CLIPModel.from_pretrained(weights, attn_implementation="eager", dtype=torch.float32).eval()
+    model, wrong = load(weights)
     tokenizer = CLIPTokenizer.from_pretrained(weights)
     processor = CLIPImageProcessorPil.from_pretrained(weights)
     context = model.config.text_config.max_position_embeddings
@@ -115,6 +143,7 @@ def golden(weights, out, small):
         "openai.pixels_u8": torch.from_numpy(np.stack([openai_pixels(i, processor) for i in images]).copy()),
         "pixel_values": pixels,
         "other.pixels_u8": torch.from_numpy(np.ascontiguousarray(other_crops)),
+        "other.pixel_values": other_pixels.float(),
     }
     vision, text = model.vision_model, model.text_model
     with torch.no_grad():
@@ -132,7 +161,8 @@ def golden(weights, out, small):
             result["text_tokens"] = model.text_projection(read.last_hidden_state)
         result["image"], result["text"] = image, code
         seen = vision(pixel_values=other_pixels.float())
-        result["other.image"] = model.visual_projection(seen.pooler_output)
+        other = model.visual_projection(seen.pooler_output)
+        result["other.image"], result["other.image_normalized"] = other, other / other.norm(dim=-1, keepdim=True)
         result["image_normalized"] = image / image.norm(dim=-1, keepdim=True)
         result["text_normalized"] = code / code.norm(dim=-1, keepdim=True)
         result["logit_scale"] = model.logit_scale.clone()
@@ -151,6 +181,7 @@ def golden(weights, out, small):
     path = os.path.join(out, "expected.safetensors")
     save_file({k: v.contiguous().clone() for k, v in result.items()}, path, metadata=made_by)
     print(f"{path}: {len(result)} tensors, {os.path.getsize(path)} bytes")
+    return wrong
 
 
 def letters():
@@ -234,6 +265,7 @@ def main():
     parser.add_argument("--texts", help="a text a line, in place of our own")
     parser.add_argument("--images", help="a folder of lossless pictures, in place of our own")
     parser.add_argument("--small", action="store_true", help="codes only, without the states between")
+    parser.add_argument("--same-as", metavar="DIR", help="a golden folder that the new one must equal")
     parser.add_argument("--fixture", metavar="DIR", help="make the repository's tiny checkpoint and its golden tensors")
     parser.add_argument("--any-version", action="store_true", help=f"run with a transformers other than {TRANSFORMERS}")
     args = parser.parse_args()
@@ -247,7 +279,9 @@ def main():
     if not (args.weights and args.out):
         parser.error("--weights and --out are needed, or --fixture")
     inputs(args.out, args.texts, args.images)
-    golden(args.weights, args.out, args.small)
+    wrong = golden(args.weights, args.out, args.small)
+    if args.same_as:
+        same(args.out, args.same_as, wrong)
 
 
 if __name__ == "__main__":

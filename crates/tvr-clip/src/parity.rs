@@ -7,24 +7,29 @@
 //!
 //! | stage | compared | unit | tolerance |
 //! |---|---|---|---|
-//! | tokenizer | `input_ids` where `attention_mask` is 1 | ids that differ | 0 |
+//! | tokenizer | `input_ids` where `attention_mask` is 1, and where that is | ids that differ | 0 |
 //! | pixels | `pixels_u8` (Hugging Face's crop), `openai.pixels_u8` (OpenAI's), bytes after resize and crop | levels | 0 |
 //! | pixels, lossy | `other.pixels_u8`: JPEG decoders are free to round | levels | 4 |
-//! | normalised | `pixel_values` | absolute | 1e-6 |
+//! | normalised | `pixel_values`; `other.pixel_values` from the reference's `other.pixels_u8` | absolute | 1e-6 |
 //! | towers, logits | every stored state | absolute | 1e-4 · max(1, largest state) in f32; of half precision [`tolerance`] |
-//! | end to end | `image`, `text`, and `other.image` (0.03, for its decoder) | absolute | as towers |
+//! | end to end | `image`, `text`, and `other.image`, `other.image_normalized` (0.03, for their decoder) | absolute | as towers |
 //!
-//! Rows of a text after its end are not compared: they depend on whether the reference was told of the padding.
+//! Rows of a text after its end depend on whether the blocks are told of the padding. The reference's are, so they are
+//! told here too, and every row is compared. Ids after the end are not: they are whatever a tokenizer pads with.
+//! A tensor of the golden folder that no stage compares is named in [`Certificate::left_out`].
 
 mod golden;
+mod stage;
 mod states;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use burn::prelude::*;
 use serde::Serialize;
 
 pub use golden::Golden;
+use stage::{Bound, Stage};
 
 use crate::pixels::{Picture, Preprocessor, PreprocessorConfig, Reference};
 use crate::{ClipCheckpoint, ClipError, Precision, Tokenizer};
@@ -47,7 +52,9 @@ pub struct Certificate {
     /// The golden folder.
     pub golden: PathBuf,
     /// Who made the golden tensors: programs and their versions.
-    pub reference: std::collections::BTreeMap<String, String>,
+    pub reference: BTreeMap<String, String>,
+    /// Name of the device that computed.
+    pub device: String,
     /// Type of the weights in memory.
     pub dtype: &'static str,
     /// The stages.
@@ -61,22 +68,26 @@ pub struct Certificate {
 pub struct Line {
     /// Its name.
     pub stage: &'static str,
-    /// Tensors compared.
+    /// Tensors compared; one that is reached in two ways counts twice.
     pub tensors: usize,
     /// Values compared.
     pub values: usize,
     /// The tensor with the largest error.
     pub worst: String,
-    /// The largest error, in the stage's unit.
+    /// The largest error of all tensors, in the stage's unit.
     pub largest: f64,
-    /// What it may be.
+    /// The tensor nearest to its own tolerance, or farthest beyond it; large values may err more.
+    pub nearest: String,
+    /// That tensor's error.
+    pub error: f64,
+    /// What that tensor's error may be.
     pub tolerance: f64,
 }
 
 impl Line {
-    /// Whether the error is within its tolerance; one that is not a number is not.
+    /// Whether every tensor is within its tolerance.
     pub fn holds(&self) -> bool {
-        self.largest <= self.tolerance
+        self.error <= self.tolerance
     }
 }
 
@@ -97,7 +108,7 @@ pub fn tolerance(precision: Precision) -> f64 {
     }
 }
 
-/// Runs a checkpoint against a golden folder.
+/// Runs a checkpoint against a golden folder. `name` is how the device is called.
 ///
 /// # Errors
 /// A file that cannot be read, or tensors of the golden folder that do not fit one another.
@@ -105,18 +116,21 @@ pub fn certify(
     checkpoint: &ClipCheckpoint,
     golden: &Golden,
     device: &Device,
+    name: &str,
     precision: Precision,
 ) -> Result<Certificate, ClipError> {
-    let mut session = Session { golden, lines: Vec::new(), left_out: Vec::new() };
+    let mut session = Session { golden, lines: Vec::new(), left_out: Vec::new(), compared: BTreeSet::new() };
     let tokenizer = session.tokenizer(checkpoint)?;
     let preprocessor = session.pixels(checkpoint)?;
     states::compare(&mut session, checkpoint, device, precision, tokenizer.as_ref(), preprocessor.as_ref())?;
+    session.name_the_rest();
     Ok(Certificate {
         schema: "tvr-parity/1",
         weights: checkpoint.folder().to_owned(),
         sha256: checkpoint.sha256(),
         golden: golden.folder().to_owned(),
         reference: golden.made_by().clone(),
+        device: name.to_owned(),
         dtype: precision.name(),
         lines: session.lines,
         left_out: session.left_out,
@@ -128,6 +142,8 @@ struct Session<'a> {
     golden: &'a Golden,
     lines: Vec<Line>,
     left_out: Vec<String>,
+    /// Golden tensors that some stage has compared.
+    compared: BTreeSet<String>,
 }
 
 impl Session<'_> {
@@ -135,9 +151,14 @@ impl Session<'_> {
         self.left_out.push(format!("{stage}: {reason}"));
     }
 
-    /// A stage of one tensor.
-    fn line(&mut self, stage: &'static str, worst: &str, values: usize, largest: f64, tolerance: f64) {
-        self.lines.push(Line { stage, tensors: 1, values, worst: worst.to_owned(), largest, tolerance });
+    /// Names the golden tensors that no stage has compared.
+    fn name_the_rest(&mut self) {
+        let names = self.golden.names();
+        let rest: Vec<&str> =
+            names.iter().map(String::as_str).filter(|name| !self.compared.contains(*name)).collect();
+        if !rest.is_empty() {
+            self.left_out.push(format!("of {} golden tensors: {}", names.len(), rest.join(", ")));
+        }
     }
 
     fn tokenizer(&mut self, checkpoint: &ClipCheckpoint) -> Result<Option<Tokenizer>, ClipError> {
@@ -164,7 +185,10 @@ impl Session<'_> {
             differ += found.iter().zip(&expected).filter(|(a, b)| a != b).count()
                 + found.len().abs_diff(expected.len());
         }
-        self.line(STAGE, "input_ids", ids.len(), differ as f64, 0.0);
+        let mut stage = Stage::new(self, STAGE, Bound::Fixed(0.0));
+        stage.error("input_ids", ids.len(), differ as f64);
+        stage.done();
+        self.compared.insert("attention_mask".to_owned());
         Ok(Some(tokenizer))
     }
 
@@ -182,7 +206,8 @@ impl Session<'_> {
             return Ok(None);
         }
         let config = PreprocessorConfig::read(folder)?;
-        let pictures = self.golden.pictures("images")?;
+        let golden = self.golden;
+        let pictures = golden.pictures("images")?;
         let with = |reference| PreprocessorConfig { reference, ..config.clone() }.init();
         let hugging_face = with(Reference::HuggingFace)?;
         self.levels(STAGE, "pixels_u8", &hugging_face, &pictures, 0.0)?;
@@ -194,12 +219,17 @@ impl Session<'_> {
         }
         let own = config.init()?;
         // Normalisation is the same for both rules, so it is compared on the pixels that the golden folder has.
-        let expected = self.golden.floats("pixel_values")?;
-        let found: Vec<f32> =
-            pictures.iter().flat_map(|picture| hugging_face.normalise(&hugging_face.crop(picture))).collect();
-        let largest = golden::largest(&found, &expected);
-        self.line("normalised pixels", "pixel_values", expected.len(), largest, 1e-6);
-        if self.golden.has("other.pixels_u8") {
+        let normalised = |crops: &[Picture]| -> Vec<f32> {
+            crops.iter().flat_map(|crop| hugging_face.normalise(crop)).collect()
+        };
+        let crops: Vec<Picture> = pictures.iter().map(|picture| hugging_face.crop(picture)).collect();
+        let mut stage = Stage::new(self, "normalised pixels", Bound::Fixed(1e-6));
+        stage.add("pixel_values", &normalised(&crops), None)?;
+        if golden.has("other.pixel_values") && golden.has("other.pixels_u8") {
+            stage.add("other.pixel_values", &normalised(&golden.crops("other.pixels_u8")?), None)?;
+        }
+        stage.done();
+        if golden.has("other.pixels_u8") {
             let pictures = self.golden.pictures("images_other")?;
             self.levels("pixels, lossy files", "other.pixels_u8", &hugging_face, &pictures, JPEG_LEVELS)?;
         }
@@ -229,7 +259,9 @@ impl Session<'_> {
         } else {
             f64::INFINITY
         };
-        self.line(stage, tensor, expected.len(), largest, tolerance);
+        let mut stage = Stage::new(self, stage, Bound::Fixed(tolerance));
+        stage.error(tensor, expected.len(), largest);
+        stage.done();
         Ok(())
     }
 }

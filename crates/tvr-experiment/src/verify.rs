@@ -42,7 +42,7 @@ pub fn verify(
         checkpoint = checkpoint.with_processor(processor);
     }
     let golden = open_golden(golden, &folder)?;
-    certify(&checkpoint, &golden, &device, precision).map_err(work)
+    certify(&checkpoint, &golden, &device, &request.device, precision).map_err(work)
 }
 
 /// A type of weights by its name.

@@ -49,7 +49,7 @@ pub fn run(args: Args) -> Result<(), ExperimentError> {
     let request = Request { weights, processor, golden, device, dtype };
     let certificate = verify(&request, &mut draw())?;
     if json.as_deref() != Some(std::path::Path::new("-")) {
-        exit::print(&shown(&certificate, &request))?;
+        exit::print(&shown(&certificate))?;
     }
     exit::json(json.as_deref(), &certificate)?;
     let beyond: Vec<&str> =
@@ -65,17 +65,21 @@ pub fn run(args: Args) -> Result<(), ExperimentError> {
 }
 
 /// The table, with what a reader must know of it.
-fn shown(certificate: &Certificate, request: &Request) -> String {
-    let mut table = Table::new(&["stage", "", "worst tensor"])
-        .figures("", ["tensors", "values", "largest error", "tolerance"].map(String::from).to_vec());
+fn shown(certificate: &Certificate) -> String {
+    let mut table = Table::new(&["stage", "", "worst tensor", "nearest its tolerance"]).figures(
+        "",
+        ["tensors", "values", "largest error", "nearest's error", "tolerance"].map(String::from).to_vec(),
+    );
     for line in &certificate.lines {
         table.row(vec![
             line.stage.to_owned(),
             if line.holds() { "holds" } else { "BEYOND" }.to_owned(),
             line.worst.clone(),
+            line.nearest.clone(),
             line.tensors.to_string(),
             line.values.to_string(),
             figure(line.largest),
+            figure(line.error),
             figure(line.tolerance),
         ]);
     }
@@ -85,7 +89,7 @@ fn shown(certificate: &Certificate, request: &Request) -> String {
         "{}\nweights SHA-256 {}\ndevice {}, {}; reference: {}\n\n{table}",
         certificate.weights.display(),
         certificate.sha256,
-        request.device,
+        certificate.device,
         certificate.dtype,
         reference.join(", ")
     );

@@ -23,14 +23,16 @@ fn the_certificate_is_printed_and_written() {
     let text = std::fs::read_to_string(folder.path().join("c.json")).unwrap();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(json["schema"], "tvr-parity/1");
-    assert_eq!(json["dtype"], "f32");
-    assert!(
-        json["lines"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|line| line["largest"].as_f64() <= line["tolerance"].as_f64())
-    );
+    assert_eq!((&json["device"], &json["dtype"]), (&"flex".into(), &"f32".into()));
+    let figure = |line: &serde_json::Value, name: &str| line[name].as_f64().unwrap();
+    for line in json["lines"].as_array().unwrap() {
+        assert!(figure(line, "error") <= figure(line, "tolerance"), "{line}");
+        assert!(figure(line, "error") <= figure(line, "largest"), "{line}");
+        // The largest error of a stage is printed with its tensor.
+        let shown = shown.lines().find(|row| row.starts_with(line["stage"].as_str().unwrap())).unwrap();
+        assert!(shown.contains(line["worst"].as_str().unwrap()), "{shown}");
+    }
+    assert!(shown.contains("device flex, f32;"), "{shown}");
 }
 
 #[test]

@@ -140,6 +140,29 @@ impl Golden {
         paths.iter().map(|path| Picture::read(path)).collect()
     }
 
+    /// Names of all tensors.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let file = SafeTensors::deserialize(&self.bytes);
+        file.map(|file| file.names().into_iter().map(str::to_owned).collect()).unwrap_or_default()
+    }
+
+    /// The crops of a u8 tensor, `[images, 3, side, side]`.
+    pub(crate) fn crops(&self, name: &str) -> Result<Vec<Picture>, ClipError> {
+        let (_, shape, _) = self.read(name)?;
+        let &[_, 3, height, width] = shape.as_slice() else {
+            return Err(
+                self.wrong(format!("{name} has the shape {shape:?}, but it must be [images, 3, side, side]"))
+            );
+        };
+        let count = height * width;
+        let bytes = self.bytes(name)?;
+        let crops = bytes.chunks_exact((3 * count).max(1)).map(|bands| {
+            let pixels = (0..count).flat_map(|place| [0, 1, 2].map(|band| bands[band * count + place]));
+            Picture::from_rgb(width, height, pixels.collect())
+        });
+        crops.collect()
+    }
+
     /// Names that begin with `prefix` and end with a number, in the numbers' order.
     pub(crate) fn series(&self, prefix: &str) -> Vec<String> {
         (0..).map(|index| format!("{prefix}{index}")).take_while(|name| self.has(name)).collect()

@@ -16,7 +16,7 @@ fn fixture() -> PathBuf {
 
 fn certificate(weights: &Path, golden: &Path, precision: Precision) -> Certificate {
     let checkpoint = ClipCheckpoint::open(weights).unwrap();
-    certify(&checkpoint, &Golden::open(golden).unwrap(), &Device::flex(), precision).unwrap()
+    certify(&checkpoint, &Golden::open(golden).unwrap(), &Device::flex(), "flex", precision).unwrap()
 }
 
 /// Stages with tensors compared and errors.
@@ -24,11 +24,18 @@ fn stages(certificate: &Certificate) -> Vec<(&str, usize)> {
     certificate.lines.iter().map(|line| (line.stage, line.tensors)).collect()
 }
 
+/// No tensor of any stage is farther than 1e-4 from the reference's, whatever its size. Lossy pictures may be, whose
+/// decoder is another.
 #[track_caller]
 fn assert_parity(certificate: &Certificate) {
     for line in &certificate.lines {
         assert!(line.holds(), "{line:?}");
-        assert!(line.largest <= 1e-4 || line.stage.contains("lossy"), "{line:?}"); // the bound, absolute
+        let bound = match line.stage {
+            "pixels, lossy files" => 4.0,
+            "from lossy pictures" => 0.03,
+            _ => 1e-4,
+        };
+        assert!(line.largest <= bound, "{line:?}");
     }
     assert!(certificate.holds());
 }
@@ -44,33 +51,43 @@ fn our_own_checkpoint_is_at_parity_with_the_reference() {
             ("tokenizer", 1),
             ("pixels, Hugging Face's crop", 1),
             ("pixels, OpenAI's crop", 1),
-            ("normalised pixels", 1),
+            ("normalised pixels", 2),
             ("pixels, lossy files", 1),
-            ("image tower", 9),
-            ("text tower", 8),
+            ("image tower", 11),
+            ("text tower", 9),
             ("logits", 2),
             ("from words", 1),
             ("from pictures", 1),
-            ("from lossy pictures", 1),
+            ("from lossy pictures", 2),
         ]
     );
-    assert!(certificate.left_out.is_empty(), "{:?}", certificate.left_out);
+    assert!(certificate.left_out.is_empty(), "no tensor is left out: {:?}", certificate.left_out);
+    assert_eq!(certificate.device, "flex");
     assert_eq!(certificate.reference["image_processor"], "CLIPImageProcessorPil");
 }
 
-/// Every tensor of `shared/data/clip_tiny`, in every layout.
+/// Every tensor of `shared/data/clip_tiny`, in every layout; `float16` and `bfloat16` hold codes alone, see `golden.rs`.
 #[test]
 fn every_tensor_of_the_shared_checkpoints_is_at_parity() {
     let Some(root) = shared("clip_tiny") else { return };
-    for (folder, towers) in [("quick_gelu", [10, 9]), ("gelu", [9, 10])] {
+    for (folder, towers) in [("quick_gelu", [12, 10]), ("gelu", [11, 11])] {
         let certificate = certificate(&root.join(folder), &root.join(folder), Precision::F32);
         assert_parity(&certificate);
         let found = stages(&certificate);
-        for stage in [("image tower", towers[0]), ("text tower", towers[1]), ("logits", 2), ("tokenizer", 1)]
-        {
+        for stage in [
+            ("image tower", towers[0]),
+            ("text tower", towers[1]),
+            ("logits", 2),
+            ("tokenizer", 1),
+            ("normalised pixels", 2),
+            ("from lossy pictures", 2),
+        ] {
             assert!(found.contains(&stage), "{folder}: {stage:?} is not in {found:?}");
         }
-        assert_eq!(found.len(), 10, "{folder}: {found:?}"); // OpenAI's crop is not in these files
+        assert_eq!(found.len(), 10, "{folder}: {found:?}");
+        // Every tensor of the file has been compared; OpenAI's crop is not in it.
+        let left_out = "pixels, OpenAI's crop: the golden folder has no openai.pixels_u8";
+        assert_eq!(certificate.left_out, [left_out], "{folder}");
     }
     for (folder, left_out) in [("sharded", 0), ("text_only", 2), ("vision_only", 2)] {
         let weights = root.join("variants").join(folder);
@@ -78,6 +95,37 @@ fn every_tensor_of_the_shared_checkpoints_is_at_parity() {
         assert_parity(&certificate);
         assert!(certificate.left_out.len() > left_out, "{folder}: {:?}", certificate.left_out);
     }
+}
+
+/// One tensor beyond its tolerance and another with a larger error that is within its own: both are told.
+#[test]
+fn a_stage_tells_its_largest_error_and_the_one_nearest_to_its_tolerance() {
+    let certificate = certificate(&fixture(), &fixture(), Precision::Bf16);
+    let line = certificate.lines.iter().find(|line| line.stage == "text tower").unwrap();
+    assert!(line.largest >= line.error && line.error / line.tolerance > 0.0, "{line:?}");
+    assert!(certificate.lines.iter().any(|line| line.worst != line.nearest), "{certificate:?}");
+}
+
+/// A golden tensor that no stage knows is named, so that nobody takes it for compared.
+#[test]
+fn a_golden_tensor_without_a_stage_is_named() {
+    let golden = tempfile::tempdir().unwrap();
+    for name in ["images", "images_other"] {
+        std::os::unix::fs::symlink(fixture().join(name), golden.path().join(name)).unwrap();
+    }
+    std::fs::copy(fixture().join("texts.txt"), golden.path().join("texts.txt")).unwrap();
+    let bytes = std::fs::read(fixture().join("expected.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let renamed = file.tensors().into_iter().map(|(name, view)| match name.as_str() {
+        "vision_hidden.1" => ("vision_hidden.one".to_owned(), view),
+        _ => (name, view),
+    });
+    let bytes = safetensors::serialize(renamed, None).unwrap();
+    std::fs::write(golden.path().join("expected.safetensors"), bytes).unwrap();
+    let certificate = certificate(&fixture(), golden.path(), Precision::F32);
+    let count = file.names().len();
+    let sentence = format!("of {count} golden tensors: vision_hidden.2, vision_hidden.one");
+    assert_eq!(certificate.left_out, [sentence]);
 }
 
 /// Half precision has a tolerance of its own, and needs it.
@@ -152,7 +200,8 @@ fn a_golden_file_without_a_tensor_names_it() {
     std::fs::write(golden.path().join("texts.txt"), "a car\n").unwrap();
     let checkpoint = ClipCheckpoint::open(&fixture()).unwrap();
     let golden = Golden::open(golden.path()).unwrap();
-    let message = certify(&checkpoint, &golden, &Device::flex(), Precision::F32).unwrap_err().to_string();
+    let message =
+        certify(&checkpoint, &golden, &Device::flex(), "flex", Precision::F32).unwrap_err().to_string();
     assert!(
         message.ends_with("expected.safetensors: input_ids is missing; scripts/reference/clip.py makes it"),
         "{message}"
