@@ -82,7 +82,11 @@ impl Weights {
             if Path::new(shard).file_name() != Some(shard.as_ref()) {
                 return Err(broken(format!("shard {shard:?} is no plain file name")));
             }
-            weights.map(&folder.join(shard))?;
+            let file = folder.join(shard);
+            if !file.exists() {
+                return Err(broken(format!("the shard {shard} is missing; fetch it again")));
+            }
+            weights.map(&file)?;
         }
         let absent = index.weight_map.keys().find(|name| !weights.entries.contains_key(*name));
         match absent {

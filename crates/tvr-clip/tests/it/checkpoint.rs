@@ -1,8 +1,11 @@
 //! Checkpoints in and out, and those that are broken.
 
+mod made;
+mod mutated;
+mod published_sizes;
 mod refusals;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::prelude::*;
 use burn::tensor::Distribution;

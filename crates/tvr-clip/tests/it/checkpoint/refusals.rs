@@ -177,48 +177,68 @@ fn an_end_of_text_of_2_is_the_largest_id_for_clip_and_itself_for_metaclip_2() {
     assert_eq!(rule(), EosRule::First(2));
 }
 
-/// A folder whose file is changed in one place, opened and, if that works, loaded. Errors are fine, panics are not.
-fn survives(file: &str, change: impl Fn(&mut Vec<u8>)) {
-    static WHOLE: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
-    let whole = WHOLE.get_or_init(|| {
-        let _alone = alone();
-        folder().keep()
-    });
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
-        let mut bytes = std::fs::read(whole.join(name)).unwrap();
-        if name == file {
-            change(&mut bytes);
-        }
-        std::fs::write(folder.path().join(name), bytes).unwrap();
-    }
-    if let Ok(checkpoint) = ClipCheckpoint::open(folder.path()) {
-        let _ = checkpoint.load(&Device::flex());
-        if let Ok(tokenizer) = checkpoint.tokenizer() {
-            let _ = tokenizer.encode("a red square", 12);
-        }
-    }
+/// `folder()` with its weights in two shards and an index; the names in each.
+fn sharded() -> (TempDir, [Vec<String>; 2]) {
+    let folder = folder();
+    let names = made::shards(folder.path());
+    (folder, names)
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+#[test]
+fn faults_of_shards_name_the_shard_and_the_tensor() {
+    let _alone = alone();
+    let (folder, names) = sharded();
+    ClipCheckpoint::open(folder.path()).unwrap();
+    let [first, second] = made::SHARDS.map(|name| folder.path().join(name));
+    let index = folder.path().join(made::INDEX);
 
-    #[test]
-    fn mutated_bytes_never_panic(
-        file in prop::sample::select(vec!["config.json", "model.safetensors", "tokenizer.json"]),
-        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
-        cut in prop::option::weighted(0.2, any::<prop::sample::Index>()),
-    ) {
-        survives(file, |bytes| {
-            // Most of the weights are plain numbers; the header is where a change can do harm.
-            let reach = bytes.len().min(9000);
-            for (place, byte) in &edits {
-                bytes[place.index(reach)] = *byte;
-            }
-            if let Some(cut) = &cut {
-                let length = cut.index(bytes.len());
-                bytes.truncate(length);
-            }
-        });
+    std::fs::rename(&second, folder.path().join("away")).unwrap();
+    let sentence = format!("{}: the shard {} is missing; fetch it again", made::INDEX, made::SHARDS[1]);
+    assert_eq!(refusal(folder.path()), sentence);
+
+    // A shard that lacks a tensor which the index says it has.
+    let lost = &names[1][3];
+    made::without(&folder.path().join("away"), lost, &second);
+    let sentence = format!("{}: {lost} is in none of the shards; fetch them again", made::INDEX);
+    assert_eq!(refusal(folder.path()), sentence);
+
+    std::fs::copy(&first, &second).unwrap();
+    let doubled = &names[0][0];
+    assert_eq!(refusal(folder.path()), format!("{}: {doubled} is in two shards", made::SHARDS[1]));
+
+    let text = std::fs::read_to_string(&index).unwrap();
+    std::fs::write(&index, text.replace(made::SHARDS[1], "../elsewhere.safetensors")).unwrap();
+    let sentence = format!("{}: shard \"../elsewhere.safetensors\" is no plain file name", made::INDEX);
+    assert_eq!(refusal(folder.path()), sentence);
+    std::fs::write(&index, "{\"metadata\": {}}").unwrap();
+    let found = refusal(folder.path());
+    assert!(found.starts_with(&format!("{}: not the JSON it should be: ", made::INDEX)), "{found}");
+}
+
+/// A folder under OpenCLIP's names whose config is changed by replacing text.
+#[test]
+fn options_of_open_clip_that_tvr_does_not_build_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    made::open_clip(folder.path());
+    ClipCheckpoint::open(folder.path()).unwrap();
+    let path = folder.path().join("open_clip_config.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    for (from, to, listed) in [
+        (
+            "\"patch_size\": 8",
+            "\"patch_size\": 8, \"timm_model_name\": \"vit\", \"ls_init_value\": 0.1, \"patch_dropout\": 0.0",
+            "model_cfg.vision_cfg.ls_init_value = 0.1, model_cfg.vision_cfg.timm_model_name = \"vit\"",
+        ),
+        (
+            "\"heads\": 2",
+            "\"heads\": 2, \"hf_model_name\": \"roberta-base\", \"no_causal_mask\": true, \"embed_cls\": false",
+            "model_cfg.text_cfg.hf_model_name = \"roberta-base\", model_cfg.text_cfg.no_causal_mask = true",
+        ),
+        ("\"embed_dim\": 12", "\"embed_dim\": 12, \"multimodal_cfg\": {}", "model_cfg.multimodal_cfg = {}"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+        let sentence = format!("open_clip_config.json: {listed}; tvr builds CLIP's two transformers alone");
+        assert_eq!(refusal(folder.path()), sentence);
     }
 }
