@@ -44,6 +44,8 @@ learning_rate = 1e-2
 tower_learning_rate = 1e-3
 "#;
 
+const TIGHT_TRANSF: &str = "kind = \"tight-transf\"\nlayers = 2\nheads = 2\nmax_frames = 4\ndropout = 0.1";
+
 const SEQ_TRANSF: &str = "kind = \"seq-transf\"\nlayers = 2\nheads = 2\nmax_frames = 4";
 
 /// Width of the joint space, and of the text tower.
@@ -253,6 +255,18 @@ fn a_temporal_head_starts_as_a_copy_of_the_text_tower_and_the_scale_as_the_check
         ours.contract.weight.val().into_data().assert_eq(&theirs.contract.weight.val().into_data(), true);
     }
     head.positions.val().into_data().assert_eq(&tower.positions.val().narrow(0, 0, 4).into_data(), true);
+
+    // The tight head's sequence is the text's place and the frames'.
+    let tight = self::recipe(root.path(), "", TIGHT_TRANSF);
+    let built = tight.head.init_from_tower(&offer, &tower, &device).unwrap();
+    let BuiltHead::Plain(PlainHead::TightTransf(head)) = built else { panic!("another head") };
+    for (ours, theirs) in head.blocks.iter().zip(&tower.blocks) {
+        ours.query.weight.val().into_data().assert_eq(&theirs.query.weight.val().into_data(), true);
+        ours.contract.weight.val().into_data().assert_eq(&theirs.contract.weight.val().into_data(), true);
+    }
+    let [places, _] = head.positions.dims();
+    let theirs = tower.positions.val().narrow(0, 0, places).into_data();
+    head.positions.val().into_data().assert_eq(&theirs, true);
     let plan = planned(root.path(), &recipe, "runs").unwrap();
     let scale = plan.recipe.train.initial_scale.unwrap();
     assert!(

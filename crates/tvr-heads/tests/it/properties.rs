@@ -222,6 +222,30 @@ fn seq_transf_starts_from_a_tower_with_parameters_of_its_own() {
 }
 
 #[test]
+fn tight_transf_starts_from_a_tower_whose_first_position_is_the_text_s() {
+    let device = Device::flex();
+    let deep = SeqTransfConfig { layers: 3, max_frames: 20, ..seq_transf_config() };
+    let tower = Draw::new(5).shake(deep.init(WIDTH, &device).unwrap());
+    let head = tight_transf_config().init(WIDTH, &device).unwrap();
+    let head = head.start_from_tower(&tower.positions.val(), &tower.blocks).unwrap();
+    assert_eq!(floats(&head.positions.val()), floats(&tower.positions.val())[..(1 + MAX_FRAMES) * WIDTH]);
+    assert_eq!(head.blocks.len(), 2);
+    for (ours, theirs) in head.blocks.iter().zip(&tower.blocks) {
+        let parts: [fn(&tvr_nn::Block) -> &Linear; 2] = [|block| &block.value, |block| &block.expand];
+        for part in parts {
+            assert_eq!(floats(&part(ours).weight.val()), floats(&part(theirs).weight.val()));
+            assert_ne!(part(ours).weight.id, part(theirs).weight.id);
+        }
+        assert_eq!(floats(&ours.attention_norm.beta.val()), floats(&theirs.attention_norm.beta.val()));
+    }
+    let short = tight_transf_config().init(WIDTH, &device).unwrap();
+    assert_eq!(
+        refused(short.start_from_tower(&tower.positions.val().slice_dim(0, 0..MAX_FRAMES), &tower.blocks)),
+        "the table of the tower's positions is [12, 8], but [13, 8] is needed"
+    );
+}
+
+#[test]
 fn normal_positions_have_a_deviation_of_a_hundredth() {
     let config = SeqTransfConfig { positions: Positions::Normal, max_frames: 200, ..seq_transf_config() };
     let positions = floats(&config.init(WIDTH, &Device::flex()).unwrap().positions.val());
