@@ -77,6 +77,61 @@ fn a_run_killed_at_several_steps_ends_with_the_weights_of_one_that_was_not() {
     assert!(leftovers.is_empty(), "{leftovers:?}");
 }
 
+/// `encode` of 2,600 pictures and 2,600 texts, killed once in the pictures and once in the texts.
+#[test]
+fn an_encoding_killed_twice_ends_with_the_bytes_of_one_that_was_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/tvr-clip/tests/fixtures/clip");
+    let weights = weights.canonicalize().unwrap();
+    std::fs::create_dir(folder.join("many")).unwrap();
+    let pictures = ["1_tall_40x91.png", "2_small_13x11.png"].map(|name| weights.join("images").join(name));
+    for index in 0..2600 {
+        let link = folder.join(format!("many/{index}.png"));
+        std::os::unix::fs::symlink(&pictures[index % 2], link).unwrap();
+    }
+    let texts: String = (0..2600).map(|index| format!("caption {index} of many\n")).collect();
+    std::fs::write(folder.join("texts.txt"), texts).unwrap();
+    let arguments = |out: &str| -> Vec<String> {
+        let given =
+            ["encode", "--weights", weights.to_str().unwrap(), "--images", "many", "--texts", "texts.txt"];
+        [&given[..], &["--batch", "8", "--resume", "--out", out]]
+            .concat()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    };
+    let run = |out: &str| {
+        let output = Command::new(XTASK).args(arguments(out)).current_dir(folder).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        (std::fs::read(folder.join(out)).unwrap(), stderr(&output))
+    };
+    let (straight, _) = run("straight.safetensors");
+    for part in ["frames-000001.safetensors", "text-000000.safetensors"] {
+        let mut child = Command::new(XTASK)
+            .args(arguments("killed.safetensors"))
+            .current_dir(folder)
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let part = folder.join("killed.safetensors.parts").join(part);
+        while !part.exists() && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        child.kill().unwrap(); // SIGKILL
+        child.wait().unwrap();
+        assert!(
+            part.exists() && !folder.join("killed.safetensors").exists(),
+            "the run ended before it was killed"
+        );
+    }
+    let (killed, said) = run("killed.safetensors");
+    assert!(said.starts_with("pictures: 2600/2600\n"), "all pictures are done: {said}");
+    assert!(straight == killed, "the files differ");
+    assert!(!folder.join("killed.safetensors.parts").exists());
+}
+
 #[test]
 fn ctrl_c_leaves_a_run_that_goes_on_and_says_how() {
     let folder = folder();

@@ -63,3 +63,84 @@ fn texts_and_folders_that_hold_nothing_are_refused() {
         "t.jsonl: 1 of 2 lines name no video; name one in every line, or in none",
     );
 }
+
+#[test]
+fn bad_lines_of_texts_are_listed_and_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).unwrap();
+    let run = |arguments: &[&str]| encode(folder.path(), &own(), arguments);
+    let row = |file: &File, row: usize| {
+        let (shape, values) = file.tensor("text");
+        values[row * shape[1]..(row + 1) * shape[1]].to_vec()
+    };
+    write("good.txt", b"a car\na dog\n");
+    assert_eq!(run(&["--texts", "good.txt"]).status.code(), Some(0));
+    let good = File::read(&folder.path().join("out.safetensors"));
+
+    write("t.txt", b"a car\n\xff\xfe\na dog\n");
+    let output = run(&["--texts", "t.txt", "--skip-bad"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("left out: t.txt: line 2 is not UTF-8\n"), "{}", stderr(&output));
+    assert!(
+        stdout(&output).ends_with("2 texts, width 12, not of unit length, 1 left out\n"),
+        "{}",
+        stdout(&output)
+    );
+    let file = File::read(&folder.path().join("out.safetensors"));
+    assert_eq!(file.names("skipped"), ["t.txt: line 2 is not UTF-8"]);
+    assert_eq!(file.names("text_ids"), ["0", "2"], "ids are those of the lines");
+    close(&row(&file, 1), &row(&good, 1), 1e-5);
+
+    write(
+        "t.jsonl",
+        b"{\"id\": \"a\", \"text\": \"a car\"}\nno json\n{\"id\": \"c\"}\n{\"id\": \"d\", \"text\": \"a dog\"}\n",
+    );
+    let bad = "is no caption such as {\"id\": \u{2026}, \"video\": \u{2026}, \"text\": \u{2026}}: ";
+    fails(
+        &run(&["--texts", "t.jsonl"]),
+        1,
+        &format!("t.jsonl: line 2 {bad}expected ident at line 1 column 2; or give --skip-bad"),
+    );
+    let output = run(&["--texts", "t.jsonl", "--skip-bad"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let file = File::read(&folder.path().join("out.safetensors"));
+    assert_eq!(file.names("text_ids"), ["a", "d"]);
+    let skipped = file.names("skipped");
+    assert!(skipped[0].starts_with(&format!("t.jsonl: line 2 {bad}")), "{skipped:?}");
+    assert!(skipped[1].starts_with(&format!("t.jsonl: line 3 {bad}missing field `text`")), "{skipped:?}");
+    close(&row(&file, 1), &row(&good, 1), 1e-5);
+}
+
+#[test]
+fn a_dead_clip_of_a_list_is_named_and_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    write("a.gif", crate::prepare::GIF);
+    write("dead.mp4", b"");
+    write("c.gif", &[crate::prepare::GIF, b"\0"].concat());
+    write(
+        "clips.csv",
+        b"id,path,caption,split\na,a.gif,a white dot,train\ndead,dead.mp4,nothing,train\ngone,gone.mp4,nothing,test\nc,c.gif,white,test\n",
+    );
+    let run = |more: &[&str]| encode(folder.path(), &own(), &[&["--videos", "clips.csv"], more].concat());
+    let output = run(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    let sentence = "error: \"dead\" is empty: 0 bytes; or give --skip-bad\n";
+    assert!(stderr(&output).ends_with(sentence), "{}", stderr(&output));
+    assert!(!folder.path().join("out.safetensors").exists(), "nothing half-written");
+
+    let output = run(&["--skip-bad"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    for bad in
+        ["\"dead\" is empty: 0 bytes", "\"gone\" cannot be opened: No such file or directory (os error 2)"]
+    {
+        assert!(stderr(&output).contains(&format!("left out: {bad}\n")), "{}", stderr(&output));
+    }
+    assert!(stdout(&output).ends_with(", 2 left out\n"), "{}", stdout(&output));
+    let file = File::read(&folder.path().join("out.safetensors"));
+    assert_eq!(file.names("video_ids"), ["a", "c"]);
+    assert_eq!(file.names("text_videos"), ["a", "c"]);
+    assert_eq!(file.names("skipped").len(), 2);
+    let captions = std::fs::read_to_string(folder.path().join("captions.jsonl")).unwrap();
+    assert!(!captions.contains("dead") && !captions.contains("gone"), "{captions}");
+}
