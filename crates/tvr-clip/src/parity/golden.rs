@@ -140,10 +140,13 @@ impl Golden {
         paths.iter().map(|path| Picture::read(path)).collect()
     }
 
-    /// Names of all tensors.
+    /// Names of all tensors, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         let file = SafeTensors::deserialize(&self.bytes);
-        file.map(|file| file.names().into_iter().map(str::to_owned).collect()).unwrap_or_default()
+        let mut names: Vec<String> =
+            file.map(|file| file.names().into_iter().map(str::to_owned).collect()).unwrap_or_default();
+        names.sort_unstable();
+        names
     }
 
     /// The crops of a u8 tensor, `[images, 3, side, side]`.

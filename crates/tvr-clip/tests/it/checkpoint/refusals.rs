@@ -203,8 +203,9 @@ fn faults_of_shards_name_the_shard_and_the_tensor() {
     assert_eq!(refusal(folder.path()), sentence);
 
     std::fs::copy(&first, &second).unwrap();
-    let doubled = &names[0][0];
-    assert_eq!(refusal(folder.path()), format!("{}: {doubled} is in two shards", made::SHARDS[1]));
+    let found = refusal(folder.path());
+    let doubled = |name: &String| found == format!("{}: {name} is in two shards", made::SHARDS[1]);
+    assert!(names[0].iter().any(doubled), "{found}");
 
     let text = std::fs::read_to_string(&index).unwrap();
     std::fs::write(&index, text.replace(made::SHARDS[1], "../elsewhere.safetensors")).unwrap();
