@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use tvr_nn::NnError;
+use tvr_picture::PictureError;
 
 /// A model, tokenizer or checkpoint that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -137,15 +138,10 @@ pub enum ClipError {
         /// The mark.
         token: &'static str,
     },
-    /// A picture's file that cannot be read or decoded.
-    #[error("{path}: {reason}", path = path.display())]
-    Picture {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong in it.
-        reason: String,
-    },
-    /// A picture without a file, or settings of its preprocessing.
+    /// A picture that cannot be read or decoded.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// Settings of a picture's preprocessing.
     #[error("pixels: {reason}")]
     Pixels {
         /// What is wrong.

@@ -56,6 +56,7 @@ pub use image_tower::ImageTower;
 pub use loader::ClipCheckpoint;
 pub use model::Clip;
 pub use patches::{patchify, with_neighbours};
-pub use pixels::{Picture, Preprocessor, PreprocessorConfig, Reference, Size};
+pub use pixels::{Preprocessor, PreprocessorConfig, Reference, Size};
 pub use text_tower::{TextTower, TokenStates};
 pub use tokenizer::{TokenBatch, Tokenizer};
+pub use tvr_picture::Picture;

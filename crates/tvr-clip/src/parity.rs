@@ -27,11 +27,12 @@ use std::path::PathBuf;
 
 use burn::prelude::*;
 use serde::Serialize;
+use tvr_picture::Picture;
 
 pub use golden::Golden;
 use stage::{Bound, Stage};
 
-use crate::pixels::{Picture, Preprocessor, PreprocessorConfig, Reference};
+use crate::pixels::{Preprocessor, PreprocessorConfig, Reference};
 use crate::{ClipCheckpoint, ClipError, Precision, Tokenizer};
 
 /// Levels by which a JPEG decoder may differ from libjpeg-turbo.

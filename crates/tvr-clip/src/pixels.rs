@@ -23,21 +23,19 @@
 //! let crop = preprocessor.crop(&picture); // bytes
 //! let pixels = preprocessor.normalise(&crop); // [3, 224, 224]
 //! assert_eq!((crop.width(), crop.height(), pixels.len()), (224, 224, 3 * 224 * 224));
-//! # Ok::<(), tvr_clip::ClipError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod alpha;
 mod crop;
-mod decode;
-mod picture;
 mod preprocessor_config;
 mod resize;
 
 use burn::prelude::*;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use tvr_picture::Picture;
 
-pub use picture::Picture;
 pub use preprocessor_config::{PreprocessorConfig, Size};
 
 /// Whose rules hold where the two references differ.
@@ -95,9 +93,9 @@ impl Preprocessor {
         let size = crop::resized(picture, config.size);
         let [columns, rows] = size.map(|length| crop::centre(length, config.crop, config.reference));
         match config.reference {
-            Reference::HuggingFace => resize::resize(&alpha::on_white(picture), size, columns, rows),
+            Reference::HuggingFace => resize::resize(&picture.on_white(), size, columns, rows),
             // A picture that has the size already is not touched, not even by the way through premultiplied alpha.
-            Reference::OpenAi if picture.bands == 4 && size != [picture.width, picture.height] => {
+            Reference::OpenAi if picture.bands() == 4 && size != [picture.width(), picture.height()] => {
                 let resized = resize::resize(&alpha::multiply(picture), size, columns, rows);
                 alpha::divide(&resized).opaque().into_owned()
             }
@@ -107,12 +105,12 @@ impl Preprocessor {
 
     /// Bytes of a [`crop`](Self::crop) to normalised values, `[3, side, side]`.
     pub fn normalise(&self, crop: &Picture) -> Vec<f32> {
-        let count = crop.width * crop.height;
+        let count = crop.width() * crop.height();
         let mut pixels = vec![0.0; 3 * count];
         let [red, green, blue] = &self.values;
         let (reds, rest) = pixels.split_at_mut(count);
         let (greens, blues) = rest.split_at_mut(count);
-        let places = reds.iter_mut().zip(greens).zip(blues).zip(crop.values.chunks_exact(crop.bands));
+        let places = reds.iter_mut().zip(greens).zip(blues).zip(crop.values().chunks_exact(crop.bands()));
         for (((r, g), b), bytes) in places {
             *r = red[usize::from(bytes[0])];
             *g = green[usize::from(bytes[1])];

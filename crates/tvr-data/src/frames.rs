@@ -1,7 +1,8 @@
 //! Pictures of a clip: from a video file, an animation, a folder of frames or one image.
 //!
 //! What a file is says its content, never its name: somebody's `clip.mp4` may be a GIF. GIF, WebP, PNG and JPEG are
-//! read here ([`animation`], [`image`], [`folder`]); everything else goes to the programs of FFmpeg ([`ffmpeg`]).
+//! read here ([`animation`], [`image`], [`folder`]), single ones by the same rules as `encode --images` ([`tvr_picture`]:
+//! alpha is laid on white, a JPEG without its end is none); everything else goes to the programs of FFmpeg ([`ffmpeg`]).
 //! Frames are decoded forward from the start, in the order in which they are shown, and counted as they come out:
 //! containers err about their number, and files without times (H.264 in AVI) cannot be entered in the middle.
 //!
@@ -15,6 +16,7 @@ pub mod image;
 mod packets;
 mod process;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -22,32 +24,22 @@ use std::time::Duration;
 
 use ::image::ImageFormat;
 use serde::{Deserialize, Serialize};
+pub use tvr_picture::Picture;
 
 use crate::error::DataError;
 use crate::sampling::Sampler;
 use ffmpeg::Ffmpeg;
-
-/// A decoded picture: RGB bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Picture {
-    /// Pixels in a row; above 0.
-    pub width: usize,
-    /// Rows; above 0.
-    pub height: usize,
-    /// `[height, width, 3]`.
-    pub pixels: Vec<u8>,
-}
 
 /// What is done to a picture before it is kept, such as CLIP's resize and crop.
 pub trait Finish: Sync {
     /// Part of a store's key: one name stands for one result, bit by bit.
     fn name(&self) -> String;
 
-    /// The finished picture.
+    /// The finished picture, RGB; what comes in may have alpha (stills and animations: FFmpeg drops a video's).
     fn finish(&self, picture: Picture) -> Picture;
 }
 
-/// Pictures stay as they were decoded.
+/// Pictures stay as they were decoded, transparent ones laid on white.
 #[derive(Clone, Copy, Debug)]
 pub struct AsDecoded;
 
@@ -57,7 +49,10 @@ impl Finish for AsDecoded {
     }
 
     fn finish(&self, picture: Picture) -> Picture {
-        picture
+        match picture.on_white() {
+            Cow::Borrowed(_) => picture,
+            Cow::Owned(laid) => laid,
+        }
     }
 }
 
@@ -166,7 +161,7 @@ pub enum FrameSource {
     /// An animated GIF or WebP.
     Animation(PathBuf, ImageFormat),
     /// One image.
-    Still(PathBuf, ImageFormat),
+    Still(PathBuf),
     /// Images of a folder in natural order: one frame a second, as CLIP4Clip extracts them.
     Folder(Vec<PathBuf>),
 }
@@ -191,7 +186,7 @@ impl FrameSource {
             Some(format @ ImageFormat::WebP) if animation::webp_moves(&start) => {
                 Self::Animation(path.to_path_buf(), format)
             }
-            Some(format) => Self::Still(path.to_path_buf(), format),
+            Some(_) => Self::Still(path.to_path_buf()),
             None => Self::Video(path.to_path_buf()),
         })
     }
@@ -231,7 +226,7 @@ impl Decoder<'_> {
                     continue;
                 }
                 FrameSource::Animation(path, format) => animation::decode(path, *format, self, *number),
-                FrameSource::Still(path, format) => image::decode(path, *format, self, *number),
+                FrameSource::Still(path) => image::decode(path, self, *number),
                 FrameSource::Folder(files) => folder::decode(files, self, *number),
             };
             results[place] = Some(footage.and_then(Footage::of_one_size));
@@ -269,7 +264,7 @@ impl Footage {
     }
 
     fn of_one_size(self) -> Result<Self, Fault> {
-        let size = |picture: &Picture| [picture.width, picture.height];
+        let size = |picture: &Picture| [picture.width(), picture.height()];
         let first = self.pictures.first().map_or([0, 0], size);
         match self.pictures.iter().map(size).find(|&other| other != first) {
             None => Ok(self),

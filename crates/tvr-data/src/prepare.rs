@@ -25,7 +25,7 @@ use crate::sampling::Sampler;
 use crate::store::{Key, Kind, Record, Seen, Store, Value, hash};
 
 /// Changes when our own part of decoding changes what comes out of it.
-const RULES: &str = "1";
+const RULES: &str = "2";
 
 /// Clips that one worker takes at a time, and that share a process of FFmpeg.
 const TOGETHER: usize = 12;
@@ -351,9 +351,9 @@ fn keep(store: &mut Store, done: Done) -> Result<Outcome, DataError> {
             Ok(Outcome::Failed(fault))
         }
         Ok(footage) => {
-            let size = footage.pictures.first().map_or([0, 0], |first| [first.height, first.width]);
+            let size = footage.pictures.first().map_or([0, 0], |first| [first.height(), first.width()]);
             let shape = [footage.pictures.len(), size[0], size[1], 3];
-            let pictures: Vec<&[u8]> = footage.pictures.iter().map(|picture| &picture.pixels[..]).collect();
+            let pictures: Vec<&[u8]> = footage.pictures.iter().map(|picture| picture.values()).collect();
             let bytes = pictures.concat();
             note.indices = footage.indices;
             note.total = footage.total;

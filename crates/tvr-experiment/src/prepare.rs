@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tvr_clip::{Picture, Preprocessor, PreprocessorConfig, Reference, Size};
-use tvr_data::frames::{self, Finish, Verdict};
+use tvr_data::frames::{Finish, Verdict};
 use tvr_data::{DataError, Entry, Manifest, Outcome, Preparation, Sampler, Store};
 
 use crate::error::ExperimentError;
@@ -57,16 +57,8 @@ impl Finish for Crop {
         format!("Pillow's bicubic to {size}, centre {crop}, {}", reference.name())
     }
 
-    fn finish(&self, picture: frames::Picture) -> frames::Picture {
-        let frames::Picture { width, height, pixels } = picture;
-        // Its own invariant: sides above 0 and three bytes for every pixel.
-        match Picture::from_rgb(width, height, pixels) {
-            Ok(picture) => {
-                let crop = self.threads.install(|| self.preprocessor.crop(&picture));
-                frames::Picture { width: crop.width(), height: crop.height(), pixels: crop.values().to_vec() }
-            }
-            Err(_) => frames::Picture { width: 0, height: 0, pixels: Vec::new() },
-        }
+    fn finish(&self, picture: Picture) -> Picture {
+        self.threads.install(|| self.preprocessor.crop(&picture))
     }
 }
 

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
 use safetensors::{Dtype, SafeTensors};
+use tvr_picture::Picture;
 
 use crate::ClipError;
-use crate::pixels::Picture;
 
 /// A golden folder, see [`parity`](crate::parity).
 #[derive(Debug)]
@@ -137,7 +137,7 @@ impl Golden {
             paths.push(entry.map_err(failed)?.path());
         }
         paths.sort();
-        paths.iter().map(|path| Picture::read(path)).collect()
+        paths.iter().map(|path| Ok(Picture::read(path)?)).collect()
     }
 
     /// Names of all tensors, sorted.

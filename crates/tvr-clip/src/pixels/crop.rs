@@ -2,19 +2,21 @@
 
 use std::ops::Range;
 
-use super::{Picture, Reference, Size};
+use tvr_picture::Picture;
+
+use super::{Reference, Size};
 
 /// Width and height after the resize.
 pub(super) fn resized(picture: &Picture, size: Size) -> [usize; 2] {
     match size {
         Size::Exact(size) => size,
         Size::Short(short) => {
-            let least = picture.width.min(picture.height);
+            let least = picture.width().min(picture.height());
             // Both references cut the long side down; in u128, because a picture may be one pixel high.
             let long = |length: usize| {
                 usize::try_from(short as u128 * length as u128 / least as u128).unwrap_or(usize::MAX)
             };
-            [long(picture.width), long(picture.height)]
+            [long(picture.width()), long(picture.height())]
         }
     }
 }

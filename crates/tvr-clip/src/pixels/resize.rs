@@ -24,8 +24,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use tvr_nn::widest;
-
-use super::Picture;
+use tvr_picture::Picture;
 
 /// Fractional bits of a weight: 32, less 8 of a value, less 2 for sums beyond one.
 const FRACTION: u32 = 22;
@@ -63,10 +62,11 @@ pub(super) fn resize(
     rows: Range<usize>,
 ) -> Picture {
     let [width, height] = size;
-    let (mut across, mut down) = (taps(picture.width, width, &columns), taps(picture.height, height, &rows));
+    let (mut across, mut down) =
+        (taps(picture.width(), width, &columns), taps(picture.height(), height, &rows));
     let lost = |from: usize, to: usize| from as i128 - to as i128;
     let columns_first =
-        height < picture.height && lost(picture.height, height) > 2 * lost(picture.width, width);
+        height < picture.height() && lost(picture.height(), height) > 2 * lost(picture.width(), width);
     if columns_first {
         let needed = span(&across);
         across.iter_mut().for_each(|taps| taps.first -= needed.start);
@@ -88,26 +88,26 @@ fn span(taps: &[Taps]) -> Range<usize> {
 
 /// The rows `rows` of a picture, each resized along itself.
 fn shrink_rows(picture: &Picture, rows: Range<usize>, across: &[Taps]) -> Picture {
-    let stride = across.len() * picture.bands;
-    let mut values = vec![0; rows.len() * stride];
-    values.par_chunks_mut(ROWS * stride).enumerate().for_each(|(task, out)| {
+    let stride = across.len() * picture.bands();
+    let mut narrower = picture.blank(across.len(), rows.len());
+    narrower.values_mut().par_chunks_mut(ROWS * stride).enumerate().for_each(|(task, out)| {
         let first = rows.start + task * ROWS;
         narrow(picture, first..first + out.len() / stride, across, out);
     });
-    Picture { width: across.len(), height: rows.len(), bands: picture.bands, values }
+    narrower
 }
 
 /// The columns `columns` of a picture, each resized along itself.
 fn shrink_columns(picture: &Picture, columns: Range<usize>, down: &[Taps]) -> Picture {
-    let (from, stride) = (picture.width * picture.bands, columns.len() * picture.bands);
-    let mut values = vec![0; down.len() * stride];
-    values.par_chunks_mut(ROWS * stride).zip(down.par_chunks(ROWS)).for_each(|(out, down)| {
+    let (from, stride) = (picture.width() * picture.bands(), columns.len() * picture.bands());
+    let mut lower = picture.blank(columns.len(), down.len());
+    lower.values_mut().par_chunks_mut(ROWS * stride).zip(down.par_chunks(ROWS)).for_each(|(out, down)| {
         for (out, taps) in out.chunks_exact_mut(stride).zip(down) {
-            let start = taps.first * from + columns.start * picture.bands;
-            add_rows(&picture.values[start..], from, &taps.weights, out);
+            let start = taps.first * from + columns.start * picture.bands();
+            add_rows(&picture.values()[start..], from, &taps.weights, out);
         }
     });
-    Picture { width: columns.len(), height: down.len(), bands: picture.bands, values }
+    lower
 }
 
 /// The taps of the output values `keep` of an axis.
@@ -151,14 +151,14 @@ fn cubic(x: f64) -> f64 {
 
 /// Resizes the rows of one task along themselves.
 fn narrow(picture: &Picture, rows: Range<usize>, across: &[Taps], out: &mut [u8]) {
-    let bands = picture.bands;
+    let bands = picture.bands();
     let Range { start: first, end } = span(across);
     let width = (end - first) * bands;
     // Turned so that values of one column are neighbours. A short last task repeats its last row.
     let mut turned = vec![[0u8; ROWS]; width];
     let line = |row: usize| {
-        let start = (row * picture.width + first) * bands;
-        &picture.values[start..start + width]
+        let start = (row * picture.width() + first) * bands;
+        &picture.values()[start..start + width]
     };
     let lines: [&[u8]; ROWS] = std::array::from_fn(|row| line((rows.start + row).min(rows.end - 1)));
     turn(&lines, &mut turned);

@@ -5,9 +5,9 @@ use std::io::BufReader;
 use std::path::Path;
 
 use image::codecs::{gif::GifDecoder, webp::WebPDecoder};
-use image::{AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageFormat};
+use image::{AnimationDecoder, Frames, ImageDecoder, ImageFormat};
+use tvr_picture::limits;
 
-use super::image::{limits, one_line, rgb};
 use super::{Decoder, Fault, Footage, Picture, Verdict};
 
 /// Whether a WebP file that starts so is animated: bit 1 of the flags of its `VP8X` chunk.
@@ -48,12 +48,20 @@ pub(super) fn decode(
     Footage::choose(total, rate, verdict, (decoder, number), |index| {
         let changed = || Fault::Closed { reason: "the file changed while it was read".into() };
         let (_, frame) = rest.find(|(place, _)| *place == index).ok_or_else(changed)?;
-        Ok(picture(frame.map_err(|cause| Fault::Unreadable { reason: one_line(&cause) })?))
+        picture(frame.map_err(|cause| Fault::Unreadable { reason: one_line(&cause) })?)
     })
 }
 
-fn picture(frame: image::Frame) -> Picture {
-    rgb(DynamicImage::ImageRgba8(frame.into_buffer()))
+fn picture(frame: image::Frame) -> Result<Picture, Fault> {
+    let image = frame.into_buffer();
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    Picture::from_rgba(width, height, image.into_raw())
+        .map_err(|cause| Fault::Unreadable { reason: cause.to_string() })
+}
+
+/// A library's complaint in one line.
+fn one_line(cause: &dyn std::fmt::Display) -> String {
+    cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn frames(path: &Path, format: ImageFormat) -> Result<Frames<'static>, Fault> {

@@ -374,7 +374,7 @@ fn ppm(pipe: &mut impl BufRead) -> Option<Picture> {
     let bytes = usize::checked_mul(width, height)?.checked_mul(3)?;
     let mut pixels = Vec::with_capacity(bytes.min(PIXELS));
     pipe.take(bytes as u64).read_to_end(&mut pixels).ok()?;
-    (bytes > 0 && pixels.len() == bytes).then_some(Picture { width, height, pixels })
+    Picture::from_rgb(width, height, pixels).ok()
 }
 
 fn scratch() -> Result<tempfile::TempDir, DataError> {

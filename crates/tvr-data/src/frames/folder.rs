@@ -1,11 +1,13 @@
 //! A folder of frames: images in natural order (`frame_2` before `frame_10`), one a second.
 
-use std::fs::File;
-use std::io::Read;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::image::{FORMATS, read};
-use super::{Decoder, Fault, Footage, Verdict};
+use super::image::read;
+use super::{Decoder, Fault, Footage, Picture, Verdict};
+
+/// Frames a second, as CLIP4Clip extracts them.
+const RATE: f64 = 1.0;
 
 /// Names that count as images, in lower case. A frame folder may hold notes beside its frames.
 const ENDINGS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "gif"];
@@ -32,18 +34,46 @@ pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
     Ok(files)
 }
 
-/// Only chosen frames are opened; one that cannot be read fails the clip by its name.
+/// Only chosen frames are opened. Those that are broken are left out, and the choice is made again among the others, as
+/// with a video that has fewer frames than it promised.
 pub(super) fn decode(files: &[PathBuf], decoder: &Decoder<'_>, number: u64) -> Result<Footage, Fault> {
-    Footage::choose(files.len(), 1.0, Verdict::Whole, (decoder, number), |index| {
-        let file = &files[index];
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let named = |reason: String| Fault::Unreadable { reason: format!("{name}: {reason}") };
-        let mut start = Vec::new();
-        File::open(file)
-            .and_then(|file| file.take(64).read_to_end(&mut start))
-            .map_err(|cause| named(cause.to_string()))?;
-        let format = ::image::guess_format(&start).ok().filter(|format| FORMATS.contains(format));
-        let format = format.ok_or_else(|| named("is no PNG, JPEG, GIF or WebP".into()))?;
-        read(file, format).map_err(|fault| named(fault.to_string()))
-    })
+    let mut sound: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    let mut finished: HashMap<&Path, Picture> = HashMap::new();
+    let mut complaint = None;
+    while !sound.is_empty() {
+        let indices = decoder.sampler.indices(sound.len(), RATE, number);
+        let mut broken = HashSet::new();
+        for &file in indices.iter().filter_map(|&index| sound.get(index)) {
+            if finished.contains_key(file) || broken.contains(file) {
+                continue;
+            }
+            let name = || file.file_name().unwrap_or_default().to_string_lossy();
+            match read(file) {
+                Ok(picture) => {
+                    finished.insert(file, decoder.finish.finish(picture));
+                }
+                // It may be there the next time: nothing that a store should remember.
+                Err(Fault::Closed { reason }) => {
+                    return Err(Fault::Closed { reason: format!("{}: {reason}", name()) });
+                }
+                Err(Fault::Unreadable { reason }) => {
+                    complaint.get_or_insert_with(|| format!("{}: {reason}", name()));
+                    broken.insert(file);
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        if broken.is_empty() {
+            let mut pictures = Vec::with_capacity(indices.len());
+            for (place, &index) in indices.iter().enumerate() {
+                let again = indices.get(place + 1) == Some(&index);
+                let file = sound[index];
+                pictures.extend(if again { finished.get(file).cloned() } else { finished.remove(file) });
+            }
+            let verdict = complaint.map_or(Verdict::Whole, |reason| Verdict::Partial { reason });
+            return Ok(Footage { pictures, indices, total: sound.len(), rate: RATE, verdict });
+        }
+        sound.retain(|file| !broken.contains(file));
+    }
+    Err(complaint.map_or(Fault::EmptyFolder, |reason| Fault::Unreadable { reason }))
 }

@@ -1,5 +1,6 @@
 //! Pictures of real files: the right frames, in the right order, the right way up.
 
+mod stills;
 mod surroundings;
 
 use std::collections::HashMap;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tvr_data::frames::ffmpeg::Ffmpeg;
-use tvr_data::frames::{AsDecoded, Decoder, Fault, FrameSource, Picture, Verdict};
+use tvr_data::frames::{AsDecoded, Decoder, Fault, Footage, FrameSource, Picture, Verdict};
 use tvr_data::{DataError, Sampler};
 
 use crate::shared::{LIMIT, both, centres, decode, ffmpeg, videos};
@@ -44,7 +45,7 @@ fn lines<T: for<'a> Deserialize<'a>>(path: &Path) -> Vec<T> {
 
 fn picture(path: &Path) -> Picture {
     let image = image::open(path).unwrap().into_rgb8();
-    Picture { width: image.width() as usize, height: image.height() as usize, pixels: image.into_raw() }
+    Picture::from_rgb(image.width() as usize, image.height() as usize, image.into_raw()).unwrap()
 }
 
 /// Every frame of some files in one plain run of FFmpeg: hashes of its planes, and its RGB bytes.
@@ -112,7 +113,7 @@ fn the_frames_are_those_that_their_hashes_say() {
             }
             let bytes = pixels.len() / expected.len();
             for (picture, &index) in footage.pictures.iter().zip(&footage.indices) {
-                assert!(picture.pixels == pixels[index * bytes..][..bytes], "{name} frame {index}");
+                assert!(picture.values() == &pixels[index * bytes..][..bytes], "{name} frame {index}");
                 compared += 1;
             }
         }
@@ -182,8 +183,8 @@ fn frames_are_turned_as_their_file_asks() {
                 .output()
                 .unwrap();
             let (width, height) = match angle {
-                "180" => (turned.width, turned.height),
-                _ => (turned.height, turned.width),
+                "180" => (turned.width(), turned.height()),
+                _ => (turned.height(), turned.width()),
             };
             let total = output.stdout.len() / (width * height * 3);
             let start = centres(1).indices(total, 1.0, 0)[0] * width * height * 3;
@@ -206,16 +207,16 @@ fn frames_are_turned_as_their_file_asks() {
                 &lying[(row * width + column) * 3..][..3]
             };
             let fits = |of: &dyn Fn(usize, usize) -> Vec<u8>| {
-                (0..turned.height * turned.width).all(|place| {
-                    let (row, column) = (place / turned.width, place % turned.width);
-                    of(row, column) == turned.pixels[place * 3..place * 3 + 3]
+                (0..turned.height() * turned.width()).all(|place| {
+                    let (row, column) = (place / turned.width(), place % turned.width());
+                    of(row, column) == turned.values()[place * 3..place * 3 + 3]
                 })
             };
             let clockwise = fits(&|row, column| at(row, column).to_vec());
             let counter = fits(&|row, column| opposite(row, column).to_vec());
             assert!(clockwise || counter, "{name}");
             if angle != "180" {
-                assert_eq!(turned.width < turned.height, width > height, "{name} lies on its side");
+                assert_eq!(turned.width() < turned.height(), width > height, "{name} lies on its side");
             }
         }
     }
@@ -231,7 +232,7 @@ fn the_largest_stream_that_moves_is_taken() {
     ] {
         let footage = decode(Some(&ffmpeg), centres(2), &[folder.join(name)]).remove(0).unwrap();
         let first = &footage.pictures[0];
-        assert_eq!(([first.width, first.height], footage.total), (size, total), "{name}");
+        assert_eq!(([first.width(), first.height()], footage.total), (size, total), "{name}");
     }
 }
 

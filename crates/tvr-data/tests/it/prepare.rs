@@ -21,11 +21,11 @@ impl Finish for Corners {
     }
 
     fn finish(&self, picture: Picture) -> Picture {
-        let (width, height) = (picture.width, picture.height);
+        let (width, height) = (picture.width(), picture.height());
         let places = [0, width - 1, (height - 1) * width, height * width - 1];
         let pixels =
-            places.iter().flat_map(|&place| picture.pixels[place * 3..place * 3 + 3].to_vec()).collect();
-        Picture { width: 2, height: 2, pixels }
+            places.iter().flat_map(|&place| picture.values()[place * 3..place * 3 + 3].to_vec()).collect();
+        Picture::from_rgb(2, 2, pixels).unwrap()
     }
 }
 

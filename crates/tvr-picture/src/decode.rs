@@ -10,13 +10,13 @@
 //! | GIF, WebP, animated | the first picture |
 //!
 //! Lossless files give Pillow's bytes. A JPEG decoder is free in its rounding: this one and Pillow's libjpeg-turbo
-//! differ by a few levels, which `tests/it/pixels` bounds.
+//! differ by a few levels, which the tests of `tvr-clip` bound.
 
 use std::io::Cursor;
 
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
-use super::Picture;
+use crate::Picture;
 
 /// Most pixels of a picture; beyond as many Pillow refuses too (`MAX_IMAGE_PIXELS`, twice).
 const MOST_PIXELS: u64 = 178_956_970;
@@ -25,7 +25,7 @@ const MOST_PIXELS: u64 = 178_956_970;
 const MEMORY: u64 = 4 << 30;
 
 /// Decodes a file's bytes; an error is a reason without the file's name.
-pub(super) fn decode(bytes: &[u8]) -> Result<Picture, String> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Picture, String> {
     if bytes.is_empty() {
         return Err("is empty".to_owned());
     }
@@ -36,9 +36,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture, String> {
         return Err("is no PNG, JPEG, GIF or WebP; convert it to PNG".to_owned());
     };
     let mut reader = reader;
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(MEMORY);
-    reader.limits(limits);
+    reader.limits(limits());
     let decoder = reader.into_decoder().map_err(|error| reason(&error))?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > MOST_PIXELS {
@@ -54,7 +52,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture, String> {
     let mut raw = vec![0; usize::try_from(decoder.total_bytes()).map_err(|cause| cause.to_string())?];
     decoder.read_image(&mut raw).map_err(|error| reason(&error))?;
     let (bands, values) = to_rgb(color, raw)?;
-    Ok(Picture { width: width as usize, height: height as usize, bands, values })
+    Picture::from_bytes(width as usize, height as usize, bands, values).map_err(|error| error.to_string())
+}
+
+/// Bounds for files that promise a huge picture.
+pub fn limits() -> Limits {
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(MEMORY);
+    limits
 }
 
 /// The library's reason, in one line.

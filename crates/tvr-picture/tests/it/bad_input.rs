@@ -5,7 +5,7 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageFormat};
 use proptest::prelude::*;
-use tvr_clip::{ClipError, Picture};
+use tvr_picture::{Picture, PictureError};
 
 fn encoded(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
@@ -85,7 +85,7 @@ fn a_png_that_is_cut_off_is_refused() {
     let mut bytes = encoded(&small(), ImageFormat::Png);
     bytes.truncate(bytes.len() / 2);
     let error = Picture::decode(&bytes).unwrap_err();
-    assert!(error.to_string().starts_with("pixels: cannot be decoded: "), "{error}");
+    assert!(error.to_string().starts_with("the picture cannot be decoded: "), "{error}");
 }
 
 #[test]
@@ -100,8 +100,8 @@ fn grey_with_16_bits_is_refused_because_the_reference_makes_it_white() {
 #[test]
 fn bytes_of_another_number_are_no_picture() {
     let error = Picture::from_rgb(4, 3, vec![0; 35]).unwrap_err();
-    assert_eq!(error.to_string(), "pixels: 35 bytes are no picture of 4 x 3 with 3 bands");
-    assert!(matches!(Picture::from_rgba(0, 3, vec![]), Err(ClipError::Pixels { .. })));
+    assert_eq!(error.to_string(), "35 bytes are no picture of 4 x 3 with 3 bands");
+    assert!(matches!(Picture::from_rgba(0, 3, vec![]), Err(PictureError::Size { .. })));
 }
 
 proptest! {

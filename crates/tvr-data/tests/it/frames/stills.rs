@@ -1,0 +1,138 @@
+//! Single images and frames of folders: whole, or broken and said to be.
+
+use tvr_data::sampling::Cut;
+
+use super::*;
+
+/// A JPEG, most of which is no header.
+fn jpeg(grey: u8) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let pattern = image::RgbImage::from_fn(128, 96, |x, y| image::Rgb([grey, (x ^ y) as u8, (x * y) as u8]));
+    pattern.write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
+    bytes.into_inner()
+}
+
+fn partial(verdict: &Verdict) -> &str {
+    match verdict {
+        Verdict::Partial { reason } => reason,
+        Verdict::Whole => panic!("it passes for whole"),
+    }
+}
+
+#[test]
+fn a_jpeg_that_is_cut_off_is_no_clip() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("still.jpg");
+    let bytes = jpeg(40);
+    for part in [30, 60, 90, 99] {
+        std::fs::write(&file, &bytes[..bytes.len() * part / 100]).unwrap();
+        let fault = decode(None, Sampler::All, std::slice::from_ref(&file)).remove(0).unwrap_err();
+        let expected = "cannot be read as a video: the picture is cut off: the JPEG has no end";
+        assert_eq!(fault.to_string(), expected, "{part} %");
+        assert!(fault.is_lasting());
+    }
+}
+
+#[test]
+fn a_folder_with_broken_frames_is_partial_and_chosen_among_the_others() {
+    let scratch = tempfile::tempdir().unwrap();
+    for frame in 0..6u8 {
+        std::fs::write(scratch.path().join(format!("f_{frame}.jpg")), jpeg(frame * 40)).unwrap();
+    }
+    let files = [scratch.path().to_path_buf()];
+    let whole = decode(None, Sampler::All, &files).remove(0).unwrap();
+    assert_eq!((whole.total, &whole.verdict), (6, &Verdict::Whole));
+    let cut = jpeg(80);
+    std::fs::write(scratch.path().join("f_2.jpg"), &cut[..cut.len() / 2]).unwrap();
+    std::fs::write(scratch.path().join("f_4.jpg"), "no picture").unwrap();
+    let rest: Vec<Picture> = [0, 1, 3, 5].map(|frame| whole.pictures[frame].clone()).into();
+    // All of them, the first of which is broken first; and a choice that begins anew with four frames.
+    let footage = decode(None, Sampler::All, &files).remove(0).unwrap();
+    assert_eq!((footage.total, &footage.indices), (4, &vec![0, 1, 2, 3]));
+    assert!(footage.pictures == rest);
+    assert_eq!(partial(&footage.verdict), "f_2.jpg: the picture is cut off: the JPEG has no end");
+    let twice = decode(None, centres(8), &files).remove(0).unwrap();
+    assert_eq!(twice.indices, centres(8).indices(4, 1.0, 0));
+    assert!(twice.pictures.iter().zip(&twice.indices).all(|(picture, &index)| *picture == rest[index]));
+    assert!(matches!(twice.verdict, Verdict::Partial { .. }));
+    // A frame that nobody asks for is not opened.
+    let head = Sampler::Rate { per_second: 1, frames: 2, cut: Cut::Head };
+    let first = decode(None, head, &files);
+    assert_eq!(first[0].as_ref().unwrap().verdict, Verdict::Whole);
+    // Nothing left: the first complaint.
+    for frame in [0, 1, 3, 5] {
+        std::fs::write(scratch.path().join(format!("f_{frame}.jpg")), "no picture").unwrap();
+    }
+    let fault = decode(None, Sampler::All, &files).remove(0).unwrap_err();
+    assert_eq!(
+        fault.to_string(),
+        "cannot be read as a video: f_0.jpg: the picture is no PNG, JPEG, GIF or WebP; convert it to PNG"
+    );
+}
+
+#[test]
+fn transparent_pictures_come_to_what_is_done_to_them_with_their_alpha() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("still.png");
+    image::RgbaImage::from_pixel(2, 2, image::Rgba([200, 100, 0, 128])).save(&file).unwrap();
+    let laid = decode(None, Sampler::All, std::slice::from_ref(&file)).remove(0).unwrap().pictures.remove(0);
+    assert_eq!((laid.bands(), &laid.values()[..3]), (3, &[227, 177, 127][..]), "laid on white");
+    // In a GIF, where a pixel is there or is not.
+    let mut encoder = image::codecs::gif::GifEncoder::new(std::fs::File::create(&file).unwrap());
+    for alpha in [255, 0] {
+        let frame = image::RgbaImage::from_pixel(2, 2, image::Rgba([200, 100, 0, alpha]));
+        encoder.encode_frame(image::Frame::new(frame)).unwrap();
+    }
+    drop(encoder);
+    let footage = decode(None, Sampler::All, &[file]).remove(0).unwrap();
+    assert_eq!((footage.total, footage.pictures[0].bands()), (2, 3));
+    assert_eq!(footage.pictures[0].values()[..3], [200, 100, 0]);
+}
+
+#[test]
+fn every_odd_image_has_its_verdict() {
+    // (FFmpeg, for what is no image by its first bytes.)
+    let Some((folder, ffmpeg)) = both() else { return };
+    let folder = folder.join("torchcodec/images");
+    let expected = [
+        ("animated.gif", "4 x 64 x 48"),
+        ("bad_huffman.jpg", "the picture is cut off: the JPEG has no end"),
+        ("cmyk.jpg", "1 x 1280 x 720"),
+        ("corrupt.jpg", "the picture is cut off: the JPEG has no end"),
+        ("frame_exceeds_screen.gif", "1 x 8 x 8"),
+        ("gradient.gif", "1 x 1280 x 720"),
+        ("gradient_16bit.png", "1 x 64 x 48"),
+        ("gradient_interlaced.png", "1 x 64 x 48"),
+        (
+            "grayscale_16bit.png",
+            "the picture is grey with 16 bits, of which the reference makes a white picture; convert it to 8 bits",
+        ),
+        ("grayscale_alpha.png", "1 x 1280 x 720"),
+        ("heapbof.png", "Invalid"),
+        ("rgba.webp", "1 x 1280 x 720"),
+        ("sigsegv.png", "the picture cannot be decoded: "),
+        ("transparent.gif", "1 x 64 x 48"),
+    ];
+    let mut names: Vec<String> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, expected.map(|(name, _)| name));
+    for (name, expected) in expected {
+        let found = match decode(Some(&ffmpeg), Sampler::All, &[folder.join(name)]).remove(0) {
+            Ok(Footage { pictures, total, verdict: Verdict::Whole, .. }) => {
+                // The same bytes as a single image of `encode --images` has.
+                let alone = Picture::read(&folder.join(name)).unwrap();
+                assert!(pictures[0] == *alone.on_white(), "{name}");
+                format!("{total} x {} x {}", alone.width(), alone.height())
+            }
+            Ok(Footage { total, verdict: Verdict::Partial { reason }, .. }) => {
+                format!("{total}, then {reason}")
+            }
+            Err(Fault::Unreadable { reason } | Fault::NoPicture { reason }) => reason,
+            Err(other) => other.to_string(),
+        };
+        assert!(found.starts_with(expected), "{name}: {found}");
+    }
+}

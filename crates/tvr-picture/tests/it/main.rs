@@ -1,0 +1,12 @@
+//! The tests of tvr-picture, one binary.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test may fail loudly and say why it skips"
+)]
+
+mod bad_input;
