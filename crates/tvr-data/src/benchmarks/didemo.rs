@@ -111,7 +111,12 @@ fn from_paragraphs(file: &File) -> Result<Texts, DataError> {
     let mut texts = Texts::default();
     for (index, line) in file.text()?.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let row: Paragraph = serde_json::from_str(line).map_err(|cause| {
-            DataError::item(&file.path, &format!("line {}", index + 1), format!("is no such JSON: {cause}"))
+            let cut = if cause.is_eof() { "; the file may be cut off" } else { "" };
+            DataError::item(
+                &file.path,
+                &format!("line {}", index + 1),
+                format!("is no such JSON: {cause}{cut}"),
+            )
         })?;
         let id = clip(&row.video).to_string();
         texts.order.push(id.clone());
