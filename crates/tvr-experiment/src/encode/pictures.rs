@@ -50,6 +50,8 @@ pub(super) enum Frame {
         /// The frame.
         index: usize,
     },
+    /// What stands where a picture might be and cannot be opened, such as a link in a circle: why.
+    Lost(String),
 }
 
 impl Frame {
@@ -70,6 +72,7 @@ impl Frame {
                     Picture::from_rgb(side, side, bytes.to_vec()).map_err(|error| error.to_string())?;
                 Ok(preprocessor.normalise(&crop))
             }
+            Self::Lost(reason) => Err(reason.clone()),
         }
     }
 
@@ -78,6 +81,7 @@ impl Frame {
         match self {
             Self::File(path) => path.to_string_lossy().into_owned(),
             Self::Kept { key, index, .. } => format!("{key} {index}"),
+            Self::Lost(reason) => reason.clone(),
         }
     }
 }
@@ -97,18 +101,30 @@ pub(super) fn list(
     grouped: Grouped,
     shard: Option<Shard>,
 ) -> Result<Vec<Video>, ExperimentError> {
-    let mut found: Vec<(String, String, PathBuf)> = Vec::new(); // folder and name below it, path
+    let mut found: Vec<(String, String, Frame)> = Vec::new(); // folder and name below it, what is there
+    let mut keep = |path: &Path, frame| {
+        let below = path.strip_prefix(folder).unwrap_or(path);
+        found.push((below.parent().map(slashed).unwrap_or_default(), slashed(below), frame));
+    };
     for entry in WalkDir::new(folder).follow_links(true) {
-        let entry = entry.map_err(|cause| ExperimentError::work(cause.to_string()))?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(cause) => match cause.path().filter(|_| cause.depth() > 0) {
+                // A bad one among the pictures: whoever encodes says so, or leaves it out.
+                Some(path) => {
+                    keep(path, Frame::Lost(lost(path, &cause)));
+                    continue;
+                }
+                None => return Err(ExperimentError::work(cause.to_string())),
+            },
+        };
         let path = entry.path();
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
         let hidden = entry.file_name().to_string_lossy().starts_with('.');
         if !entry.file_type().is_file() || hidden || !ending.is_some_and(|e| ENDINGS.contains(&e.as_str())) {
             continue;
         }
-        let below = path.strip_prefix(folder).unwrap_or(path);
-        let parent = below.parent().map(slashed).unwrap_or_default();
-        found.push((parent, slashed(below), path.to_path_buf()));
+        keep(path, Frame::File(path.to_path_buf()));
     }
     if found.is_empty() {
         return Err(ExperimentError::work(format!(
@@ -118,18 +134,18 @@ pub(super) fn list(
     }
     found.sort_by(|a, b| natural(&a.0, &b.0).then_with(|| natural(&a.1, &b.1)));
     let mut videos: Vec<Video> = Vec::new();
-    let video = |id, path| Video { id, frames: vec![Frame::File(path)] };
+    let video = |id, frame| Video { id, frames: vec![frame] };
     match grouped {
-        Grouped::Alone => videos.extend(found.into_iter().map(|(_, id, path)| video(id, path))),
+        Grouped::Alone => videos.extend(found.into_iter().map(|(_, id, frame)| video(id, frame))),
         Grouped::ByFolder => {
             let own = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
             let own = own.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            for (parent, _, path) in found {
+            for (parent, _, frame) in found {
                 // Pictures of the folder itself are a video of the folder's name.
                 let id = if parent.is_empty() { own.clone() } else { parent };
                 match videos.last_mut().filter(|video| video.id == id) {
-                    Some(video) => video.frames.push(Frame::File(path)),
-                    None => videos.push(video(id, path)),
+                    Some(video) => video.frames.push(frame),
+                    None => videos.push(video(id, frame)),
                 }
             }
         }
@@ -142,6 +158,19 @@ pub(super) fn list(
         )));
     }
     Ok(videos.drain(share).collect())
+}
+
+/// Why nothing can be opened there, with its name.
+fn lost(path: &Path, cause: &walkdir::Error) -> String {
+    match (cause.loop_ancestor(), cause.io_error()) {
+        (Some(above), _) => format!(
+            "{}: is a link to {}, in which it lies, so it has no end; remove the link",
+            path.display(),
+            above.display()
+        ),
+        (None, Some(cause)) => format!("{}: cannot be read: {cause}", path.display()),
+        (None, None) => cause.to_string(),
+    }
 }
 
 fn slashed(path: &Path) -> String {
