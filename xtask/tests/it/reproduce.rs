@@ -82,6 +82,32 @@ fn every_paper_runs_on_nineteen_clips_and_says_how_small_that_was() {
 }
 
 #[test]
+fn one_paper_runs_on_what_a_list_leaves_and_the_card_names_the_list() {
+    let (Some(clips), Some(weights)) = (real(), tiny()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("dead.txt"), "video7500 # three frames a second\nno_such_clip\n")
+        .unwrap();
+    let (clips, weights) = (clips.to_str().unwrap(), weights.to_str().unwrap());
+    let mut arguments = vec!["reproduce", "clip4clip", "--dataset", "msrvtt", "--data-root", clips];
+    arguments.extend(["--weights", weights, "--quarantine", "dead.txt", "--json", "r.json"]);
+    let output = xtask(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("r.json")).unwrap()).unwrap();
+    assert_eq!(json["size"]["test"], 3, "of four");
+    let planned: Vec<&str> =
+        json["planned"].as_array().unwrap().iter().map(|model| model["recipe"].as_str().unwrap()).collect();
+    assert_eq!(planned, ["clip-mean-pooling", "clip-seq-transf"]);
+    for model in planned {
+        let card = folder.path().join(format!("runs/reproduce/msrvtt-{model}-42/card.md"));
+        let card = std::fs::read_to_string(card).unwrap();
+        let gallery = "| the gallery is | 3 of 1000 videos of msrvtt test-1k-a: no known gallery: compare its figures with \
+                       nobody's; left out by a list: video7500 |\n";
+        assert!(card.contains(gallery), "{card}");
+    }
+}
+
+#[test]
 fn what_is_missing_is_named_beside_what_papers_report() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
