@@ -49,5 +49,6 @@ pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     if kernels::applies(&x) {
         return kernels::pointwise(x, Pointwise::Gelu);
     }
-    burn_activation::gelu(x)
+    // burn's own backward pass is that of the formula with the hyperbolic tangent, up to 8e-4 off.
+    x.clone() * ((x / std::f64::consts::SQRT_2).erf() + 1.0) / 2.0
 }

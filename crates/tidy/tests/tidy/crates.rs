@@ -98,5 +98,8 @@ fn metrics_normalisers_data_pictures_and_tidy_have_no_burn_in_their_tree() {
     }
     complaints.sort();
     complaints.dedup();
-    assert_none("tvr-metrics, tvr-normalize, tvr-data, tvr-picture and tidy compile without burn.", &complaints);
+    assert_none(
+        "tvr-metrics, tvr-normalize, tvr-data, tvr-picture and tidy compile without burn.",
+        &complaints,
+    );
 }

@@ -161,7 +161,7 @@ impl Golden {
         let bytes = self.bytes(name)?;
         let crops = bytes.chunks_exact((3 * count).max(1)).map(|bands| {
             let pixels = (0..count).flat_map(|place| [0, 1, 2].map(|band| bands[band * count + place]));
-            Picture::from_rgb(width, height, pixels.collect())
+            Ok(Picture::from_rgb(width, height, pixels.collect())?)
         });
         crops.collect()
     }
