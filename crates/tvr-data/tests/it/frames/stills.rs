@@ -96,10 +96,10 @@ fn every_odd_image_has_its_verdict() {
     let folder = folder.join("torchcodec/images");
     let expected = [
         ("animated.gif", "4 x 64 x 48"),
-        ("bad_huffman.jpg", "the picture is cut off: the JPEG has no end"),
+        ("bad_huffman.jpg", "1 x 1024 x 768"), // odd codes, all of them there: libjpeg reads it as well
         ("cmyk.jpg", "1 x 1280 x 720"),
         ("corrupt.jpg", "the picture is cut off: the JPEG has no end"),
-        ("frame_exceeds_screen.gif", "1 x 8 x 8"),
+        ("frame_exceeds_screen.gif", "1 x 4 x 4"), // what lies on the screen; Pillow makes the screen larger
         ("gradient.gif", "1 x 1280 x 720"),
         ("gradient_16bit.png", "1 x 64 x 48"),
         ("gradient_interlaced.png", "1 x 64 x 48"),
