@@ -247,8 +247,9 @@ impl Ffmpeg {
         for (place, (job, choice)) in jobs.iter().zip(&chosen).enumerate() {
             let stream = format!("{place}:v:{}", job.known.stream.place);
             // One file after another: FFmpeg goes on with the output whose time is the least. Frames of many files in turn
-            // push one another out of the processor's cache.
-            let own = format!("setpts=N+{place}*{FAR}/TB");
+            // push one another out of the processor's cache. Frames are a second apart: FFmpeg complains of two whose times
+            // are one in its writer's clock.
+            let own = format!("setpts=(N+{place}*{FAR})/TB");
             command.args(["-map", &stream, "-vf", &format!("select={},{own}", choice.expression)]);
             command.args(self.passthrough).args(["-c:v", "ppm", "-pix_fmt", "rgb24", "-f", "image2pipe"]);
             command.arg(format!("pipe:{}", 3 + place));

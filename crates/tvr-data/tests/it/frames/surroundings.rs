@@ -115,3 +115,33 @@ fn animations_folders_and_stills_are_read_without_ffmpeg() {
     let fault = decode(None, Sampler::All, &[frames]).remove(0).unwrap_err();
     assert_eq!(fault.to_string(), "has pictures of different sizes: 4 x 4 and 5 x 4; give them one size");
 }
+
+#[cfg(unix)]
+#[test]
+fn sound_clips_of_one_process_are_looked_at_once_and_decoded_once() {
+    use std::os::unix::fs::PermissionsExt;
+    let (Some(folder), Some(_)) = (videos(), ffmpeg()) else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let (program, starts) = (scratch.path().join("counted"), scratch.path().join("starts"));
+    let real = std::env::var("TVR_FFMPEG").unwrap_or_else(|_| "ffmpeg".into());
+    std::fs::write(
+        &program,
+        format!("#!/bin/sh\necho start >> '{}'\nexec {real} \"$@\"\n", starts.display()),
+    )
+    .unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let counted = Ffmpeg::at(&program).unwrap();
+    std::fs::write(&starts, "").unwrap();
+    // Several clocks, more frames than a second holds, and fewer chosen than there are.
+    let names = [
+        "clips/msrvtt/video9770.mp4",
+        "clips/msrvtt/video7500.mp4",
+        "clips/msvd/j2Dhf-xFUxU_13_20.avi",
+        "decord/flipping_a_pancake.mkv",
+    ];
+    let files = names.map(|name| folder.join(name));
+    for found in decode(Some(&counted), centres(12), &files) {
+        assert!(matches!(found.unwrap().verdict, Verdict::Whole));
+    }
+    assert_eq!(std::fs::read_to_string(&starts).unwrap().lines().count(), 2);
+}
