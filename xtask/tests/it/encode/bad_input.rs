@@ -144,3 +144,36 @@ fn a_dead_clip_of_a_list_is_named_and_left_out() {
     let captions = std::fs::read_to_string(folder.path().join("captions.jsonl")).unwrap();
     assert!(!captions.contains("dead") && !captions.contains("gone"), "{captions}");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_link_in_a_circle_is_named_and_with_skip_bad_left_out() {
+    let (weights, folder) = scene();
+    let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, folder.path().join(name)).unwrap();
+    link("..", "videos/v2/again");
+    let bad = "videos/v2/again: is a link to videos, in which it lies, so it has no end; remove the link";
+    let output = encode(folder.path(), &weights, &["--frames", "videos"]);
+    assert_eq!(output.status.code(), Some(1));
+    let sentence = format!("error: {bad}; or go on with --resume --skip-bad\n");
+    assert!(stderr(&output).contains(&sentence), "{}", stderr(&output));
+    assert_eq!(stderr(&output).matches("videos/v2/again").count(), 1, "{}", stderr(&output));
+    assert!(!folder.path().join("out.safetensors").exists(), "nothing half-written");
+
+    // A link to itself, and one to nothing, are no pictures either; another list is another run.
+    std::fs::remove_dir_all(folder.path().join("out.safetensors.parts")).unwrap();
+    link("self.png", "videos/v1/self.png");
+    link("gone.png", "videos/v1/dead.png");
+    let output = encode(folder.path(), &weights, &["--frames", "videos", "--skip-bad"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let file = File::read(&folder.path().join("out.safetensors"));
+    assert_eq!(file.names("video_ids"), ["v1", "v2", "v10"]);
+    assert_eq!(
+        file.tensor("mask").1,
+        [1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0],
+        "no frame of theirs is lost"
+    );
+    let skipped = file.names("skipped");
+    let starts = ["videos/v1/dead.png: cannot be read: ", "videos/v1/self.png: cannot be read: ", bad];
+    assert_eq!(skipped.len(), 3, "{skipped:?}");
+    assert!(skipped.iter().zip(starts).all(|(reason, start)| reason.starts_with(start)), "{skipped:?}");
+}
