@@ -120,7 +120,7 @@ impl TextTower {
         let positions = self.positions.val().narrow(0, 0, tokens).reshape([1, tokens, width]);
         let x = self.token_embedding.forward(ids) + positions;
         let stream = self.stream.stream(x.dtype());
-        if x.dtype() == stream { x } else { x.cast(stream) }
+        x.cast(stream)
     }
 
     /// The same tower with a stream of half precision; see [`ImageTower::with_stream`](crate::ImageTower::with_stream).

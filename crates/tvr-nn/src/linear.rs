@@ -20,16 +20,11 @@ pub fn linear<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
     let rows = dims[..D - 1].iter().product();
     let x = x.reshape([rows, dims[D - 1]]);
     let (weight, bias) =
-        (alike(layer.weight.val(), &x), layer.bias.as_ref().map(|bias| alike(bias.val(), &x)));
+        (layer.weight.val().cast(x.dtype()), layer.bias.as_ref().map(|bias| bias.val().cast(x.dtype())));
     let y = match bias {
         Some(bias) if kernels::applies(&x) && kernels::applies(&weight) => kernels::affine(x, weight, bias),
         bias => burn::tensor::module::linear(x, weight, bias),
     };
     dims[D - 1] = y.dims()[1];
     y.reshape(dims)
-}
-
-/// A parameter in the type of `x`.
-fn alike<const D: usize, const N: usize>(parameter: Tensor<D>, x: &Tensor<N>) -> Tensor<D> {
-    if parameter.dtype() == x.dtype() { parameter } else { parameter.cast(x.dtype()) }
 }

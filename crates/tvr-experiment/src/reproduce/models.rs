@@ -169,6 +169,7 @@ pub const MSRVTT476: &[Trained] = &[
     trained!("msrvtt476-ncl-queue", Recipe, 1.5, &[Ncl]),
     trained!("msrvtt476-emcl", Recipe, 1.5, &[Emcl]),
     trained!("msrvtt476-emcl-paper", Recipe, 1.5, &[Emcl]),
+    trained!("msrvtt476-mean-pooling-128", Recipe, 1.0, &[Emcl]),
     trained!("msrvtt476-conditioned", Recipe, 2.2, &[Emcl]),
     trained!("msrvtt476-conditioned-emcl", Recipe, 5.0, &[Emcl]),
     trained!("msrvtt476-experts", Recipe, 1.5, &[Emcl, Ncl]),
