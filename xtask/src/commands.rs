@@ -61,7 +61,7 @@ impl Cli {
     pub fn run(self) -> Result<(), ExperimentError> {
         tvr_experiment::in_pool(move || match self.command {
             Command::Reproduce(args) => reproduce::run(&args, stop()?),
-            Command::Train(args) => train::run(&args, stop()?),
+            Command::Train(args) => train::run(&args, stop()?).map_err(train::in_the_user_s_words),
             Command::Plan(args) => plan::run(&args, stop()?),
             Command::Eval(args) => eval::run(&args, stop()?),
             Command::Prepare(args) => prepare::run(args, stop()?),

@@ -170,11 +170,21 @@ impl Checkpoints {
         seed: u64,
         note: &mut dyn FnMut(String),
     ) -> Result<(M, ModuleOptimizer, Option<State>), ExperimentError> {
-        for (step, folder) in self.steps()? {
+        let steps = self.steps()?;
+        let oldest = steps.last().map(|(step, _)| *step);
+        let mut damaged = |step: usize, error: ExperimentError| {
+            let then = if oldest == Some(step) {
+                "none is left, so the run starts anew"
+            } else {
+                "trying the one before"
+            };
+            note(format!("checkpoint at step {step} is damaged ({error}); {then}"));
+        };
+        for (step, folder) in steps {
             let state = match read_state(&folder) {
                 Ok(state) => state,
                 Err(error) => {
-                    note(format!("checkpoint at step {step} is damaged ({error}); trying the one before"));
+                    damaged(step, error);
                     continue;
                 }
             };
@@ -186,9 +196,7 @@ impl Checkpoints {
             }
             match load(&folder, &state, model.clone(), optimizer.clone()) {
                 Ok((model, optimizer)) => return Ok((model, optimizer, Some(state))),
-                Err(error) => {
-                    note(format!("checkpoint at step {step} is damaged ({error}); trying the one before"))
-                }
+                Err(error) => damaged(step, error),
             }
         }
         Ok((model, optimizer, None))

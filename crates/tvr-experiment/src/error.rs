@@ -33,7 +33,7 @@ pub enum ExperimentError {
     Interrupted {
         /// Steps done.
         step: usize,
-        /// The recipe to name again.
+        /// The recipe to name again, and the options that belong to it.
         recipe: String,
     },
 }

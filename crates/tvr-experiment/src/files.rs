@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, TensorView};
@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 
 use crate::error::ExperimentError;
 
-/// Writes `bytes` beside `path`, syncs, and renames: a reader sees the old file or the new one, never half.
+/// Writes `bytes` beside `path`, syncs, and renames: a reader sees the old file or the new one, never half. What a link
+/// leads to is replaced, and the link stays. A pipe or a device (`/dev/stdout`) is written to, and stays what it is.
 ///
 /// # Errors
 /// The path and the system's word; nothing is left behind.
@@ -30,17 +31,26 @@ pub fn write_with(
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(ExperimentError::file(folder, "create the folder"))?;
     }
-    let mut beside: PathBuf = path.to_path_buf();
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    let mut fill = |file: File| {
+        let mut file = BufWriter::new(file);
+        write(&mut file)?;
+        file.into_inner().map_err(std::io::IntoInnerError::into_error)
+    };
+    if std::fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        let opened = File::options().write(true).open(path);
+        return opened.and_then(|file| fill(file).map(drop)).map_err(ExperimentError::file(path, "write"));
+    }
+    let place = match path.is_symlink() {
+        true => std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf()),
+        false => path.to_path_buf(),
+    };
+    let mut beside = place.clone();
+    let mut name = place.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".{}.tmp", std::process::id()));
     beside.set_file_name(name);
     let written = File::create(&beside)
-        .and_then(|file| {
-            let mut file = BufWriter::new(file);
-            write(&mut file)?;
-            file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
-        })
-        .and_then(|()| std::fs::rename(&beside, path));
+        .and_then(|file| fill(file)?.sync_all())
+        .and_then(|()| std::fs::rename(&beside, &place));
     if written.is_err() {
         // The first error is the one to report; a file that was never made cannot be removed.
         let _ = std::fs::remove_file(&beside);

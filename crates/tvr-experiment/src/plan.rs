@@ -1,5 +1,6 @@
 //! The plan: every check that can be made before data is read in full, and every choice written out.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -210,6 +211,10 @@ fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
     }
     if recipe.seeds.is_empty() {
         return request("seeds is empty; name at least one, as in seeds = [0]".into());
+    }
+    let mut before = HashSet::new();
+    if let Some(seed) = recipe.seeds.iter().find(|seed| !before.insert(**seed)) {
+        return request(format!("seeds holds {seed} twice; each seed has one run, so leave one out"));
     }
     let train = &recipe.train;
     if train.batch < 2 {

@@ -69,6 +69,9 @@ pub struct Record {
     pub step_seconds: f64,
     /// Largest memory of the process so far, in bytes.
     pub peak_memory_bytes: u64,
+    /// How V2T counts several captions of a video, as `score` names it.
+    #[serde(default)]
+    pub video_to_text_rule: String,
     /// Test metrics by row.
     pub test: Vec<RowRecord>,
     /// Val metrics by row.
@@ -169,6 +172,7 @@ pub fn write(
         selected: run.selected,
         step_seconds: run.step_seconds,
         peak_memory_bytes: peak_memory_bytes(),
+        video_to_text_rule: "grouped".into(),
         test: test.rows.iter().map(RowRecord::of).collect(),
         val: val.rows.iter().map(RowRecord::of).collect(),
         beside,
@@ -267,7 +271,7 @@ fn card(plan: &Plan, record: &Record) -> String {
          | training | {} steps of {} pairs; step {} chosen on val by the sum of R@1, R@5, R@10 of both directions |\n\
          | ties | average: the expectation under random tie-breaking |\n\
          | device | {}, {} threads, tvr {} |\n{}\n\
-         | row | regime | T2V R@1 | R@5 | R@10 | MdR | MnR | NE | V2T R@1 | R@5 | R@10 | MdR | MnR | NE |\n\
+         | row | regime | T2V R@1 | R@5 | R@10 | MdR | MnR | NE | V2T grouped R@1 | R@5 | R@10 | MdR | MnR | NE |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
         record.recipe,
         record.seed,

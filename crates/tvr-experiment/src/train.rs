@@ -165,10 +165,11 @@ impl Work<'_> {
             std::fs::remove_dir_all(&folder).map_err(ExperimentError::file(&folder, "replace"))?;
         }
         let checkpoints = Checkpoints::open(&folder)?;
-        files::write_whole(&folder.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
         let mut note = |word| events(Event::Note(word));
         let (model, optimizer, state) =
             checkpoints.load_newest(fresh.model, fresh.optimizer, &recipe.hash()?, self.seed, &mut note)?;
+        // Not before: where another recipe's checkpoint lies, its own recipe stays.
+        files::write_whole(&folder.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
         let (start, best) = state.as_ref().map_or((0, None), |state| (state.step, state.best));
         let log_path = folder.join("steps.jsonl");
         let log = open_log(&log_path, start)?;

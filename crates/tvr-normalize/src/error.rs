@@ -254,7 +254,11 @@ pub enum Hint {
 impl Hint {
     /// The nearest of `names`, or all of them when none resembles `name`.
     pub(crate) fn among(name: &str, names: &[&'static str]) -> Self {
-        let near = |candidate: &&str| (strsim::jaro_winkler(name, candidate) * 1e6) as u32;
+        // One slip of the finger is near, however short the name.
+        let near = |candidate: &&str| match strsim::damerau_levenshtein(name, candidate) {
+            0 | 1 => 1_000_000,
+            _ => (strsim::jaro_winkler(name, candidate) * 1e6) as u32,
+        };
         match names.iter().copied().max_by_key(|candidate| near(candidate)) {
             None => Self::Nothing,
             Some(best) if near(&best) >= 780_000 => Self::Nearest(best),

@@ -61,6 +61,10 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
         "val" => true,
         other => return Err(ExperimentError::request(format!("--split {other}: it must be test or val"))),
     };
+    let folder = std::fs::canonicalize(&args.run).map_err(|cause| {
+        let what = "give the folder of a finished run, as runs/NAME-SEED";
+        ExperimentError::work(format!("{}: cannot open: {cause}; {what}", args.run.display()))
+    })?;
     let mut record = record::read(&args.run)?;
     let mut recipe = Recipe::read(&args.run.join("recipe.toml"))?;
     if !args.normalize.is_empty() {
@@ -77,11 +81,20 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
         }
     }
     let surroundings = Surroundings {
-        runs: args.run.parent().map(PathBuf::from).unwrap_or_default(),
+        runs: folder.parent().map(PathBuf::from).unwrap_or_default(),
         cache: args.cache.clone(),
         device: args.device.clone(),
     };
     let plan = plan(&recipe, &args.run.join("recipe.toml"), &surroundings)?;
+    // A run's weights are found by its name: under another one they would be those of another run.
+    let own = plan.run_folder(record.seed);
+    if own != folder {
+        return Err(ExperimentError::request(format!(
+            "{}: the run in it is {}; give the folder that name, in a folder of its own if there is one already",
+            args.run.display(),
+            own.file_name().unwrap_or_default().display()
+        )));
+    }
     let opened = experiment::open(&plan, stop, &mut draw())?;
     if let (Some(shard), Some(out)) = (args.shard, &args.out) {
         let written = experiment::score_share(&plan, &opened, record.seed, on_val, shard, out)?;

@@ -105,6 +105,22 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     }
 }
 
+/// An interruption names the command that goes on: the one that was typed, its options included.
+pub fn in_the_user_s_words(error: ExperimentError) -> ExperimentError {
+    let ExperimentError::Interrupted { step, .. } = error else { return error };
+    let typed = std::env::args().skip(2).filter(|word| word != "--resume");
+    ExperimentError::Interrupted { step, recipe: typed.map(quoted).collect::<Vec<_>>().join(" ") }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: String) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-./:=,+@%".contains(letter);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word,
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
 /// What was run, and the record of every seed.
 fn trained(args: &Args, stop: &AtomicBool) -> Result<(Plan, Vec<Record>), ExperimentError> {
     let plan = args.plan()?;

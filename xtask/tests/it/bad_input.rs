@@ -192,7 +192,7 @@ fn a_nan_is_refused_with_its_place_or_counted_as_a_miss() {
         &score(folder.path(), &["S.npy"]),
         1,
         "S.npy: scores[1, 0] is NaN; mend the model that made it, or count such queries as missed with \
-         non-finite = miss",
+         --non-finite miss",
     );
     let report = figures(folder.path(), &["--similarity", "S.npy", "--non-finite", "miss"]);
     assert_eq!(report["rows"][0]["text_to_video"]["R@1"], 50.0); // the NaN wins against text 1's own video
@@ -273,6 +273,28 @@ fn a_full_disk_leaves_nothing_half_written() {
     }
     let _ = std::fs::remove_dir(folder.path().join("out")); // removes an empty folder only
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), before, "something was left behind");
+}
+
+#[test]
+fn a_pipe_is_written_to_and_a_link_stays_a_link() {
+    use std::os::unix::fs::FileTypeExt;
+    let folder = tempfile::tempdir().unwrap();
+    sample(folder.path());
+    // A reader at the other end of a pipe that has a name, as /dev/stdout and /dev/fd/3 have.
+    let line = "mkfifo pipe; cat pipe > read.json & \"$XTASK\" score --similarity S.npy --json pipe; wait";
+    assert!(shell(folder.path(), line).status.success());
+    let pipe = std::fs::symlink_metadata(folder.path().join("pipe")).unwrap();
+    assert!(pipe.file_type().is_fifo(), "the pipe was replaced by a file");
+    let read = std::fs::read_to_string(folder.path().join("read.json")).unwrap();
+    assert!(read.contains("tvr-score/1"), "{read}");
+
+    std::fs::create_dir(folder.path().join("there")).unwrap();
+    std::fs::write(folder.path().join("there/scores.json"), "old").unwrap();
+    std::os::unix::fs::symlink("there/scores.json", folder.path().join("link.json")).unwrap();
+    assert!(score(folder.path(), &["S.npy", "--json", "link.json"]).status.success());
+    assert!(std::fs::symlink_metadata(folder.path().join("link.json")).unwrap().is_symlink());
+    assert_eq!(std::fs::read_to_string(folder.path().join("there/scores.json")).unwrap(), read);
+    assert_eq!(std::fs::read_dir(folder.path().join("there")).unwrap().count(), 1, "nothing beside it");
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn ctrl_c_leaves_a_run_that_goes_on_and_says_how() {
     let folder = folder();
     let folder = folder.path();
     let mut child = Command::new(XTASK)
-        .args(["train", "small.toml", "--runs", "killed", "--log-steps", "--set", "train.epochs=400"])
+        .args(["train", "small.toml", "--runs", "a folder", "--log-steps", "--set", "train.epochs=400"])
         .current_dir(folder)
         .stderr(Stdio::piped())
         .stdout(Stdio::null())
@@ -149,10 +149,24 @@ fn ctrl_c_leaves_a_run_that_goes_on_and_says_how() {
     let rest: Vec<String> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(1));
     let last = rest.iter().find(|line| line.starts_with("error: ")).unwrap();
-    assert!(
-        last.contains("stopped at step") && last.contains("cargo xtask train small.toml --resume"),
-        "{last}"
-    );
+    let (step, command) = last
+        .strip_prefix("error: stopped at step ")
+        .and_then(|rest| rest.split_once("; to go on: cargo xtask "))
+        .unwrap_or_else(|| panic!("{last}"));
+    assert_eq!(command, "train small.toml --runs 'a folder' --log-steps --set train.epochs=400 --resume");
+    // The command as it was told, in a shell, goes on where the run stopped.
+    let mut child = Command::new("sh")
+        .args(["-c", &format!("exec \"$XTASK\" {command}")])
+        .env("XTASK", XTASK)
+        .current_dir(folder)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert_eq!(lines.next().unwrap(), format!("small seed 5: {step}/1200"));
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

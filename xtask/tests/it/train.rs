@@ -16,6 +16,13 @@ fn train_plan_and_eval_agree_on_a_small_recipe() {
 
     let train = xtask(folder, &["train", "small.toml", "--json", "records.json"]);
     assert!(train.status.success(), "{}", stderr(&train));
+    // There is no terminal: plain lines, and no bar.
+    let said = stderr(&train);
+    assert!(
+        said.starts_with("small seed 5: 0/120\n") && said.contains("\nsmall seed 5: 120/120, "),
+        "{said}"
+    );
+    assert!(!said.contains(['\u{1b}', '\r', '█']), "{said}");
     let records: serde_json::Value =
         serde_json::from_slice(&std::fs::read(folder.join("records.json")).unwrap()).unwrap();
     assert_eq!(records[0]["schema"], "tvr-run/1");
@@ -36,6 +43,17 @@ fn train_plan_and_eval_agree_on_a_small_recipe() {
     assert!(eval.status.success(), "{}", stderr(&eval));
     let rows: serde_json::Value = serde_json::from_str(&stdout(&eval)).unwrap();
     assert_eq!(rows, records[0]["test"]);
+
+    // Under another name it would be judged by the weights of the run that has its own.
+    std::fs::rename(&run, folder.join("runs/kept")).unwrap();
+    fails(
+        &xtask(folder, &["eval", "runs/kept"]),
+        2,
+        "runs/kept: the run in it is small-5; give the folder that name, in a folder of its own if there is one already",
+    );
+    let sentence = "runs/small-5: cannot open: No such file or directory (os error 2); give the folder of a finished run, as runs/NAME-SEED";
+    fails(&xtask(folder, &["eval", "runs/small-5"]), 1, sentence);
+    std::fs::rename(folder.join("runs/kept"), &run).unwrap();
 
     // The similarities of a run are scores like any others.
     let score =
@@ -101,8 +119,19 @@ fn a_checkpoint_of_another_recipe_is_refused() {
     let folder = folder();
     assert!(xtask(folder.path(), &["train", "small.toml", "--set", "train.epochs=2"]).status.success());
     let output = xtask(folder.path(), &["train", "small.toml", "--set", "train.epochs=3", "--resume"]);
-    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-    assert!(stderr(&output).contains("another recipe"), "{}", stderr(&output));
+    let newest = "runs/small-5/checkpoints/step-000006";
+    fails(
+        &output,
+        2,
+        &format!(
+            "{newest}: a checkpoint of another recipe or seed lies there; give the recipe another name or remove the folder"
+        ),
+    );
+    // The run is as it was: it is judged again with the recipe that made it.
+    let judged = xtask(folder.path(), &["eval", "runs/small-5", "--json", "-"]);
+    assert!(judged.status.success(), "{}", stderr(&judged));
+    let kept = std::fs::read_to_string(folder.path().join("runs/small-5/recipe.toml")).unwrap();
+    assert!(kept.contains("epochs = 2\n"), "{kept}");
 }
 
 #[test]

@@ -47,6 +47,12 @@ impl Wrong {
             Self::Metric(error @ (MetricError::Setting { .. } | MetricError::Choice { .. })) => {
                 ExperimentError::request(error.to_string())
             }
+            Self::Metric(MetricError::NonFinite { row, column, value, .. }) => {
+                ExperimentError::work(format!(
+                    "{source}: scores[{row}, {column}] is {value}; mend the model that made it, or count such queries as \
+                     missed with --non-finite miss"
+                ))
+            }
             Self::Metric(error) => ExperimentError::work(format!("{source}: {error}")),
         }
     }

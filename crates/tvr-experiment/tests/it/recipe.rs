@@ -69,6 +69,7 @@ fn a_setting_outside_its_domain_is_refused_by_name() {
     refused(&example().replace("batch = 96", "batch = 100000"), "lower it");
     refused(&example().replace("sinkhorn:tau=1", "sinkhorn:tau=0"), "tau");
     refused(&example().replace("seeds = [0, 1, 2]", "seeds = []"), "seeds is empty");
+    refused(&example().replace("seeds = [0, 1, 2]", "seeds = [1, 0, 1]"), "seeds holds 1 twice");
     refused(&example().replace("name = \"world-mean-pooling\"", "name = \"../out\""), "plain file name");
     refused(&example().replace("hidden_factor = 2", "hidden_factor = 0"), "hidden_factor");
     let objective = |text: &str| example().replace("kind = \"symmetric\"", text);

@@ -128,6 +128,24 @@ fn a_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_word() {
         "{words:?}"
     );
     assert_eq!(weights(&straight), expected);
+
+    // Where every checkpoint is damaged it says so, and ends at the same weights.
+    for entry in std::fs::read_dir(&checkpoints).unwrap() {
+        let folder = entry.unwrap().path();
+        if folder.is_dir() {
+            std::fs::write(folder.join("state.json"), "{").unwrap();
+        }
+    }
+    let mut words = Vec::new();
+    experiment::run(&straight, &opened, 3, true, &never, &mut |event| {
+        if let Event::Note(word) = event {
+            words.push(word);
+        }
+    })
+    .unwrap();
+    assert!(words.len() == 2 && words[0].contains("the one before"), "{words:?}");
+    assert!(words[1].contains("none is left, so the run starts anew"), "{words:?}");
+    assert_eq!(weights(&straight), expected);
 }
 
 #[test]
@@ -137,14 +155,18 @@ fn a_checkpoint_of_another_recipe_is_refused_and_kept() {
     features(&folder.path().join("data"));
     let never = AtomicBool::new(false);
     let mut plan = planned(folder.path(), "runs");
+    let plan_folder = plan.run_folder(3);
     let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
     experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap();
     let expected = weights(&plan);
+    let written = || std::fs::read_to_string(plan_folder.join("recipe.toml")).unwrap();
+    let recipe = written();
     plan.recipe.set("train.initial_scale", "20.0").unwrap();
     let error = experiment::run(&plan, &opened, 3, true, &never, &mut |_| ()).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().contains("another recipe"), "{error}");
     assert_eq!(weights(&plan), expected);
+    assert_eq!(written(), recipe, "the run keeps the recipe that it was trained with");
 }
 
 #[test]

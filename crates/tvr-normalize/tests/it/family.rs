@@ -80,6 +80,7 @@ fn bad_specs_are_answered_with_the_mend() {
         "dual-softmax:tempreture=1",
         "dual-softmax: unknown setting \"tempreture\"; did you mean \"temperature\"?",
     );
+    refused("sinkhorn:tua=1", "sinkhorn: unknown setting \"tua\"; did you mean \"tau\"?");
     refused("sinkhorn:zzz=1", "sinkhorn: unknown setting \"zzz\"; there are tau, iterations, start, tol");
     refused("raw:tau=1", "raw: unknown setting \"tau\"; it has no settings");
     refused("sinkhorn:tau", "sinkhorn: \"tau\" has no value; write tau=VALUE");

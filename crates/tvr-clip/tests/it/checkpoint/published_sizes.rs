@@ -127,6 +127,21 @@ fn published_checkpoints_have_the_names_and_shapes_of_the_key_table() {
     assert_eq!(found, expected);
 }
 
+#[test]
+fn presets_are_the_configs_of_the_published_checkpoints() {
+    for (name, preset) in [
+        ("openai-clip-vit-base-patch16", ClipConfig::vit_b_16()),
+        ("openai-clip-vit-large-patch14-336", ClipConfig::vit_l_14_336()),
+    ] {
+        let (folder, _) = hollow(name);
+        assert_eq!(ClipCheckpoint::open(folder.path()).unwrap().config().unwrap(), preset, "{name}");
+    }
+    // The smaller one was trained first, and sees fewer pixels.
+    let mut preset = ClipConfig::vit_l_14_336();
+    preset.image.size = 224;
+    assert_eq!(preset, ClipConfig::vit_l_14());
+}
+
 /// The header must be able to be wrong.
 #[test]
 fn another_patch_size_of_a_published_checkpoint_is_refused_by_both_shapes() {

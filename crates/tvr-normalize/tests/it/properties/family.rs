@@ -160,6 +160,11 @@ fn p_no_5_finite_at_any_temperature_and_nan_is_refused() {
         }
     }
     for method in chains() {
+        // Those without a temperature too.
+        for world in [&cosines, &edge] {
+            let banked = method.apply(&world.scores()).unwrap();
+            assert!(banked.iter().all(|value| value.is_finite()), "{method}");
+        }
         let mut broken = cosines.clone();
         broken.test[[17, 3]] = f32::NAN;
         let error = method.apply(&broken.scores()).unwrap_err().to_string();
