@@ -151,11 +151,14 @@ impl Camoe {
 impl Head for Camoe {
     fn needs(&self) -> Needs {
         let (_, parts) = self.streams.split_last().unwrap_or((&"fusion", &[]));
+        let max_frames = self.experts.iter().filter_map(Aggregator::max_frames).min();
         Needs {
             frames: true,
             streams: parts.to_vec(),
             judges_pairs: true,
-            max_frames: self.experts.iter().filter_map(Aggregator::max_frames).min(),
+            max_frames,
+            // An aggregator sees time by its positions alone.
+            in_time: max_frames.is_some(),
             ..Needs::default()
         }
     }

@@ -113,7 +113,13 @@ pub struct Conditioned {
 
 impl Head for Conditioned {
     fn needs(&self) -> Needs {
-        Needs { frames: true, judges_pairs: true, max_frames: self.frames.max_frames(), ..Needs::default() }
+        Needs {
+            frames: true,
+            judges_pairs: true,
+            max_frames: self.frames.max_frames(),
+            in_time: self.frames.temporal.is_some(),
+            ..Needs::default()
+        }
     }
 
     /// The frames; the mean of their unit rows stands beside them for whoever wants one vector.

@@ -237,6 +237,8 @@ impl Head for Experts {
             frames: self.frames,
             experts: self.inputs.iter().map(|input| input.name.clone()).collect(),
             judges_pairs: true,
+            // The transformer has a position for every step of an expert.
+            in_time: self.frames && self.transformer.is_some(),
             ..Needs::default()
         }
     }

@@ -9,7 +9,8 @@ use crate::error::HeadError;
 /// Features of some videos.
 #[derive(Clone, Debug)]
 pub struct VideoFeatures {
-    /// One vector per frame, padded at will. `[videos, frames, width]`
+    /// One vector per frame, padded at will; or one per patch, frame by frame, for a head that is not
+    /// [in time](crate::Needs::in_time). `[videos, frames, width]`
     pub frames: Tensor<3>,
     /// True where a frame is real. `[videos, frames]`
     pub mask: Tensor<2, Bool>,

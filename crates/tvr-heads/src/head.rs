@@ -30,6 +30,8 @@ pub struct Needs {
     pub judges_pairs: bool,
     /// The most frames it has positions for; `None` where any number will do.
     pub max_frames: Option<usize>,
+    /// Whether it reads the order of frames as time. Any other head takes them as a set, and so may take patches.
+    pub in_time: bool,
 }
 
 impl Needs {

@@ -87,7 +87,7 @@ impl SeqLstm {
 
 impl Head for SeqLstm {
     fn needs(&self) -> Needs {
-        Needs { frames: true, ..Needs::default() }
+        Needs { frames: true, in_time: true, ..Needs::default() }
     }
 
     fn code_videos(&self, videos: VideoFeatures) -> VideoCodes {

@@ -165,7 +165,7 @@ impl SeqTransf {
 
 impl Head for SeqTransf {
     fn needs(&self) -> Needs {
-        Needs { frames: true, max_frames: Some(self.max_frames), ..Needs::default() }
+        Needs { frames: true, max_frames: Some(self.max_frames), in_time: true, ..Needs::default() }
     }
 
     fn code_videos(&self, videos: VideoFeatures) -> VideoCodes {

@@ -154,7 +154,13 @@ impl TightTransf {
 
 impl Head for TightTransf {
     fn needs(&self) -> Needs {
-        Needs { frames: true, judges_pairs: true, max_frames: Some(self.max_frames), ..Needs::default() }
+        Needs {
+            frames: true,
+            judges_pairs: true,
+            max_frames: Some(self.max_frames),
+            in_time: true,
+            ..Needs::default()
+        }
     }
 
     fn unit(&self) -> Unit {

@@ -174,6 +174,7 @@ impl Head for TokenWise {
             tokens: true,
             judges_pairs: true,
             max_frames: self.frames.max_frames(),
+            in_time: self.frames.temporal.is_some(),
             ..Needs::default()
         }
     }

@@ -335,9 +335,17 @@ pub fn gated_experts(seed: u64) -> Experts {
     Draw::new(seed).shake(config.init(WIDTH, &Device::flex()).unwrap())
 }
 
-pub fn mixed_experts(seed: u64) -> Experts {
+fn mixed_config() -> ExpertsConfig {
     let transformer =
         TransformerConfig { layers: 2, heads: 2, hidden: 8, positions: 3, ..TransformerConfig::reference() };
-    let config = experts_config(Mixing::Transformer(TransformerConfig { dropout: 0.0, ..transformer }));
+    experts_config(Mixing::Transformer(TransformerConfig { dropout: 0.0, ..transformer }))
+}
+
+pub fn mixed_experts(seed: u64) -> Experts {
+    Draw::new(seed).shake(mixed_config().init(WIDTH, &Device::flex()).unwrap())
+}
+
+pub fn mixed_experts_and_frames(seed: u64) -> Experts {
+    let config = ExpertsConfig { frames: true, ..mixed_config() };
     Draw::new(seed).shake(config.init(WIDTH, &Device::flex()).unwrap())
 }

@@ -300,6 +300,26 @@ pub fn training_and_inference_agree<H: Head>(head: &H) {
     assert_close(&floats(&found), &expected, EQUAL);
 }
 
+/// Real frames in another order: the same to a head that takes a set, another to one that reads time.
+pub fn frames_are_a_set_unless_read_in_time<H: Head>(head: &H) {
+    let [n_texts, n_videos, frames] = [4, 3, 6];
+    let (texts, videos) = inputs(19, [n_texts, n_videos, frames]);
+    let expected = floats(&scores(head, &texts, &videos));
+    let order = Tensor::<1, Int>::from_data([4, 2, 5, 0, 3, 1], &Device::flex());
+    let moved = VideoFeatures {
+        frames: videos.frames.select(1, order.clone()),
+        mask: videos.mask.select(1, order),
+        experts: videos.experts, // other networks' steps stay
+    };
+    let found = floats(&scores(head, &texts, &moved));
+    if head.needs().in_time {
+        let apart = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(apart > 1e-4, "the order makes no difference: {apart}");
+    } else {
+        assert_close(&found, &expected, EQUAL);
+    }
+}
+
 macro_rules! conformance {
     ($($head:ident: $make:expr, $other:expr;)*) => { $(
         mod $head {
@@ -330,6 +350,10 @@ macro_rules! conformance {
             #[test]
             fn parts_give_the_gradient_of_the_whole() { battery::parts_give_the_gradient_of_the_whole(&$make); }
             #[test]
+            fn frames_are_a_set_unless_read_in_time() {
+                battery::frames_are_a_set_unless_read_in_time(&$make);
+            }
+            #[test]
             fn training_and_inference_agree() { battery::training_and_inference_agree(&$make); }
         }
     )* };
@@ -358,4 +382,5 @@ conformance! {
     experts: common::experts(1), common::experts(2);
     experts_gated: common::gated_experts(1), common::gated_experts(2);
     experts_mixed: common::mixed_experts(1), common::mixed_experts(2);
+    experts_mixed_with_frames: common::mixed_experts_and_frames(1), common::mixed_experts_and_frames(2);
 }
