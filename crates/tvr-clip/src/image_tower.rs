@@ -106,8 +106,23 @@ impl ImageTower {
     /// Every token in the joint space, class token first: `[images, 1 + patches, joint]`.
     pub fn encode_tokens(&self, pixels: Tensor<4>) -> Tensor<3> {
         let [images, ..] = pixels.dims();
-        let x = self.pre_norm(self.embed(pixels, images));
-        self.project(self.blocks.iter().fold(x, |x, block| block.forward(x, None, false)))
+        self.project(self.states(self.embed(pixels, images)))
+    }
+
+    /// Codes of the patches of frames, not normalised: the last states of all places but the class token's, through the
+    /// norm and the projection that CLIP has for the class token, as FILIP (arXiv 2111.07783) takes them. The class
+    /// token is left out (ours): it sees the whole frame, so it is no patch, and [`encode`](Self::encode) gives it.
+    ///
+    /// - `pixels`: `[videos, frames, 3, size, size]`; padding frames should be zeros
+    /// - returns `[videos, frames, patches, joint]`, patches row by row
+    pub fn encode_patches(&self, pixels: Tensor<5>) -> Tensor<4> {
+        let [videos, frames, channels, height, width] = pixels.dims();
+        let pixels = pixels.reshape([videos * frames, channels, height, width]);
+        let states = self.states(self.embed(pixels, videos));
+        let [_, tokens, _] = states.dims();
+        let codes = self.project(states.narrow(1, 1, tokens - 1));
+        let [_, patches, joint] = codes.dims();
+        codes.reshape([videos, frames, patches, joint])
     }
 
     /// What the first norm takes: the class token and the embedded patches, with their positions.
@@ -172,6 +187,12 @@ impl ImageTower {
             self.mode = PatchMode::Temporal;
         }
         self
+    }
+
+    /// From the embedding to the last states of all places.
+    fn states(&self, embedded: Tensor<3>) -> Tensor<3> {
+        let x = self.pre_norm(embedded);
+        self.blocks.iter().fold(x, |x, block| block.forward(x, None, false))
     }
 
     /// From the embedding to the class token's code.

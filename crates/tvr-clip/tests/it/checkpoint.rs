@@ -128,8 +128,13 @@ fn three_d_patches_start_as_two_d_and_are_not_saved() {
     let (clip, config, _) = small();
     let videos = Tensor::<5>::random([2, 3, 3, 32, 32], Distribution::Normal(0.0, 1.0), &Device::flex());
     let flat = clip.image.encode_videos(videos.clone());
+    let patches = clip.image.encode_patches(videos.clone());
     let clip = Clip { image: clip.image.into_3d(), ..clip };
     let temporal = clip.image.encode_videos(videos.clone());
+    clip.image
+        .encode_patches(videos.clone())
+        .into_data()
+        .assert_approx_eq::<f32>(&patches.into_data(), burn::tensor::Tolerance::absolute(1e-5));
     temporal
         .into_data()
         .assert_approx_eq::<f32>(&flat.clone().into_data(), burn::tensor::Tolerance::absolute(1e-5));
@@ -155,13 +160,19 @@ fn p_c4_2_a_3d_frame_sees_its_neighbours_and_nobody_else() {
     let frames = 5;
     let videos = Tensor::<5>::random([1, frames, 3, 32, 32], Distribution::Normal(0.0, 1.0), &Device::flex());
     let before = clip.image.encode_videos(videos.clone());
+    let patches = clip.image.encode_patches(videos.clone());
     for changed in 0..frames {
         let other = Tensor::<5>::ones([1, 1, 3, 32, 32], &Device::flex());
-        let videos = videos.clone().slice_assign([0..1, changed..changed + 1], other);
-        let moved = (clip.image.encode_videos(videos) - before.clone()).abs().max_dim(2);
+        let others = videos.clone().slice_assign([0..1, changed..changed + 1], other);
+        let moved = (clip.image.encode_videos(others.clone()) - before.clone()).abs().max_dim(2);
         let moved: Vec<f32> = moved.into_data().iter::<f32>().collect();
         for (frame, moved) in moved.into_iter().enumerate() {
             assert_eq!(moved > 0.0, frame.abs_diff(changed) <= 1, "frame {frame}, changed {changed}");
+        }
+        // And so do its patches.
+        let moved = (clip.image.encode_patches(others) - patches.clone()).abs().max_dim(3).max_dim(2);
+        for (frame, moved) in moved.into_data().iter::<f32>().enumerate() {
+            assert_eq!(moved > 0.0, frame.abs_diff(changed) <= 1, "patches of {frame}, changed {changed}");
         }
     }
 }

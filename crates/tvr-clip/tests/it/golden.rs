@@ -86,6 +86,27 @@ fn every_folder_gives_the_codes_of_the_reference() {
     }
 }
 
+/// Three pictures as the frames of one video; the class token is not among its patches.
+#[test]
+fn patches_are_the_tokens_of_the_reference() {
+    let Some(root) = shared("clip_tiny") else { return };
+    for (folder, reference) in [
+        ("quick_gelu", "quick_gelu"),
+        ("gelu", "gelu"),
+        ("open_clip", "gelu"),
+        ("variants/vision_only", "quick_gelu"),
+    ] {
+        let reference = root.join(reference).join("expected.safetensors");
+        let checkpoint = ClipCheckpoint::open(&root.join(folder)).unwrap();
+        let tower = checkpoint.load_image(&Device::flex(), Precision::F32).unwrap();
+        let found = tower.encode_patches(tensor::<4>(&reference, "pixel_values").unsqueeze_dim(0));
+        let tokens = tensor::<3>(&reference, "image_tokens");
+        let [images, count, joint] = tokens.dims();
+        let patches = tokens.narrow(1, 1, count - 1).reshape([1, images, count - 1, joint]);
+        assert_close(found, patches, 1e-4, folder); // the bound
+    }
+}
+
 #[test]
 fn settings_are_those_of_the_config() {
     let Some(root) = shared("clip_tiny") else { return };

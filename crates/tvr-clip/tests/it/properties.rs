@@ -46,7 +46,10 @@ fn a_batch_is_its_items_and_pooling_is_a_row_of_the_tokens() {
     let all = clip.encode_images(pixels.clone());
     assert_eq!(all.dims(), [3, 96]);
     assert_close(clip.encode_images(pixels.clone().narrow(0, 1, 1)), all.clone().narrow(0, 1, 1));
-    assert_close(clip.image.encode_tokens(pixels).narrow(1, 0, 1).reshape([3, 96]), all);
+    let tokens = clip.image.encode_tokens(pixels.clone());
+    assert_close(tokens.clone().narrow(1, 0, 1).reshape([3, 96]), all);
+    let patches = clip.image.encode_patches(pixels.unsqueeze_dim(0));
+    assert_close(patches, tokens.narrow(1, 1, 16).reshape([1, 3, 16, 96]));
 
     let device = Device::flex();
     let ids = Tensor::<2, Int>::from_data([[48, 3, 5, 49, 0, 0], [48, 7, 49, 0, 0, 0]], &device);
