@@ -2,7 +2,7 @@
 //!
 //! | tensor | type, shape | meaning |
 //! |---|---|---|
-//! | `frames` | f16 or f32 `[videos, frames, width]` | frame features in time order |
+//! | `frames` | f16 or f32 `[videos, frames, width]` | frame features in time order; or, with the metadata `tokens_per_frame`, so many patches a frame, one after another |
 //! | `mask` | u8 `[videos, frames]` | 1 = real frame |
 //! | `text` | f16 or f32 `[captions, width']` | caption embeddings |
 //! | `text_video` | i64 `[captions]` | row of the caption's video |
@@ -34,6 +34,7 @@ pub struct FeatureFile {
     frames: Place,
     text: Place,
     frame_count: usize,
+    patches: Option<usize>,
     mask: Vec<bool>,
     text_video: Vec<usize>,
     video_ids: Vec<String>,
@@ -119,6 +120,7 @@ impl FeatureFile {
             }
         }
         let mask: Vec<bool> = mask.data().iter().map(|&byte| byte != 0).collect();
+        let patches = patches(&path, &entries, frame_count)?;
         for (video, real) in mask.chunks(frame_count).enumerate() {
             if !real.contains(&true) {
                 return Err(DataError::item(
@@ -147,6 +149,7 @@ impl FeatureFile {
             frames,
             text,
             frame_count,
+            patches,
             mask,
             text_video,
             video_ids,
@@ -227,6 +230,13 @@ impl FeatureFile {
         self.frame_count
     }
 
+    /// Vectors of a frame where a vector is a patch; `None` where it is a frame. [`frames_per_video`] counts vectors.
+    ///
+    /// [`frames_per_video`]: Self::frames_per_video
+    pub fn patches_per_frame(&self) -> Option<usize> {
+        self.patches
+    }
+
     /// Values of a frame.
     pub fn width(&self) -> usize {
         self.frames.width
@@ -292,6 +302,22 @@ fn ids(path: &Path, entries: &HashMap<String, String>, key: &str) -> Result<Vec<
     let text = entries.get(key).ok_or_else(|| DataError::format(path, format!("metadata has no {key}")))?;
     serde_json::from_str(text)
         .map_err(|cause| DataError::format(path, format!("metadata {key} is no list of names: {cause}")))
+}
+
+/// What `tokens_per_frame` says, in a file of so many vectors a video.
+fn patches(
+    path: &Path,
+    entries: &HashMap<String, String>,
+    vectors: usize,
+) -> Result<Option<usize>, DataError> {
+    let Some(text) = entries.get("tokens_per_frame") else { return Ok(None) };
+    let count = text.parse().ok().filter(|&count| count > 0 && vectors.is_multiple_of(count));
+    count.map(Some).ok_or_else(|| {
+        let reason = format!(
+            "metadata tokens_per_frame is {text:?}, but it must divide the {vectors} vectors of a video"
+        );
+        DataError::format(path, reason)
+    })
 }
 
 fn place(

@@ -105,6 +105,7 @@ fn what_is_written_is_read() {
         assert_eq!(file.video_ids(), ["a", "b"]);
         assert_eq!(file.text_ids(), ["a0", "b0", "a1"]);
         assert_eq!((file.frames_per_video(), file.width(), file.text_width()), (2, 3, 2));
+        assert_eq!(file.patches_per_frame(), None);
         assert_eq!([file.mask(0), file.mask(1)], [[true, true], [true, false]]);
         assert_eq!(file.frames(0).unwrap(), FRAMES[..6]);
         assert_eq!(file.frames(1).unwrap(), [1.5, 1.75, 2.0, 0.0, 0.0, 0.0], "padding is zero");

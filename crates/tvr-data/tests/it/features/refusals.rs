@@ -41,6 +41,25 @@ fn another_format_is_refused() {
 }
 
 #[test]
+fn patches_that_make_no_frames_are_refused() {
+    let of = |count: &'static str| {
+        move |set: &mut Folder| drop(set.metadata.insert("tokens_per_frame".into(), count.into()))
+    };
+    for count in ["3", "0", "-1", "one"] {
+        let message = format!(
+            "features.safetensors: metadata tokens_per_frame is {count:?}, but it must divide the 2 vectors of a video"
+        );
+        refuses(of(count), open, &message);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut set = small();
+    of("2")(&mut set);
+    set.write(folder.path());
+    let file = FeatureFile::open(folder.path()).unwrap();
+    assert_eq!((file.patches_per_frame(), file.frames_per_video()), (Some(2), 2));
+}
+
+#[test]
 fn a_tensor_that_is_missing_or_another_is_refused() {
     refuses(
         |set| set.tensors.retain(|(name, ..)| *name != "mask"),
