@@ -72,6 +72,8 @@ pub struct Clips {
     preprocessor: Preprocessor,
     /// Frames of a video, padding included.
     frames: usize,
+    /// Vectors of a frame: 1, or its patches where features are those of patches.
+    tokens: usize,
     /// Whose features are taken; `None` where the image tower is trained.
     features: Option<FrameFeatures>,
 }
@@ -87,8 +89,10 @@ impl Clips {
         stop: &AtomicBool,
         events: Events<'_>,
     ) -> Result<Option<Self>, ExperimentError> {
-        let (DataRecipe::Videos { manifest, store, sampler }, EncoderRecipe::Clip { frames, .. }) =
-            (&plan.recipe.data, &plan.recipe.encoder)
+        let (
+            DataRecipe::Videos { manifest, store, sampler },
+            EncoderRecipe::Clip { frames, frame_tokens, .. },
+        ) = (&plan.recipe.data, &plan.recipe.encoder)
         else {
             return Ok(None);
         };
@@ -111,17 +115,18 @@ impl Clips {
                 Outcome::Open => return Err(prepared.stopped()),
             }
         }
-        let (mut store, mut features) = (prepared.store, None);
+        let (mut store, mut features, mut tokens) = (prepared.store, None, 1);
         if *frames == Frames::Cached {
             let (checkpoint, preprocessor, device) = (pretrained.checkpoint(), &preprocessor, &plan.device);
-            let encoder =
-                Encoder { checkpoint, preprocessor, precision: Precision::F32, device, batch: BATCH };
+            let (precision, frame_tokens) = (Precision::F32, *frame_tokens);
+            let encoder = Encoder { checkpoint, preprocessor, precision, frame_tokens, device, batch: BATCH };
             let wanted: Vec<Key> = listed.entries.iter().map(|entry| keys[&entry.id]).collect();
             store = encoder.encode(store, &wanted, (stop, "the same command"), events)?;
             features = Some(encoder.features()?);
+            tokens = encoder.patches()?.unwrap_or(1);
         }
         let (store, frames) = (Arc::new(store), frames_of(sampler)?);
-        Ok(Some(Self { listed, keys, store, preprocessor, frames, features }))
+        Ok(Some(Self { listed, keys, store, preprocessor, frames, tokens, features }))
     }
 
     /// The videos of a split.
@@ -129,24 +134,25 @@ impl Clips {
         self.listed.of(split).collect()
     }
 
-    /// Frames of some videos, `[videos, frames, width]`, which of them are real, and their width.
+    /// Frames of some videos, `[videos, vectors, width]`, which of them are real, and their width.
     ///
     /// # Errors
     /// A record that changed on disk, or is gone.
     pub fn rows(&self, entries: &[&Entry]) -> Result<(FrameRows, Vec<bool>, usize), ExperimentError> {
         let keys: Vec<Key> = entries.iter().map(|entry| self.keys[&entry.id]).collect();
-        let mut mask = vec![false; keys.len() * self.frames];
-        for (key, mask) in keys.iter().zip(mask.chunks_mut(self.frames)) {
+        let vectors = self.vectors();
+        let mut mask = vec![false; keys.len() * vectors];
+        for (key, mask) in keys.iter().zip(mask.chunks_mut(vectors)) {
             let record = self.store.get(key).map_err(wrong)?;
             let count = record.map_or(0, |record| record.shape.first().copied().unwrap_or(0));
-            mask.iter_mut().take(count).for_each(|real| *real = true);
+            mask.iter_mut().take(count * self.tokens).for_each(|real| *real = true);
         }
         let store = Arc::clone(&self.store);
         let (rows, width) = match &self.features {
             Some(features) => {
                 let width = keys.first().map(|key| kept(features, &store, key)).transpose()?;
                 let rows = StoredFeatures::new(store, features.clone(), keys);
-                (FrameRows::Features(rows), width.map_or(0, |first| first.width))
+                (FrameRows::Features(rows), width.map_or(0, |first| first.width / self.tokens))
             }
             None => {
                 let side = self.preprocessor.side();
@@ -157,9 +163,9 @@ impl Clips {
         Ok((rows, mask, width))
     }
 
-    /// Frames of a video, padding included.
-    pub fn frames(&self) -> usize {
-        self.frames
+    /// Vectors or pictures of a video, padding included.
+    pub fn vectors(&self) -> usize {
+        self.frames * self.tokens
     }
 }
 

@@ -35,6 +35,7 @@ use tvr_data::Sampler;
 use crate::error::ExperimentError;
 use crate::pretrained::{preprocessor, refused};
 use crate::progress::{Event, Events};
+use crate::recipe::FrameTokens;
 use crate::shard::Shard;
 use crate::{device, weights};
 use kept::Encoder;
@@ -63,6 +64,8 @@ pub struct Request {
     pub precision: Precision,
     /// Whether every token of a text is written beside its code.
     pub tokens: bool,
+    /// Which codes of a picture are written.
+    pub frame_tokens: FrameTokens,
     /// Whether what cannot be read is listed and left out.
     pub skip_bad: bool,
     /// One share of several.
@@ -107,6 +110,8 @@ pub struct Report {
     pub videos: usize,
     /// Their pictures.
     pub frames: usize,
+    /// Patches of a picture, if those were written.
+    pub patches: Option<usize>,
     /// Captions.
     pub texts: usize,
     /// Width of a code.
@@ -124,6 +129,8 @@ struct Settings {
     pixels: Option<String>,
     precision: String,
     tokens: bool,
+    /// Patches of a picture, where those are written.
+    patches: Option<usize>,
     skip_bad: bool,
     shard: Option<Shard>,
     /// SHA-256 of the names of all pictures.
@@ -162,6 +169,7 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
         checkpoint: &checkpoint,
         preprocessor,
         precision: request.precision,
+        frame_tokens: request.frame_tokens,
         device: &device,
         batch: request.batch,
     });
@@ -197,6 +205,7 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
         pixels: preprocessor.as_ref().map(|preprocessor| preprocessor.config().describe()),
         precision: request.precision.name().to_owned(),
         tokens: request.tokens,
+        patches: encoder.as_ref().map(Encoder::patches).transpose()?.flatten(),
         skip_bad: request.skip_bad,
         shard: request.shard,
         pictures: pictures.as_ref().map(Seen::digest),
@@ -241,6 +250,9 @@ fn check(request: &Request) -> Result<(), ExperimentError> {
     }
     if request.tokens && request.texts.is_none() {
         return wrong("--tokens: only texts have tokens in a feature file; give --texts or --videos");
+    }
+    if request.frame_tokens == FrameTokens::Patches && request.pictures.is_none() {
+        return wrong("--patches: only pictures have patches; give --images, --frames or --videos");
     }
     Ok(())
 }

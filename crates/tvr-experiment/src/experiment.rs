@@ -245,6 +245,7 @@ fn encoders(
     let dropout = |share: f64| nn::DropoutConfig::new(share).init();
     let Sources { world, pretrained, .. } = &opened.sources;
     let precision = plan.recipe.train.precision;
+    let frame_tokens = plan.recipe.encoder.frame_tokens();
     let (text, frames) = match (&plan.recipe.encoder, world, &opened.train.texts) {
         (EncoderRecipe::Projection { width, dropout: share }, _, Texts::Features { width: input, .. }) => {
             let text = TextEncoder {
@@ -274,7 +275,9 @@ fn encoders(
             };
             let tower =
                 (*frames == Frames::Trained).then(|| towers.clip.image.clone().with_stream(precision));
-            return Ok((text, VideoEncoder { tower, projection: None, dropout: dropout(0.0), unit: true }));
+            let video =
+                VideoEncoder { tower, projection: None, dropout: dropout(0.0), unit: true, frame_tokens };
+            return Ok((text, video));
         }
         (EncoderRecipe::Clip { .. }, None, Texts::Tokens(_)) => {
             let pretrained =
@@ -286,13 +289,15 @@ fn encoders(
                 dropout: dropout(0.0),
             };
             let tower = pretrained.image_tower(device)?.map(|tower| tower.with_stream(precision));
-            return Ok((text, VideoEncoder { tower, projection: None, dropout: dropout(0.0), unit: false }));
+            let video =
+                VideoEncoder { tower, projection: None, dropout: dropout(0.0), unit: false, frame_tokens };
+            return Ok((text, video));
         }
         _ => return Err(ExperimentError::work("the encoder and the data do not fit")),
     };
     let (width, share) = frames;
     let projection = Some(linear(opened.train.width, width));
-    Ok((text, VideoEncoder { tower: None, projection, dropout: dropout(share), unit: false }))
+    Ok((text, VideoEncoder { tower: None, projection, dropout: dropout(share), unit: false, frame_tokens }))
 }
 
 /// Seconds of a training step, measured on the plan's own model and data; nothing of it is kept.

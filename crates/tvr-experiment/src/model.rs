@@ -9,6 +9,7 @@ use tvr_clip::ImageTower;
 use tvr_heads::{Head, Unit, VideoFeatures};
 use tvr_objectives::Objective;
 
+use crate::recipe::FrameTokens;
 pub use text::TextEncoder;
 pub(crate) use text::{encode_pooled, padded};
 
@@ -27,6 +28,9 @@ pub struct VideoEncoder {
     /// Whether a tower's codes are brought to unit length, as the world's cached ones are.
     #[module(skip)]
     pub unit: bool,
+    /// Which codes of a tower stand for a frame.
+    #[module(skip)]
+    pub frame_tokens: FrameTokens,
 }
 
 /// A whole model.
@@ -45,24 +49,45 @@ pub struct Model<H: Module + ModuleDisplay, O: Module + ModuleDisplay> {
 }
 
 impl VideoEncoder {
-    /// Features of frames, `[videos, frames, width]`, or of pixels, `[videos, frames, 3 · side · side]` for a tower.
-    /// Experts stay as they are: what is done to them is the head's.
+    /// Features of frames, `[videos, frames, width]`, or of pixels, `[videos, frames, 3 · side · side]` for a tower,
+    /// whose patches follow one another frame by frame where they stand for frames. Experts stay as they are: what is
+    /// done to them is the head's.
     pub fn encode(&self, videos: VideoFeatures) -> VideoFeatures {
         let VideoFeatures { frames, mask, experts } = videos;
-        let frames = match &self.tower {
+        let (frames, mask) = match &self.tower {
             Some(tower) => {
-                let [videos, count, values] = frames.dims();
-                let side = (values / 3).isqrt();
-                let codes = tower.encode_videos(frames.reshape([videos, count, 3, side, side]));
-                if self.unit { tvr_nn::unit_rows(codes) } else { codes }
+                let (codes, mask) = self.codes(tower, frames, mask);
+                (if self.unit { tvr_nn::unit_rows(codes) } else { codes }, mask)
             }
-            None => frames,
+            None => (frames, mask),
         };
         let frames = match &self.projection {
             Some(projection) => tvr_nn::linear(projection, self.dropout.forward(frames)),
             None => frames,
         };
         VideoFeatures { frames, mask, experts }
+    }
+
+    /// A tower's codes of pixels, and which of them are real: all patches of a real frame.
+    fn codes(
+        &self,
+        tower: &ImageTower,
+        pixels: Tensor<3>,
+        mask: Tensor<2, Bool>,
+    ) -> (Tensor<3>, Tensor<2, Bool>) {
+        let [videos, frames, values] = pixels.dims();
+        let side = (values / 3).isqrt();
+        let pixels = pixels.reshape([videos, frames, 3, side, side]);
+        match self.frame_tokens {
+            FrameTokens::Class => (tower.encode_videos(pixels), mask),
+            FrameTokens::Patches => {
+                let codes = tower.encode_patches(pixels);
+                let [_, _, patches, width] = codes.dims();
+                let mask = mask.unsqueeze_dim::<3>(2).expand([videos, frames, patches]);
+                let count = frames * patches;
+                (codes.reshape([videos, count, width]), mask.reshape([videos, count]))
+            }
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What data and encoder offer, what head and objective need, and why they do not fit where they do not.
 
+use std::path::Path;
+
 use serde::Serialize;
 use tvr_data::{FeatureFile, Split, World};
 use tvr_heads::Head;
@@ -8,8 +10,8 @@ use tvr_objectives::Objective;
 use crate::clips::{Listed, frames_of};
 use crate::corpus;
 use crate::error::ExperimentError;
-use crate::pretrained::Pretrained;
-use crate::recipe::{Captions, DataRecipe, EncoderRecipe, Recipe};
+use crate::pretrained::{Pretrained, refused};
+use crate::recipe::{Captions, DataRecipe, EncoderRecipe, FrameTokens, Recipe};
 use crate::towers;
 
 /// What data and encoder offer to heads and objectives.
@@ -17,8 +19,10 @@ use crate::towers;
 pub struct Offer {
     /// Width of frame, text and token features.
     pub width: usize,
-    /// Frames of a video, padding included.
+    /// Frames of a video, padding included; its patches, where those stand for frames.
     pub frames: usize,
+    /// Patches of a frame, where those stand for it.
+    pub patches: Option<usize>,
     /// Whether there is a vector per token.
     pub tokens: bool,
     /// Streams of captions.
@@ -89,11 +93,15 @@ impl Offer {
                         checkpoint.joint()
                     )));
                 }
+                if pretrained.is_some() {
+                    same_tokens(recipe.encoder.frame_tokens(), set.patches_per_frame(), path)?;
+                }
                 let mut captions = vec![0; train.videos.len()];
                 train.text_video.iter().for_each(|&video| captions[video] += 1);
                 let experts = set.experts().iter().map(|expert| (expert.name.clone(), expert.width));
                 Self {
                     frames: set.frames_per_video(),
+                    patches: set.patches_per_frame(),
                     experts: experts.collect(),
                     vocabulary,
                     train_videos: train.videos.len(),
@@ -103,6 +111,13 @@ impl Offer {
                     ..Self::default()
                 }
             }
+        };
+        // A feature file has them one by one already.
+        let from_data = match (&recipe.data, patches(&recipe.encoder, pretrained)?) {
+            (DataRecipe::World { .. } | DataRecipe::Videos { .. }, Some(patches)) => {
+                Self { frames: from_data.frames * patches, patches: Some(patches), ..from_data }
+            }
+            _ => from_data,
         };
         Ok(match (&recipe.encoder, pretrained) {
             (EncoderRecipe::Projection { width, .. }, _) => Self { width: *width, ..from_data },
@@ -217,6 +232,12 @@ impl Offer {
                  use encoder.kind = \"words\""
             ));
         }
+        if let (true, Some(patches)) = (needs.in_time, self.patches) {
+            return refuse(format!(
+                "[head] reads the order of frames as time, but a frame is given as its {patches} patches, which have no \
+                 order in time; choose a head that takes a set, such as \"token-wise\", or one vector a frame"
+            ));
+        }
         if let Some(most) = needs.max_frames.filter(|&most| most < self.frames) {
             return refuse(format!(
                 "head.max_frames = {most}, but the data has videos of {} frames; raise it",
@@ -225,4 +246,34 @@ impl Offer {
         }
         Ok(())
     }
+}
+
+/// Patches of a frame of the encoder's image tower, where those stand for it.
+fn patches(
+    encoder: &EncoderRecipe,
+    pretrained: Option<&Pretrained>,
+) -> Result<Option<usize>, ExperimentError> {
+    let tokens = encoder.frame_tokens();
+    match (encoder, pretrained) {
+        (EncoderRecipe::World { .. }, _) => Ok(tokens.of(&tvr_clip::ClipConfig::world(1, 1).image)),
+        (EncoderRecipe::Clip { .. }, Some(pretrained)) if tokens == FrameTokens::Patches => {
+            pretrained.checkpoint().image_config().map(|image| tokens.of(image)).map_err(refused)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// What a recipe calls frames is what its feature file holds.
+fn same_tokens(tokens: FrameTokens, found: Option<usize>, path: &Path) -> Result<(), ExperimentError> {
+    let reason = match (tokens, found) {
+        (FrameTokens::Class, Some(patches)) => {
+            format!("holds {patches} patches a frame; set encoder.frame_tokens = \"patches\"")
+        }
+        (FrameTokens::Patches, None) => {
+            "holds one vector a frame, but encoder.frame_tokens = \"patches\"; encode it with --patches"
+                .into()
+        }
+        _ => return Ok(()),
+    };
+    Err(ExperimentError::request(format!("{}: {reason}", path.display())))
 }

@@ -14,7 +14,7 @@ use crate::collective::launch::Place;
 use crate::error::ExperimentError;
 use crate::offer::Offer;
 use crate::pretrained::Pretrained;
-use crate::recipe::{BuiltHead, DataRecipe, EncoderRecipe, Frames, OptimizerRecipe, Recipe};
+use crate::recipe::{BuiltHead, DataRecipe, EncoderRecipe, FrameTokens, Frames, OptimizerRecipe, Recipe};
 use crate::step::Judging;
 use crate::{banks, clips, device};
 
@@ -251,8 +251,17 @@ fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
     match (&recipe.data, &recipe.encoder) {
         (
             DataRecipe::World { gallery, .. },
-            EncoderRecipe::World { place_steps, pretrain_steps, pretrain_batch, .. },
+            EncoderRecipe::World {
+                place_steps, pretrain_steps, pretrain_batch, frames, frame_tokens, ..
+            },
         ) => {
+            if (*frames, *frame_tokens) == (Frames::Cached, FrameTokens::Patches) {
+                return request(
+                    "encoder.frame_tokens = \"patches\", but the world's cache holds one vector a frame; use \
+                     encoder.frames = \"trained\""
+                        .into(),
+                );
+            }
             if *gallery < 2 || *gallery > World::size(Split::Test) {
                 return request(format!(
                     "data.gallery = {gallery}, but it must be from 2 to {}",

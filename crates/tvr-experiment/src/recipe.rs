@@ -21,7 +21,7 @@ mod optimizer;
 mod unknown_key;
 
 pub use emcl::{EmclRecipe, EmclScope};
-pub use encoder::{EncoderRecipe, Frames, StreamMode, TextMode};
+pub use encoder::{EncoderRecipe, FrameTokens, Frames, StreamMode, TextMode};
 pub use head::{BuiltHead, HeadKind, HeadRecipe, PlainHead};
 pub use objective::{BuiltObjective, ObjectiveRecipe, StreamsRecipe, TermRecipe};
 pub use optimizer::{Groups, OptimizerRecipe};

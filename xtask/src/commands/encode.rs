@@ -7,6 +7,7 @@ use tvr_experiment::ExperimentError;
 use tvr_experiment::device::{DEFAULT_DEVICE, DEVICE_HELP};
 use tvr_experiment::encode::{Captions, Pictures, Report, Request, encode};
 use tvr_experiment::prepare::sampler;
+use tvr_experiment::recipe::FrameTokens;
 use tvr_experiment::shard::Shard;
 use tvr_experiment::verify::precision;
 
@@ -19,6 +20,7 @@ Examples:
   cargo xtask encode --weights clip-vit-base-patch32 --texts captions.jsonl --out texts.safetensors
   cargo xtask encode --weights W --frames videos/ --texts captions.jsonl --out features.safetensors --skip-bad
   cargo xtask encode --weights W --images photos/ --out 0.safetensors --shard 0/4
+  cargo xtask encode --weights W --videos clips.csv --patches --out patches/features.safetensors
 
 A line of captions.jsonl is {\"id\": \"c0\", \"video\": \"v0\", \"text\": \"a dog runs\"}; id and video may be absent. Codes are not
 of unit length; the file's metadata says so, and how pixels were made. Stopped or killed, the same command with
@@ -67,6 +69,9 @@ pub struct Args {
     /// Write every token of a text beside its code
     #[arg(long)]
     tokens: bool,
+    /// Write every patch of a picture in place of its one code: a patch is then a frame to heads that take a set of them
+    #[arg(long)]
+    patches: bool,
     /// List what cannot be read and leave it out
     #[arg(long)]
     skip_bad: bool,
@@ -98,6 +103,7 @@ pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError>
         device: args.device,
         precision: precision(&args.dtype)?,
         tokens: args.tokens,
+        frame_tokens: if args.patches { FrameTokens::Patches } else { FrameTokens::Class },
         skip_bad: args.skip_bad,
         shard: args.shard,
         resume: args.resume,
@@ -108,10 +114,13 @@ pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError>
 
 /// What a feature file holds, in words.
 pub fn said(report: &Report) -> String {
-    let Report { videos, frames, texts, width, skipped } = report;
+    let Report { videos, frames, patches, texts, width, skipped } = report;
     let mut words = Vec::new();
     if *videos > 0 {
         words.push(format!("{frames} frames of {videos} videos"));
+    }
+    if let Some(patches) = patches {
+        words.push(format!("{patches} patches a frame"));
     }
     if *texts > 0 {
         words.push(format!("{texts} texts"));

@@ -38,7 +38,7 @@ pub(super) fn open(
         text_video,
         queries,
         frames,
-        frames_per_video: clips.frames(),
+        frames_per_video: clips.vectors(),
         width,
         mask,
         texts: Texts::Tokens(pretrained.tokens(&sentences)?),

@@ -2,13 +2,13 @@
 //!
 //! | tensor | shape | is there |
 //! |---|---|---|
-//! | `frames`, `mask` | f32 `[videos, frames, width]`, u8 `[videos, frames]` | with pictures |
+//! | `frames`, `mask` | f32 `[videos, frames, width]`, u8 `[videos, frames]` | with pictures; with `--patches`, `frames · patches` in place of `frames` |
 //! | `text` | f32 `[captions, width]` | with texts |
 //! | `text_video` | i64 `[captions]` | if the texts name videos and all of them are in this file |
 //! | `text_tokens`, `text_mask` | f32 `[captions, tokens, width]`, u8 `[captions, tokens]` | with `--tokens` |
 //!
 //! Metadata: `format`, `encoder`, `unit_rows` ("false": rows are not of unit length), `pixels` (how they were made),
-//! `precision`, `shard`, `video_ids`, `text_ids`, `text_videos` (the video's name for each text), `skipped`.
+//! `precision`, `frame_tokens` ("patches", without the class token) and `tokens_per_frame` (how many), `shard`, `video_ids`, `text_ids`, `text_videos` (the video's name for each text), `skipped`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -121,7 +121,8 @@ pub(super) fn write(
     })?;
     Ok(Report {
         videos: frames.ids.len(),
-        frames: frames.rows,
+        frames: frames.rows / settings.patches.unwrap_or(1),
+        patches: settings.patches,
         texts: text.ids.len(),
         width: frames.width.max(text.width),
         skipped: [frames.skipped, text.skipped].concat(),
@@ -158,6 +159,8 @@ fn metadata(
     let skipped = [frames.skipped.as_slice(), text.skipped.as_slice()].concat();
     for (key, value) in [
         ("pixels", settings.pixels.clone()),
+        ("frame_tokens", settings.patches.map(|_| "patches, without the class token".to_owned())),
+        ("tokens_per_frame", settings.patches.map(|count| count.to_string())),
         ("shard", settings.shard.map(|shard| shard.to_string())),
         ("text_videos", if text.videos.is_empty() { None } else { Some(list(&text.videos)?) }),
         ("skipped", if skipped.is_empty() { None } else { Some(list(&skipped)?) }),

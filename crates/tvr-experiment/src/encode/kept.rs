@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use burn::prelude::Device;
-use tvr_clip::{ClipCheckpoint, Precision, Preprocessor};
+use tvr_clip::{ClipCheckpoint, ImageTower, Precision, Preprocessor};
 use tvr_data::{ClipFeatures, DataError, FrameFeatures, Key, Store};
 
 use super::Job;
@@ -13,6 +13,7 @@ use super::pictures::{self, Frame, Video, Viewer};
 use crate::error::ExperimentError;
 use crate::pretrained::refused;
 use crate::progress::Events;
+use crate::recipe::FrameTokens;
 
 /// An image tower whose features are kept.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Encoder<'a> {
     pub preprocessor: &'a Preprocessor,
     /// Type of the weights.
     pub precision: Precision,
+    /// Which codes stand for a frame.
+    pub frame_tokens: FrameTokens,
     /// Where it runs. Devices differ by rounding, which is no part of a key.
     pub device: &'a Device,
     /// Pictures that pass the tower at once.
@@ -30,8 +33,16 @@ pub(crate) struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    /// Its features in a store: named by the tower's settings, the hash of the weights, what is done to pixels, and the
-    /// type of the weights.
+    /// Patches of a frame, where those stand for it. Features of a frame are then `patches · width` values in the store.
+    ///
+    /// # Errors
+    /// A checkpoint without an image tower.
+    pub fn patches(&self) -> Result<Option<usize>, ExperimentError> {
+        self.checkpoint.image_config().map(|image| self.frame_tokens.of(image)).map_err(refused)
+    }
+
+    /// Its features in a store: named by the tower's settings, the hash of the weights, what is done to pixels, the type
+    /// of the weights, and whether they are those of patches.
     ///
     /// # Errors
     /// A checkpoint without an image tower.
@@ -42,7 +53,8 @@ impl Encoder<'_> {
             })?;
         let (weights, pixels) = (self.checkpoint.sha256(), self.preprocessor.config().describe());
         let precision = self.precision.name();
-        Ok(FrameFeatures::of(format!("clip {tower}, sha256 {weights}, {pixels}, {precision}")))
+        let tokens = if self.patches()?.is_some() { ", patches" } else { "" };
+        Ok(FrameFeatures::of(format!("clip {tower}, sha256 {weights}, {pixels}, {precision}{tokens}")))
     }
 
     /// Encodes those of some frames that have no features in the store, and hands back the store with all of them.
@@ -73,11 +85,13 @@ impl Encoder<'_> {
             videos.push(Video { id: key.to_string(), frames: (0..count.unwrap_or(0)).map(frame).collect() });
         }
         let tower = self.checkpoint.load_image(self.device, self.precision).map_err(refused)?;
-        let viewer = Viewer { tower: &tower, preprocessor: self.preprocessor, device: self.device };
+        let viewer = self.viewer(&tower)?;
         let stopped = format!("what is encoded is kept in {}; to go on: {again}", store.folder().display());
         let job = Job { batch: self.batch, skip_bad: false, stop, stopped };
-        let groups: Vec<(usize, &[Video])> =
-            pictures::cut(&videos).into_iter().map(|range| (range.start, &videos[range])).collect();
+        let groups: Vec<(usize, &[Video])> = pictures::cut(&videos, viewer.patches)
+            .into_iter()
+            .map(|range| (range.start, &videos[range]))
+            .collect();
         pictures::view(&job, &viewer, &groups, 0, events, &mut |first, part| {
             let mut rows = part.rows.as_slice();
             for (key, count) in wanted[first..].iter().zip(&part.counts) {
@@ -89,6 +103,15 @@ impl Encoder<'_> {
         })?;
         writer.flush().map_err(wrong)?;
         Ok(writer)
+    }
+
+    /// Its tower, loaded, with what it takes.
+    ///
+    /// # Errors
+    /// As [`patches`](Self::patches).
+    pub(super) fn viewer<'a>(&'a self, tower: &'a ImageTower) -> Result<Viewer<'a>, ExperimentError> {
+        let Self { preprocessor, device, .. } = *self;
+        Ok(Viewer { tower, preprocessor, patches: self.patches()?, device })
     }
 }
 

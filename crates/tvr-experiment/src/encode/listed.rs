@@ -14,7 +14,8 @@ use crate::files;
 use crate::prepare::{Crop, Decoding, LIMIT_SECONDS};
 use crate::progress::{Event, Events};
 
-/// Videos of which features are in memory at once, while the feature file is written.
+/// Videos of which features are in memory at once, while the feature file is written. Fewer where a frame is many
+/// patches, at least one.
 const TOGETHER: usize = 64;
 
 /// Videos of a list, or of a shard of it, that have frames.
@@ -24,6 +25,8 @@ pub(super) struct Listed {
     keys: Vec<Key>,
     store: Store,
     features: FrameFeatures,
+    /// Patches of a frame, where features are those of patches.
+    patches: Option<usize>,
     /// What could not be decoded, each with its reason.
     left_out: Vec<String>,
 }
@@ -70,7 +73,8 @@ impl Listed {
                 Outcome::Open => {} // seen above
             }
         }
-        Ok(Self { entries, keys, store: prepared.store, features: encoder.features()?, left_out })
+        let (features, patches) = (encoder.features()?, encoder.patches()?);
+        Ok(Self { entries, keys, store: prepared.store, features, patches, left_out })
     }
 
     /// Encodes what is not in the store.
@@ -88,6 +92,10 @@ impl Listed {
         Ok(Self { store, ..self })
     }
 
+    fn together(&self) -> usize {
+        (TOGETHER / self.patches.unwrap_or(1)).max(1)
+    }
+
     /// SHA-256 of all names and frames, for a resumed run to compare.
     pub fn digest(&self) -> String {
         let videos = self.entries.iter().zip(&self.keys);
@@ -98,12 +106,12 @@ impl Listed {
 
 impl Side for Listed {
     fn count(&self) -> usize {
-        self.keys.len().div_ceil(TOGETHER)
+        self.keys.len().div_ceil(self.together())
     }
 
     fn read(&self, number: usize) -> Result<Part, ExperimentError> {
-        let start = number * TOGETHER;
-        let videos = start..self.keys.len().min(start + TOGETHER);
+        let start = number * self.together();
+        let videos = start..self.keys.len().min(start + self.together());
         let skipped = if number == 0 { self.left_out.clone() } else { Vec::new() };
         let ids = self.entries[videos.clone()].iter().map(|entry| entry.id.clone()).collect();
         let mut part = Part { names: Names { ids, skipped, ..Names::default() }, ..Part::default() };
@@ -113,6 +121,6 @@ impl Side for Listed {
             part.counts.push(frames);
             part.width = width;
         }
-        Ok(part)
+        Ok(part.in_patches(self.patches))
     }
 }

@@ -27,8 +27,7 @@ pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Report, ExperimentError> 
         files.push(ShardFile { path, shard, common });
     }
     let order = in_order(files, |one, other| {
-        let words =
-            "were not encoded alike: checkpoint, pixels, --dtype, texts and pictures must be the same";
+        let words = "were not encoded alike: checkpoint, pixels, --dtype, --patches, texts and pictures must be the same";
         (one != other).then(|| words.to_owned())
     })?;
     let Some(settings) = order.first().map(|file| file.common.clone()) else { return Ok(Report::default()) };
@@ -76,6 +75,7 @@ fn settings(path: &Path, bytes: &[u8]) -> Result<(Shard, Settings), ExperimentEr
         pixels: text("pixels"),
         precision: text("precision").unwrap_or_default(),
         tokens: has("text_tokens"),
+        patches: text("tokens_per_frame").and_then(|count| count.parse().ok()),
         skip_bad: true,
         shard: None,
         pictures: has("frames").then(String::new),

@@ -15,7 +15,7 @@ use crate::files;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Part {
     pub names: Names,
-    /// Rows of each item: frames of a video, 1 for a text.
+    /// Rows of each item: frames of a video, or their patches; 1 for a text.
     pub counts: Vec<usize>,
     /// `[Σ counts, width]`.
     pub rows: Vec<f32>,
@@ -24,6 +24,15 @@ pub(super) struct Part {
     /// `[Σ token_counts, width]`.
     pub token_rows: Vec<f32>,
     pub width: usize,
+}
+
+impl Part {
+    /// The same with a row for each patch, where a row is those of a frame.
+    pub fn in_patches(self, patches: Option<usize>) -> Self {
+        let Some(patches) = patches else { return self };
+        let counts = self.counts.iter().map(|frames| frames * patches).collect();
+        Self { counts, width: self.width / patches, ..self }
+    }
 }
 
 /// What is known of a part's items beside their codes.
@@ -190,6 +199,7 @@ fn difference(found: &Settings, wanted: &Settings) -> &'static str {
         (found.pixels != wanted.pixels, "pixels"),
         (found.precision != wanted.precision, "--dtype"),
         (found.tokens != wanted.tokens, "--tokens"),
+        (found.patches != wanted.patches, "--patches"),
         (found.skip_bad != wanted.skip_bad, "--skip-bad"),
         (found.shard != wanted.shard, "--shard"),
         (found.pictures != wanted.pictures, "pictures"),

@@ -26,6 +26,9 @@ const ENDINGS: [&str; 12] =
 /// Pictures of a part, at least (one video more may end it).
 const PART: usize = 512;
 
+/// The same where patches are kept. Of the largest towers (576 patches, 768 wide) they are 113 MB.
+const PART_OF_PATCHES: usize = 64;
+
 /// Batches that are ready before the tower wants them.
 const AHEAD: usize = 2;
 
@@ -197,12 +200,13 @@ pub(super) fn digest(videos: &[Video]) -> String {
     files::sha256(names.as_bytes())
 }
 
-/// Runs of whole videos with about [`PART`] pictures.
-pub(super) fn cut(videos: &[Video]) -> Vec<Range<usize>> {
+/// Runs of whole videos with about [`PART`] or [`PART_OF_PATCHES`] pictures.
+pub(super) fn cut(videos: &[Video], patches: Option<usize>) -> Vec<Range<usize>> {
+    let most = if patches.is_some() { PART_OF_PATCHES } else { PART };
     let (mut parts, mut first, mut pictures) = (Vec::new(), 0, 0);
     for (index, video) in videos.iter().enumerate() {
         pictures += video.frames.len();
-        if pictures >= PART || index + 1 == videos.len() {
+        if pictures >= most || index + 1 == videos.len() {
             parts.push(first..index + 1);
             (first, pictures) = (index + 1, 0);
         }
@@ -222,6 +226,8 @@ type Pixels = Result<Vec<f32>, String>;
 pub(super) struct Viewer<'a> {
     pub tower: &'a ImageTower,
     pub preprocessor: &'a Preprocessor,
+    /// Patches of a frame, where those are wanted and not the class token.
+    pub patches: Option<usize>,
     pub device: &'a Device,
 }
 
@@ -233,14 +239,16 @@ pub(super) fn run(
     videos: &[Video],
     events: Events<'_>,
 ) -> Result<(), ExperimentError> {
-    let all = cut(videos).into_iter().map(|range| &videos[range]).enumerate();
+    let all = cut(videos, viewer.patches).into_iter().map(|range| &videos[range]).enumerate();
     let (there, wanted): (Vec<_>, Vec<_>) = all.partition(|(number, _)| parts.has(Kind::Frames, *number));
     let done = there.iter().map(|(_, videos)| pictures_of(videos)).sum();
-    view(job, viewer, &wanted, done, events, &mut |number, part| parts.write(Kind::Frames, number, &part))
+    view(job, viewer, &wanted, done, events, &mut |number, part| {
+        parts.write(Kind::Frames, number, &part.in_patches(viewer.patches))
+    })
 }
 
-/// Encodes groups of videos, each with its number, and hands each to `keep` as soon as it is done. `done` pictures were
-/// encoded before.
+/// Encodes groups of videos, each with its number, and hands each to `keep` as soon as it is done; a row is all that is
+/// kept of a picture. `done` pictures were encoded before.
 pub(super) fn view(
     job: &Job<'_>,
     viewer: &Viewer<'_>,
@@ -326,7 +334,10 @@ fn encode(
         if whole > 0 {
             let pixels =
                 Tensor::<4>::from_data(TensorData::new(pixels, [whole, 3, side, side]), viewer.device);
-            part.rows.extend(super::values(viewer.tower.encode(pixels))?);
+            part.rows.extend(match viewer.patches {
+                None => super::values(viewer.tower.encode(pixels))?,
+                Some(_) => super::values(viewer.tower.encode_patches(pixels.unsqueeze_dim(1)))?,
+            });
         }
         pace.step(count, began);
     }

@@ -6,7 +6,7 @@ use super::feature_file::Side;
 use super::kept::Encoder;
 use super::listed::Listed;
 use super::parts::{Kind, Parts};
-use super::pictures::{self, Grouped, Video, Viewer};
+use super::pictures::{self, Grouped, Video};
 use super::told::Told;
 use super::{Job, Pictures, Request};
 use crate::error::ExperimentError;
@@ -77,8 +77,7 @@ impl Seen {
             Self::Files(videos) => videos,
         };
         let tower = encoder.checkpoint.load_image(encoder.device, encoder.precision).map_err(refused)?;
-        let viewer = Viewer { tower: &tower, preprocessor: encoder.preprocessor, device: encoder.device };
-        pictures::run(job, parts, &viewer, &videos, events)?;
+        pictures::run(job, parts, &encoder.viewer(&tower)?, &videos, events)?;
         Ok(Box::new((parts, Kind::Frames)))
     }
 }

@@ -1,7 +1,7 @@
 //! The built-in encoders.
 
 use serde::{Deserialize, Serialize};
-use tvr_clip::PatchMode;
+use tvr_clip::{ImageConfig, PatchMode};
 
 /// How texts and frames become features.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub enum EncoderRecipe {
         /// Whether frame features come from a cache or the image tower is trained too.
         #[serde(default)]
         frames: Frames,
+        /// What stands for a frame; `patches` wants a trained image tower, since the cache has one vector a frame.
+        #[serde(default, skip_serializing_if = "FrameTokens::is_class")]
+        frame_tokens: FrameTokens,
         /// How a stream of a caption becomes a vector, for heads that ask for streams.
         #[serde(default)]
         streams: StreamMode,
@@ -67,6 +70,9 @@ pub enum EncoderRecipe {
         /// Whether frames go through the frozen image tower once, or through one that is trained along.
         #[serde(default)]
         frames: Frames,
+        /// What stands for a frame; over a feature file, what it was encoded with.
+        #[serde(default, skip_serializing_if = "FrameTokens::is_class")]
+        frame_tokens: FrameTokens,
         /// Whether the text tower is trained along.
         #[serde(default)]
         text: TextMode,
@@ -99,6 +105,14 @@ impl EncoderRecipe {
             Self::Clip { .. } => "clip",
         }
     }
+
+    /// What stands for a frame. An encoder without an image tower takes what its feature file has.
+    pub fn frame_tokens(&self) -> FrameTokens {
+        match self {
+            Self::World { frame_tokens, .. } | Self::Clip { frame_tokens, .. } => *frame_tokens,
+            Self::Projection { .. } | Self::Words { .. } => FrameTokens::Class,
+        }
+    }
 }
 
 /// Where frame features come from.
@@ -110,6 +124,29 @@ pub enum Frames {
     Cached,
     /// The tower, in every step, trained along.
     Trained,
+}
+
+/// What stands for a frame where heads take frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FrameTokens {
+    /// The class token's code: one vector.
+    #[default]
+    Class,
+    /// The codes of its patches, each of which then is a small frame: `[videos, frames · patches, width]`.
+    Patches,
+}
+
+impl FrameTokens {
+    /// Whether it is the usual vector; then it is not written out, and a recipe keeps its hash.
+    fn is_class(&self) -> bool {
+        *self == Self::Class
+    }
+
+    /// Patches of a frame of such a tower, where they stand for it.
+    pub fn of(self, image: &ImageConfig) -> Option<usize> {
+        (self == Self::Patches).then(|| image.patch_count())
+    }
 }
 
 /// What becomes of a text tower in training.

@@ -21,6 +21,7 @@ mod devices;
 mod on_device;
 mod ranks;
 mod optimizer;
+mod patches;
 mod pretrained;
 mod published;
 mod recipe;

@@ -10,7 +10,7 @@ use tvr_clip::ClipConfig;
 use tvr_experiment::corpus::streams::{self, Parts};
 use tvr_experiment::corpus::{Corpus, ExpertRows, FrameRows, StreamTexts, Texts};
 use tvr_experiment::model::{Model, TextEncoder, VideoEncoder};
-use tvr_experiment::recipe::{HeadKind, HeadRecipe, ObjectiveRecipe, StreamsRecipe, TermRecipe};
+use tvr_experiment::recipe::{FrameTokens, HeadKind, HeadRecipe, ObjectiveRecipe, StreamsRecipe, TermRecipe};
 use tvr_experiment::step::{Batch, after_step, gradients};
 use tvr_experiment::{Offer, Recipe};
 use tvr_heads::camoe::aggregators::AggregatorConfig;
@@ -42,9 +42,12 @@ pub enum Encoder {
     World,
     /// Tokens and pictures of two towers that are trained, and no expert.
     Clip,
+    /// The same, and every picture as its patches.
+    Patches,
 }
 
-pub const ENCODERS: [Encoder; 4] = [Encoder::Projection, Encoder::Words, Encoder::World, Encoder::Clip];
+pub const ENCODERS: [Encoder; 5] =
+    [Encoder::Projection, Encoder::Words, Encoder::World, Encoder::Clip, Encoder::Patches];
 
 /// Side of [`Encoder::Clip`]'s pictures, in two by two patches.
 const SIDE: usize = 4;
@@ -87,12 +90,16 @@ impl Encoder {
         let bare = Corpus { texts: Texts::Tokens(tokens), streams, ..bare };
         match self {
             Self::Words => Corpus { experts, ..bare },
-            Self::Projection | Self::World | Self::Clip => {
-                let width = if self == Self::Clip { 3 * SIDE * SIDE } else { WIDTH };
+            Self::Projection | Self::World | Self::Clip | Self::Patches => {
+                let width = if self.sees_pictures() { 3 * SIDE * SIDE } else { WIDTH };
                 let values = (0..VIDEOS * 3 * width).map(|index| wave(index, 0.7)).collect();
                 Corpus { frames: FrameRows::Values(values), width, ..bare }
             }
         }
+    }
+
+    fn sees_pictures(self) -> bool {
+        matches!(self, Self::Clip | Self::Patches)
     }
 
     pub fn offer(self) -> Offer {
@@ -105,6 +112,7 @@ impl Encoder {
             Self::Projection => Offer { experts, ..counts },
             Self::Words => Offer { experts, ..words },
             Self::World | Self::Clip => words,
+            Self::Patches => Offer { frames: 3 * 4, patches: Some(4), ..words },
         }
     }
 
@@ -112,21 +120,28 @@ impl Encoder {
         let linear = |input| nn::LinearConfig::new(input, WIDTH).with_bias(false).init(device);
         let dropout = || nn::DropoutConfig::new(0.0).init();
         let text = |projection| TextEncoder { tower: None, words: None, projection, dropout: dropout() };
-        let video = |projection| VideoEncoder { tower: None, projection, dropout: dropout(), unit: false };
+        let frame_tokens = if self == Self::Patches { FrameTokens::Patches } else { FrameTokens::Class };
+        let video = |projection| VideoEncoder {
+            tower: None,
+            projection,
+            dropout: dropout(),
+            unit: false,
+            frame_tokens,
+        };
         match self {
             Self::Projection => (text(Some(linear(6))), video(Some(linear(5)))),
             Self::Words => {
                 let words = Some(nn::EmbeddingConfig::new(WORDS, 6).init(device));
                 (TextEncoder { words, ..text(Some(linear(6))) }, video(Some(linear(5))))
             }
-            Self::World | Self::Clip => {
+            Self::World | Self::Clip | Self::Patches => {
                 let mut config = ClipConfig::world(WORDS, 10);
                 (config.joint, config.text.width, config.text.layers) = (WIDTH, 8, 1);
                 let image = &mut config.image;
                 (image.size, image.patch, image.width, image.hidden, image.layers) =
                     (SIDE, SIDE / 2, 8, 16, 1);
                 let clip = config.init(device).unwrap();
-                let tower = (self == Self::Clip).then_some(clip.image);
+                let tower = self.sees_pictures().then_some(clip.image);
                 (TextEncoder { tower: Some(clip.text), ..text(None) }, VideoEncoder { tower, ..video(None) })
             }
         }
@@ -140,6 +155,10 @@ impl Encoder {
             Self::Clip => (
                 "kind = \"videos\"\nmanifest = \"x\"",
                 "kind = \"clip\"\nweights = \"x\"\nframes = \"trained\"",
+            ),
+            Self::Patches => (
+                "kind = \"videos\"\nmanifest = \"x\"",
+                "kind = \"clip\"\nweights = \"x\"\nframes = \"trained\"\nframe_tokens = \"patches\"",
             ),
         };
         let rest = "[head]\nkind = \"mean-pooling\"\n[objective]\nkind = \"symmetric\"\n[train]\nbatch = 4\n\
@@ -276,8 +295,16 @@ pub fn reason(encoder: Encoder, head: &HeadRecipe, objective: &ObjectiveRecipe) 
     if camoe && encoder == Encoder::Projection {
         return Some("needs the text stream");
     }
-    if matches!(head.kind, HeadKind::Experts(_)) && matches!(encoder, Encoder::World | Encoder::Clip) {
+    if matches!(head.kind, HeadKind::Experts(_))
+        && matches!(encoder, Encoder::World | Encoder::Clip | Encoder::Patches)
+    {
         return Some("needs the expert");
+    }
+    let sees_time =
+        matches!(head.kind, HeadKind::SeqLstm(_) | HeadKind::SeqTransf(_) | HeadKind::TightTransf(_));
+    // The CAMoE of this list has an expert for actions with positions.
+    if encoder == Encoder::Patches && (sees_time || camoe) {
+        return Some("have no order in time");
     }
     let tells_captions = matches!(objective, ObjectiveRecipe::SupportSet(_));
     if tells_captions && encoder == Encoder::Projection {

@@ -1,6 +1,7 @@
 //! `encoder.kind = "clip"`: a checkpoint's towers over videos and over a feature file, frozen and trained, and heads
 //! that start from its text tower.
 
+mod patches;
 mod store;
 
 use std::collections::BTreeMap;

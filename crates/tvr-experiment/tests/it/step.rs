@@ -7,6 +7,7 @@ use burn::prelude::*;
 use tvr_experiment::collective::Single;
 use tvr_experiment::corpus::{Corpus, FrameRows, Texts};
 use tvr_experiment::model::{Model, TextEncoder, VideoEncoder};
+use tvr_experiment::recipe::FrameTokens;
 use tvr_experiment::step::{Batch, Way, after_step, gradients};
 use tvr_heads::{Head, MeanPooling, MeanPoolingConfig, SeqLstmConfig, SeqTransfConfig, TightTransfConfig};
 use tvr_objectives::{DualSoftmaxConfig, NclConfig, Objective, SymmetricConfig};
@@ -43,7 +44,13 @@ pub fn model<H: Head, O: Objective>(head: H, objective: O, dropout: f64, device:
     let dropout = || nn::DropoutConfig::new(dropout).init();
     let model = Model {
         text: TextEncoder { tower: None, words: None, projection: Some(linear(6)), dropout: dropout() },
-        video: VideoEncoder { tower: None, projection: Some(linear(5)), dropout: dropout(), unit: false },
+        video: VideoEncoder {
+            tower: None,
+            projection: Some(linear(5)),
+            dropout: dropout(),
+            unit: false,
+            frame_tokens: FrameTokens::Class,
+        },
         head,
         objective,
         logit_scale: Param::from_data([2.0f32], device),

@@ -9,6 +9,7 @@ use tvr_data::Split;
 use tvr_experiment::corpus::{Corpus, Texts};
 use tvr_experiment::evaluate::{self, Splits};
 use tvr_experiment::model::{Model, TextEncoder, VideoEncoder};
+use tvr_experiment::recipe::FrameTokens;
 use tvr_experiment::sources::Sources;
 use tvr_experiment::step::{after_step, gradients};
 use tvr_experiment::{Recipe, Surroundings, plan};
@@ -46,6 +47,7 @@ fn model(
             projection: Some(linear(frame_width)),
             dropout: dropout(),
             unit: false,
+            frame_tokens: FrameTokens::Class,
         },
         head: MeanPoolingConfig::reference().init(WIDTH, device).unwrap(),
         objective: config.init(WIDTH, words, device).unwrap(),

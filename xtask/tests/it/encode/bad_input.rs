@@ -13,6 +13,11 @@ fn requests_that_make_no_sense_are_refused() {
         2,
         "--tokens: only texts have tokens in a feature file; give --texts or --videos",
     );
+    fails(
+        &run(&["--texts", "x.txt", "--patches"]),
+        2,
+        "--patches: only pictures have patches; give --images, --frames or --videos",
+    );
     let output = run(&["--images", "x", "--shard", "4/4"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(
