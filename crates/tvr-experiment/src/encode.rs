@@ -9,8 +9,8 @@
 //! A *part* is a run of items. Its codes are written as soon as it is done, whole or not at all, so that a process
 //! that dies loses one part. Pictures are decoded by threads of their own, two batches ahead of the tower. The parts
 //! are joined into one feature file at the end, row by row. In memory are at any time the weights, three batches, one
-//! part, and the names of the items. Frames of a list's videos lie in a store, and so do their features ([`kept`]): they
-//! are encoded once, whoever asks.
+//! part, and the names of the items; a part holds fewer pictures where each is written as its patches. Frames of a list's
+//! videos lie in a store, and so do their features ([`kept`]): they are encoded once, whoever asks.
 //!
 //! A shard takes a run of neighbours, so that shards in their order are the whole; [`merge()`] joins them.
 

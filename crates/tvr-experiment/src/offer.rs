@@ -112,12 +112,13 @@ impl Offer {
                 }
             }
         };
-        // A feature file has them one by one already.
-        let from_data = match (&recipe.data, patches(&recipe.encoder, pretrained)?) {
-            (DataRecipe::World { .. } | DataRecipe::Videos { .. }, Some(patches)) => {
-                Self { frames: from_data.frames * patches, patches: Some(patches), ..from_data }
-            }
-            _ => from_data,
+        let patches = match &recipe.data {
+            DataRecipe::World { .. } | DataRecipe::Videos { .. } => patches(&recipe.encoder, pretrained)?,
+            DataRecipe::Features { .. } => None, // its frames are patches already, and no image tower is needed
+        };
+        let from_data = match patches {
+            Some(count) => Self { frames: from_data.frames * count, patches, ..from_data },
+            None => from_data,
         };
         Ok(match (&recipe.encoder, pretrained) {
             (EncoderRecipe::Projection { width, .. }, _) => Self { width: *width, ..from_data },

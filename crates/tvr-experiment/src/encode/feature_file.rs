@@ -8,7 +8,8 @@
 //! | `text_tokens`, `text_mask` | f32 `[captions, tokens, width]`, u8 `[captions, tokens]` | with `--tokens` |
 //!
 //! Metadata: `format`, `encoder`, `unit_rows` ("false": rows are not of unit length), `pixels` (how they were made),
-//! `precision`, `frame_tokens` ("patches", without the class token) and `tokens_per_frame` (how many), `shard`, `video_ids`, `text_ids`, `text_videos` (the video's name for each text), `skipped`.
+//! `precision`, `frame_tokens` (that rows are patches) and `tokens_per_frame` (how many to a frame), `shard`, `video_ids`,
+//! `text_ids`, `text_videos` (the video's name for each text), `skipped`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;

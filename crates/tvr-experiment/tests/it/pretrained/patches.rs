@@ -131,7 +131,16 @@ fn what_does_not_fit_patches_is_refused_by_its_key() {
             folder.join("patches").display()
         )
     );
-    // An encoder without an image tower takes what its file has.
+    // A feature file needs no image tower beside it.
+    let checkpoint = ClipCheckpoint::open(&folder.join("weights")).unwrap();
+    let clip = checkpoint.load(&Device::flex()).unwrap();
+    let text_only = folder.join("text-only");
+    saver::save(Towers::Text(&clip.text, checkpoint.text_config().unwrap()), &text_only).unwrap();
+    std::fs::copy(folder.join("weights/tokenizer.json"), text_only.join("tokenizer.json")).unwrap();
+    let mut bare = over_features(&patches, folder, "patches");
+    bare.set("encoder.weights", text_only.to_str().unwrap()).unwrap();
+    assert_eq!(planned(folder, &bare, "runs").unwrap().offer.patches, Some(PATCHES));
+    // And an encoder without any tower takes what its file has.
     let mut table: toml::Table = over_features(&class, folder, "patches").to_toml().unwrap().parse().unwrap();
     let words = "kind = \"words\"\nwidth = 8".parse::<toml::Table>().unwrap();
     table.insert("encoder".into(), words.into());
