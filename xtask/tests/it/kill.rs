@@ -42,10 +42,11 @@ fn weights(folder: &Path, runs: &str) -> Vec<u8> {
 }
 
 /// Starts a run, waits for the line of `step` on its stderr, and kills it without a warning.
-fn killed_at(folder: &Path, step: usize) {
+fn killed_at(folder: &Path, step: usize, threads: &str) {
     let mut child = Command::new(XTASK)
         .args(["train", "small.toml", "--runs", "killed", "--resume", "--log-steps"])
         .current_dir(folder)
+        .env("RAYON_NUM_THREADS", threads)
         .stderr(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
@@ -63,8 +64,8 @@ fn a_run_killed_at_several_steps_ends_with_the_weights_of_one_that_was_not() {
     let folder = folder.path();
     let straight = xtask(folder, &["train", "small.toml", "--runs", "straight"]);
     assert!(straight.status.success(), "{}", stderr(&straight));
-    for step in [3, 17, 50, 101] {
-        killed_at(folder, step);
+    for (step, threads) in [(3, "1"), (17, "2"), (50, "1"), (101, "2")] {
+        killed_at(folder, step, threads);
     }
     let resumed = xtask(folder, &["train", "small.toml", "--runs", "killed", "--resume"]);
     assert!(resumed.status.success(), "{}", stderr(&resumed));
@@ -169,18 +170,34 @@ fn ctrl_c_leaves_a_run_that_goes_on_and_says_how() {
     child.wait().unwrap();
 }
 
+/// Of a size at which products and kernels share their work among threads: whole runs, and one that is killed on two
+/// threads and goes on with three.
 #[test]
-fn the_same_weights_on_one_thread_and_on_two() {
-    let folder = folder();
+fn the_same_weights_for_any_number_of_threads_killed_or_not() {
+    let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    for threads in ["1", "2"] {
+    made_up::write(&folder.join("data"), 600, 40, 40);
+    let head = "kind = \"seq-transf\"\nlayers = 1\nheads = 4\nmax_frames = 3";
+    let recipe = RECIPE
+        .replace("width = 16", "width = 128")
+        .replace("kind = \"mean-pooling\"", head)
+        .replace("batch = 8\nepochs = 40\nevaluations = 6", "batch = 250\nepochs = 4\nevaluations = 2");
+    std::fs::write(folder.join("small.toml"), recipe).unwrap();
+    let trained = |runs: &str, threads: &str| {
         let output = Command::new(XTASK)
-            .args(["train", "small.toml", "--runs", threads, "--set", "train.epochs=8"])
+            .args(["train", "small.toml", "--runs", runs, "--resume"])
             .current_dir(folder)
             .env("RAYON_NUM_THREADS", threads)
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", stderr(&output));
+        weights(folder, runs)
+    };
+    let expected = trained("1", "1");
+    for threads in ["2", "4"] {
+        assert!(trained(threads, threads) == expected, "the weights of {threads} threads differ");
     }
-    assert!(weights(folder, "1") == weights(folder, "2"), "the weights differ");
+    killed_at(folder, 5, "2");
+    assert!(folder.join("killed/small-5/checkpoints/step-000004").is_dir());
+    assert!(trained("killed", "3") == expected, "the weights of the run that was killed differ");
 }

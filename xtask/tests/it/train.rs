@@ -44,6 +44,11 @@ fn train_plan_and_eval_agree_on_a_small_recipe() {
     let rows: serde_json::Value = serde_json::from_str(&stdout(&eval)).unwrap();
     assert_eq!(rows, records[0]["test"]);
 
+    // Every output names how V2T counts.
+    let card = std::fs::read_to_string(run.join("card.md")).unwrap();
+    assert!(card.contains("| V2T grouped R@1 |"), "{card}");
+    assert_eq!(records[0]["video_to_text_rule"], "grouped");
+
     // Under another name it would be judged by the weights of the run that has its own.
     std::fs::rename(&run, folder.join("runs/kept")).unwrap();
     fails(
