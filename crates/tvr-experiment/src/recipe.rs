@@ -109,7 +109,8 @@ pub struct TrainRecipe {
     /// Looks at val this many times in a run, evenly; the best is kept.
     #[serde(default = "evaluations")]
     pub evaluations: usize,
-    /// A checkpoint every so many steps, besides one at each look at val; 0 for none between.
+    /// A checkpoint every so many steps, besides one at the end of each epoch and at each look at val; 0 for none
+    /// between.
     #[serde(default)]
     pub checkpoint_every: usize,
     /// The type of what passes through the towers: `f32`, or `bf16` where the device is faster so. Weights, their

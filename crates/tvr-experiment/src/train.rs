@@ -266,7 +266,8 @@ impl Work<'_> {
                     )?;
                 }
                 let every = recipe.train.checkpoint_every;
-                if look || stopping || (every > 0 && (step + 1) % every == 0) {
+                let due = (step + 1) % loader.batches() == 0 || (every > 0 && (step + 1) % every == 0);
+                if look || stopping || due {
                     written.save(step + 1, &model, &adam, recipe.hash()?, seed)?;
                 }
             }

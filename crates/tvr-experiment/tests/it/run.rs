@@ -99,6 +99,30 @@ fn an_interrupted_run_ends_with_the_same_weights_bit_for_bit() {
 }
 
 #[test]
+fn every_epoch_ends_with_a_checkpoint() {
+    let _alone = generator();
+    let folder = tempfile::tempdir().unwrap();
+    features(&folder.path().join("data"));
+    let never = AtomicBool::new(false);
+    let mut plan = planned(folder.path(), "runs");
+    (plan.recipe.train.evaluations, plan.recipe.train.checkpoint_every) = (1, 0);
+    let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
+    // Three batches are an epoch; what is there is looked at in the middle of the next.
+    let checkpoints = plan.run_folder(3).join("checkpoints");
+    let mut seen = Vec::new();
+    experiment::run(&plan, &opened, 3, false, &never, &mut |event| {
+        if let Event::Step { done, .. } = event
+            && done % 3 == 2
+        {
+            let newest = checkpoints.join(format!("step-{:06}", done - 2));
+            seen.push((done, newest.is_dir()));
+        }
+    })
+    .unwrap();
+    assert_eq!(seen, [(2, false), (5, true), (8, true), (11, true)]);
+}
+
+#[test]
 fn a_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_word() {
     let _alone = generator();
     let folder = tempfile::tempdir().unwrap();
