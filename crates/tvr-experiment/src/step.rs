@@ -1,7 +1,7 @@
 //! The seam of the step: the gradient of the whole batch, from whatever parts it is encoded in.
 //!
 //! ```text
-//! encode         each part → codes            the graph of the last part is kept
+//! encode         each part → codes            the last part with a graph, the others without
 //! gather         all codes → leaves
 //! judge          leaves → similarity → loss → gradients of the leaves, of the head's pairwise part, of the scale
 //! backpropagate  each part, pulled by its leaves' gradients; all but the last are encoded again
@@ -154,16 +154,16 @@ pub fn gradients<H: Head, O: Objective>(
     let texts = Share::of(batch.texts.len(), way)?;
     let videos = Share::of(batch.videos.len(), way)?;
     if let ([text_part], [video_part], 1) = (&texts.parts[..], &videos.parts[..], ranks.size()) {
-        let (texts, videos) = (step.code_texts(text_part), step.code_videos(video_part)?);
+        let (texts, videos) = (step.code_texts(model, text_part), step.code_videos(model, video_part)?);
         let (loss, similarity) = step.judge(&texts, &videos)?;
         let judged = read(&loss);
         let seen = step.seen(texts.inner(), videos.inner(), Some(similarity));
         return Ok((GradientsParams::from_grads(loss.total.backward(), model), judged, seen));
     }
-    let code_texts = |part: &Part| Ok(step.code_texts(part));
-    let code_videos = |part: &Part| step.code_videos(part);
-    let own_texts = Encoded::of(&texts, code_texts)?;
-    let own_videos = Encoded::of(&videos, code_videos)?;
+    let code_texts = |model: &Model<H, O>, part: &Part| Ok(step.code_texts(model, part));
+    let code_videos = |model: &Model<H, O>, part: &Part| step.code_videos(model, part);
+    let own_texts = Encoded::of(model, &texts, code_texts)?;
+    let own_videos = Encoded::of(model, &videos, code_videos)?;
     let (text_codes, broken_texts) = gather_codes(ranks, "codes of texts", own_texts.codes.clone())?;
     let (video_codes, broken_videos) = gather_codes(ranks, "codes of videos", own_videos.codes.clone())?;
     let (text_leaves, video_leaves) = (text_codes.leaves(), video_codes.leaves());
@@ -185,19 +185,17 @@ pub fn gradients<H: Head, O: Objective>(
     let mut gradients = loss.total.backward();
     let mut text_gradients = text_leaves.gradients(&mut gradients);
     let mut video_gradients = video_leaves.gradients(&mut gradients);
-    let mut pulled = Vec::new();
     if by_rows.is_some() {
         text_gradients = sum_codes(ranks, "gradients of texts", &text_leaves, &text_gradients)?;
         video_gradients = sum_codes(ranks, "gradients of videos", &video_leaves, &video_gradients)?;
     }
+    let mut sum = GradientsAccumulator::new();
     // What every rank judged whole counts once.
     if by_rows.is_some() || ranks.rank() == 0 {
-        pulled.push(GradientsParams::from_grads(gradients, model));
+        sum.accumulate(model, GradientsParams::from_grads(gradients, model));
     }
-    pulled.extend(own_videos.pull(model, &videos, &video_gradients, code_videos)?);
-    pulled.extend(own_texts.pull(model, &texts, &text_gradients, code_texts)?);
-    let mut sum = GradientsAccumulator::new();
-    pulled.into_iter().for_each(|part| sum.accumulate(model, part));
+    own_videos.pull(model, &videos, &video_gradients, code_videos, &mut sum)?;
+    own_texts.pull(model, &texts, &text_gradients, code_texts, &mut sum)?;
     let (sum, broken) = sum_gradients(ranks, model, sum.grads())?;
     // One rank's codes spoil every loss, and any loss every gradient: the first to break is named.
     judged.broken = broken_texts.or(broken_videos).or(judged.broken).or(broken);
@@ -250,21 +248,20 @@ pub fn after_step<H: Head, O: Objective>(model: &mut Model<H, O>, seen: &Seen) {
 }
 
 impl<H: Head, O: Objective> Step<'_, H, O> {
-    fn code_texts(&self, part: &Part) -> TextCodes {
+    fn code_texts(&self, model: &Model<H, O>, part: &Part) -> TextCodes {
         let _drawing = self.seeded("texts", part.number as u64);
         let texts = &self.batch.texts[part.rows.clone()];
-        let features = self.model.text.encode(self.corpus, texts, &self.needs, &self.device);
-        self.model.head.code_texts(features)
+        model.head.code_texts(model.text.encode(self.corpus, texts, &self.needs, &self.device))
     }
 
-    fn code_videos(&self, part: &Part) -> Result<VideoCodes, ExperimentError> {
+    fn code_videos(&self, model: &Model<H, O>, part: &Part) -> Result<VideoCodes, ExperimentError> {
         let _drawing = self.seeded("videos", part.number as u64);
         let order = self.batch.shuffle.map(|seed| FrameOrder { corpus: self.corpus, seed });
         let order = order.map(|order| move |video| order.of(video));
         let order = order.as_ref().map(|order| order as &dyn Fn(usize) -> Vec<usize>);
         let videos = &self.batch.videos[part.rows.clone()];
         let videos = self.corpus.video_features(videos, order, &self.needs, &self.device)?;
-        Ok(self.model.head.code_videos(self.model.video.encode(videos)))
+        Ok(model.head.code_videos(model.video.encode(videos)))
     }
 
     /// The similarities of a batch, or of one rank's rows of it. Of several ranks each draws from its own numbers, in its

@@ -1,10 +1,11 @@
 //! One side of a rank's share: encoded part by part, and pulled by the gradients of its codes.
 //!
-//! A part's graph is dropped when the next part begins, and that of the last part is kept: so as much is in memory as one
-//! part needs, and one part in all is not encoded a second time. A share of one part is encoded once.
+//! All parts but the last are encoded without a graph, and again, with one, when they are pulled. The last part has its
+//! graph from the start and is encoded once; so is a share of one part. As much is in memory as one part's graph needs, and
+//! one row of gradients: a part's are added to the sum before the next part begins.
 
 use burn::module::Module;
-use burn::optim::GradientsParams;
+use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::prelude::*;
 use tvr_heads::{CodeGradients, Codes};
 
@@ -21,25 +22,33 @@ pub(super) struct Encoded<Side> {
 }
 
 impl<Side> Encoded<Side> {
-    /// - `code`: codes of a part, with their graph
+    /// - `code`: codes of a part by a model, with a graph if the model's parameters learn
     ///
     /// # Errors
     /// What `code` says.
-    pub fn of(
+    pub fn of<M: Module>(
+        model: &M,
         share: &Share,
-        code: impl Fn(&Part) -> Result<Codes<Side>, ExperimentError>,
+        code: impl Fn(&M, &Part) -> Result<Codes<Side>, ExperimentError>,
     ) -> Result<Self, ExperimentError> {
-        let (mut parts, mut last) = (Vec::with_capacity(share.parts.len()), None);
-        for part in &share.parts {
-            drop(last.take()); // its graph goes before the next one comes
-            let codes = code(part)?;
+        let mut parts = Vec::with_capacity(share.parts.len());
+        let mut last = None;
+        if let Some((last_part, others)) = share.parts.split_last() {
+            if !others.is_empty() {
+                // It draws as the model does: its dropout still trains.
+                let frozen = model.clone().no_grad();
+                for part in others {
+                    parts.push(code(&frozen, part)?.inner());
+                }
+            }
+            let codes = code(model, last_part)?;
             parts.push(codes.inner());
             last = Some(codes);
         }
         Ok(Self { codes: Codes::cat(parts).map_err(|error| refused(&error))?, last })
     }
 
-    /// Gradients of a model's parameters, part by part.
+    /// Adds the gradients of a model's parameters to `sum`, part by part, from the last to the first.
     ///
     /// - `gradients`: of the codes of the whole batch
     /// - `code`: codes of a part as [`Encoded::of`] took them, to be had again
@@ -51,21 +60,21 @@ impl<Side> Encoded<Side> {
         model: &M,
         share: &Share,
         gradients: &CodeGradients<Side>,
-        code: impl Fn(&Part) -> Result<Codes<Side>, ExperimentError>,
-    ) -> Result<Vec<GradientsParams>, ExperimentError> {
+        code: impl Fn(&M, &Part) -> Result<Codes<Side>, ExperimentError>,
+        sum: &mut GradientsAccumulator<M>,
+    ) -> Result<(), ExperimentError> {
         let mut kept = self.last;
-        let mut pulled = Vec::with_capacity(share.parts.len());
         for part in share.parts.iter().rev() {
             let codes = match kept.take() {
                 Some(last) => last,
-                None => code(part)?,
+                None => code(model, part)?,
             };
             let pull = codes.pull(&gradients.rows(part.rows.clone()));
             // A side without a parameter of its own (cached frames, averaged) has nothing to pull.
             if let Some(pull) = pull.filter(Tensor::is_tracked) {
-                pulled.push(GradientsParams::from_grads(pull.backward(), model));
+                sum.accumulate(model, GradientsParams::from_grads(pull.backward(), model));
             }
         }
-        Ok(pulled)
+        Ok(())
     }
 }

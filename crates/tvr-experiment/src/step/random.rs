@@ -34,10 +34,10 @@ pub fn draws<H: Head, O: Objective>(
     let device = device.clone().autodiff();
     let step = Step { model, corpus, batch: &batch, needs: model.head.needs(), device, way: &way };
     let part = Part { number: 0, rows: 0..1 };
-    let texts = step.code_texts(&part);
+    let texts = step.code_texts(model, &part);
     // An encoder that draws nothing leaves the generator as its seed has set it.
     let text_draws = step.next_number() != step.first_number("texts");
-    let videos = step.code_videos(&part)?;
+    let videos = step.code_videos(model, &part)?;
     let _ = step.model.head.similarity(&texts, &videos);
     Ok(text_draws || step.next_number() != step.first_number("videos"))
 }
