@@ -10,11 +10,11 @@ use burn::module::{Module, Param};
 use burn::nn;
 use burn::prelude::*;
 use criterion::{Criterion, criterion_group, criterion_main};
-use tvr_experiment::ExperimentError;
 use tvr_experiment::collective::{Collective, Single, threads};
 use tvr_experiment::corpus::{Corpus, FrameRows, Texts};
 use tvr_experiment::model::{Model, TextEncoder, VideoEncoder};
 use tvr_experiment::step::{Batch, Way, gradients};
+use tvr_experiment::{ExperimentError, in_pool};
 use tvr_heads::{SeqTransf, SeqTransfConfig};
 use tvr_objectives::{Symmetric, SymmetricConfig};
 
@@ -85,7 +85,8 @@ fn devices(criterion: &mut Criterion) {
     let patience = Duration::from_secs(60);
     for (name, chunk) in [("whole", 0), ("2-chunks", PAIRS / 2), ("4-chunks", PAIRS / 4)] {
         let id = format!("steps/{name}/{PAIRS}");
-        measure(criterion, &id, "tvr", || steps(&Single, &model, &corpus, chunk));
+        // As the commands run, and ranks: from outside the pool every product would wake one of its threads, and wait.
+        measure(criterion, &id, "tvr", || in_pool(|| steps(&Single, &model, &corpus, chunk)));
     }
     for count in [2, 4] {
         let id = format!("steps/{count}-devices/{PAIRS}");

@@ -11,6 +11,6 @@ fi
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 export OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2 NUMBA_NUM_THREADS=2
 printf 'id\tpeer\twall ms\tprocessor ms\tpeak MiB\n'
-for script in ranks normalizers sinkhorn banks objectives pixels decoders tower heads; do
+for script in ranks normalizers sinkhorn banks objectives pixels decoders tower heads steps; do
     .venv/bin/python "$script.py" "$@"
 done
