@@ -103,15 +103,19 @@ def main():
             print(f"# {name}: left out, {str(cause).splitlines()[0]}")
             continue
 
-        def one_by_one():
-            return [[finish(frame) for frame in decode(path, 2)] for path in paths]
+        for times in (1, 8):
+            many = paths * times
 
-        def two_at_once():
-            with ThreadPoolExecutor(2) as pool:
-                return list(pool.map(lambda path: [finish(frame) for frame in decode(path, 1)], paths))
+            def one_by_one():
+                return [[finish(frame) for frame in decode(path, 2)] for path in many]
 
-        median_of_five(f"frames/decode-{FRAMES}x{SIDE}/{len(paths)}-clips", f"{name}, a clip at a time", one_by_one)
-        median_of_five(f"frames/decode-{FRAMES}x{SIDE}/{len(paths)}-clips", f"{name}, two at once", two_at_once)
+            def two_at_once():
+                with ThreadPoolExecutor(2) as pool:
+                    return list(pool.map(lambda path: [finish(frame) for frame in decode(path, 1)], many))
+
+            identifier = f"frames/decode-{FRAMES}x{SIDE}/{len(many)}-clips"
+            median_of_five(identifier, f"{name}, a clip at a time", one_by_one)
+            median_of_five(identifier, f"{name}, two at once", two_at_once)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ pub mod ffmpeg;
 pub mod folder;
 pub mod image;
 mod packets;
+mod pictures;
 mod process;
+mod promise;
 
 use std::borrow::Cow;
 use std::fs::File;

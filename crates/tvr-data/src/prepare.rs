@@ -166,13 +166,8 @@ impl Preparation<'_> {
                 None => tasks.push(task),
             }
         }
-        let mut queue: Vec<Vec<Task>> = Vec::new();
         let workers = workers().min(tasks.len().max(1));
-        // Few clips are shared out evenly: a process more costs more than a worker that ends a little earlier.
-        let together = tasks.len().div_ceil(workers).clamp(1, TOGETHER);
-        while !tasks.is_empty() {
-            queue.push(tasks.drain(..together.min(tasks.len())).collect());
-        }
+        let mut queue = groups(tasks, workers);
         queue.reverse();
         let queue = Mutex::new(queue);
         let (send, receive) = sync_channel::<Result<Done, DataError>>(2 * workers);
@@ -363,6 +358,30 @@ fn keep(store: &mut Store, done: Done) -> Result<Outcome, DataError> {
             Ok(Outcome::Ready { key, verdict: footage.verdict })
         }
     }
+}
+
+/// Shares clips out in rounds, in which every worker has one group and all groups about as many bytes: so the workers
+/// end together, and start no more processes than they must.
+fn groups(tasks: Vec<Task>, workers: usize) -> Vec<Vec<Task>> {
+    let size = |file: &PathBuf| std::fs::metadata(file).map_or(0, |known| known.len());
+    let mut sized: Vec<(u64, Task)> =
+        tasks.into_iter().map(|task| (task.files.iter().map(size).sum(), task)).collect();
+    let rounds = sized.len().div_ceil(workers * TOGETHER);
+    let mut groups = Vec::with_capacity(rounds * workers);
+    for left in (1..=rounds).rev() {
+        let mut round: Vec<(u64, Task)> = sized.drain(..sized.len().div_ceil(left)).collect();
+        round.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        let mut shares: Vec<(u64, Vec<Task>)> = (0..workers).map(|_| (0, Vec::new())).collect();
+        for (bytes, task) in round {
+            let open = shares.iter_mut().filter(|(_, share)| share.len() < TOGETHER);
+            if let Some((sum, share)) = open.min_by_key(|(sum, share)| (*sum, share.len())) {
+                *sum += bytes;
+                share.push(task);
+            }
+        }
+        groups.extend(shares.into_iter().map(|(_, share)| share).filter(|share| !share.is_empty()));
+    }
+    groups
 }
 
 /// Clips decoded at a time: what comes out of one does not depend on who decodes it.

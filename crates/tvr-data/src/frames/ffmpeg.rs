@@ -1,27 +1,32 @@
 //! Video files, by the programs of FFmpeg.
 //!
 //! ```text
+//! promise   the container's header is read here                                      → a guess of the same three
 //! packets   one process for several files: every packet is listed, none decoded      → frames to expect, rate, stream
 //! pictures  one process for several files: decoded from the start, chosen ones sent  → PPM over one pipe for each
 //!           and every frame that comes out counted                                   → a listing for each
+//!           and, after a guess, every packet listed                                  → a listing for each
 //! ```
 //!
-//! A program of FFmpeg takes half as long to start as a ten-second clip takes to decode, so files share processes. That
-//! keeps decoders of hostile files outside of this process, where a crash or an endless loop costs one clip, and asks for
-//! nothing at compile time.
+//! A program of FFmpeg takes half as long to start as a ten-second clip takes to decode, so files share processes, and a
+//! file that has a [`promise`] is not looked at before: its choice is made by the guess, and again by its packets where
+//! these lead to another. Processes keep decoders of hostile files outside of this one, where a crash or an endless loop
+//! costs one clip, and ask for nothing at compile time.
 //!
 //! Whatever is not as expected in a shared process, which has the time limit of one file, is done again file by file, so
 //! that every complaint has its file and every file its own time limit. If the number of frames is not what the packets
 //! promised, the choice is made again for the frames that are there.
 
-use std::io::{BufRead, BufReader, PipeReader, Read};
+use std::io::PipeReader;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use super::packets::{self, Stream};
+use super::pictures::{Choice, receive};
 use super::process::{self, Ended};
-use super::{Decoder, Fault, Finish, Footage, Picture, Verdict};
+use super::promise::promised;
+use super::{Decoder, Fault, Footage, Picture, Verdict};
 use crate::error::DataError;
 
 /// Pixels of one frame, summed over the files of a process: what its decoders may hold is some 30 times as much.
@@ -30,11 +35,12 @@ const PIXELS: usize = 8 << 20;
 /// Frames of the files that share a process, in sum: a minute or two of work. Long files get one of their own.
 const FRAMES: usize = 100_000;
 
-/// Most characters of a selection by single indices; beyond, all between the first and the last are sent.
-const EXPRESSION: usize = 60_000;
-
 /// Seconds between the times of two files in one process: more than one lasts.
 const FAR: usize = 100_000;
+
+/// Seconds over which the files of one process are laid out: FFmpeg drops times that jump by more than 30 hours
+/// (`dts_error_threshold` in its `ffmpeg_opt.c`).
+const SPAN: usize = 100_000;
 
 /// FFmpeg's program, found and asked for its version.
 #[derive(Clone, Debug)]
@@ -57,6 +63,8 @@ struct Job<'a> {
     path: &'a Path,
     number: u64,
     known: Known,
+    /// Whether what is known is the promise of a header.
+    guessed: bool,
     indices: Vec<usize>,
 }
 
@@ -65,6 +73,8 @@ struct Job<'a> {
 struct Got {
     pictures: Vec<(usize, Picture)>,
     total: usize,
+    /// The streams by their packets, where those were guessed.
+    listed: Vec<Stream>,
 }
 
 impl Ffmpeg {
@@ -115,16 +125,23 @@ impl Ffmpeg {
         decoder: &Decoder<'_>,
     ) -> Result<Vec<Result<Footage, Fault>>, DataError> {
         let mut results: Vec<Option<Result<Footage, Fault>>> = vec![None; files.len()];
-        let paths: Vec<&Path> = files.iter().map(|(path, _)| *path).collect();
-        let mut jobs = Vec::new();
-        for (place, known) in self.look(&paths, decoder.limit)?.into_iter().enumerate() {
+        let job = |place: usize, known: Known, guessed: bool| {
+            let (path, number) = files[place];
+            let indices = decoder.sampler.indices(known.stream.frames, known.stream.rate(), number);
+            (place, Job { path, number, known, guessed, indices })
+        };
+        let (mut jobs, mut dark) = (Vec::new(), Vec::new());
+        for (place, (path, _)) in files.iter().enumerate() {
+            match promised(path) {
+                Some(stream) => jobs.push(job(place, Known { stream, complaint: None }, true)),
+                None => dark.push(place),
+            }
+        }
+        let paths: Vec<&Path> = dark.iter().map(|&place| files[place].0).collect();
+        for (place, known) in dark.into_iter().zip(self.look(&paths, decoder.limit)?) {
             match known {
                 Err(fault) => results[place] = Some(Err(fault)),
-                Ok(known) => {
-                    let (path, number) = files[place];
-                    let indices = decoder.sampler.indices(known.stream.frames, known.stream.rate(), number);
-                    jobs.push((place, Job { path, number, known, indices }));
-                }
+                Ok(known) => jobs.push(job(place, known, false)),
             }
         }
         while !jobs.is_empty() {
@@ -148,6 +165,9 @@ impl Ffmpeg {
 
     /// The packets of some files.
     fn look(&self, paths: &[&Path], limit: Duration) -> Result<Vec<Result<Known, Fault>>, DataError> {
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
         let run = |paths: &[&Path]| {
             let scratch = scratch()?;
             let listing = |place: usize| scratch.path().join(format!("{place}.packets"));
@@ -176,17 +196,59 @@ impl Ffmpeg {
         decoder: &Decoder<'_>,
     ) -> Result<Vec<Result<Footage, Fault>>, DataError> {
         let (ended, got) = self.pictures(&jobs, decoder)?;
-        if jobs.len() > 1 && !ended.clean() {
-            return jobs.into_iter().map(|job| self.alone(job, decoder)).collect();
+        if !ended.clean() && (jobs.len() > 1 || jobs.iter().any(|job| job.guessed) && !ended.late) {
+            let guessed: Vec<&Path> = jobs.iter().filter(|job| job.guessed).map(|job| job.path).collect();
+            let mut looked = self.look(&guessed, decoder.limit)?.into_iter();
+            let again = |mut job: Job<'_>| {
+                if let Some(known) = job.guessed.then(|| looked.next()).flatten() {
+                    match known {
+                        Ok(known) => job.learn(known, decoder),
+                        Err(fault) => return Ok(Err(fault)),
+                    }
+                }
+                self.alone(job, decoder)
+            };
+            return jobs.into_iter().map(again).collect();
         }
-        jobs.into_iter().zip(got).map(|(job, got)| self.settle(job, &ended, got, decoder)).collect()
+        let finish = |(mut job, got): (Job<'_>, Got)| {
+            if !job.guessed || ended.late {
+                return self.settle(job, &ended, got, decoder);
+            }
+            // A rate on which header and packets agree is the file's; packets that are also decoded may be given other
+            // times than those that are listed alone.
+            let promised = &job.known.stream;
+            let listed = packets::best(&got.listed).filter(|listed| {
+                listed.frames > 0 && listed.place == promised.place && listed.rate() == promised.rate()
+            });
+            let Some(stream) = listed else { return self.looked(job, decoder) };
+            let chosen = std::mem::take(&mut job.indices);
+            job.learn(Known { stream: stream.clone(), complaint: None }, decoder);
+            if job.indices == chosen {
+                self.settle(job, &ended, got, decoder)
+            } else {
+                self.alone(job, decoder)
+            }
+        };
+        jobs.into_iter().zip(got).map(finish).collect()
+    }
+
+    /// Lists the packets of a file, then decodes it.
+    fn looked(&self, mut job: Job<'_>, decoder: &Decoder<'_>) -> Result<Result<Footage, Fault>, DataError> {
+        match self.look(&[job.path], decoder.limit)?.pop() {
+            Some(Err(fault)) => return Ok(Err(fault)),
+            Some(Ok(known)) => job.learn(known, decoder),
+            None => {}
+        }
+        self.alone(job, decoder)
     }
 
     /// Decodes a file in a process of its own.
     fn alone(&self, job: Job<'_>, decoder: &Decoder<'_>) -> Result<Result<Footage, Fault>, DataError> {
         let (ended, got) = self.pictures(std::slice::from_ref(&job), decoder)?;
-        let got = got.into_iter().next().unwrap_or(Got { pictures: Vec::new(), total: 0 });
-        self.settle(job, &ended, got, decoder)
+        match got.into_iter().next() {
+            Some(got) => self.settle(job, &ended, got, decoder),
+            None => Ok(Err(Fault::NoPicture { reason: "FFmpeg gave none and no reason".into() })),
+        }
     }
 
     /// Turns what came out of a file into its footage; chooses and decodes again if there are other frames than the
@@ -241,6 +303,7 @@ impl Ffmpeg {
     fn pictures(&self, jobs: &[Job<'_>], decoder: &Decoder<'_>) -> Result<(Ended, Vec<Got>), DataError> {
         let scratch = scratch()?;
         let listing = |place: usize| scratch.path().join(format!("{place}.frames"));
+        let copied = |place: usize| scratch.path().join(format!("{place}.packets"));
         let paths: Vec<&Path> = jobs.iter().map(|job| job.path).collect();
         let chosen: Vec<Choice> = jobs.iter().map(|job| Choice::of(&job.indices)).collect();
         let mut command = self.command(&paths);
@@ -256,6 +319,10 @@ impl Ffmpeg {
             // What is counted is never converted; its times are numbers, since a file's own may go backwards.
             command.args(["-map", &stream, "-vf", &own]).args(self.passthrough);
             command.args(["-c:v", "wrapped_avframe", "-f", "framecrc"]).arg(listing(place));
+            if job.guessed {
+                command.arg("-map").arg(format!("{place}:v"));
+                command.args(["-c", "copy", "-f", "framecrc"]).arg(copied(place));
+            }
         }
         let read = |place: usize, pipe: PipeReader| {
             let wanted = &jobs[place].indices;
@@ -263,19 +330,21 @@ impl Ffmpeg {
         };
         let (ended, pictures) =
             process::run(command, decoder.limit, jobs.len(), read).map_err(|cause| self.lost(&cause))?;
-        let total = |place: usize| {
-            let listed = packets::parse(&std::fs::read_to_string(listing(place)).unwrap_or_default());
-            listed.first().map_or(0, |stream| stream.frames)
-        };
-        let got =
-            pictures.into_iter().enumerate().map(|(place, pictures)| Got { pictures, total: total(place) });
+        let streams = |path: PathBuf| packets::parse(&std::fs::read_to_string(path).unwrap_or_default());
+        let got = pictures.into_iter().enumerate().map(|(place, pictures)| Got {
+            pictures,
+            total: streams(listing(place)).first().map_or(0, |stream| stream.frames),
+            listed: if jobs[place].guessed { streams(copied(place)) } else { Vec::new() },
+        });
         Ok((ended, got.collect()))
     }
 
     fn command(&self, paths: &[&Path]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["-nostdin", "-v", "error", "-y", "-filter_threads", "1"]);
-        for path in paths {
+        for (place, path) in paths.iter().enumerate() {
+            // One file after another: FFmpeg goes on with the output whose time is the least.
+            command.args(["-itsoffset", &(place * SPAN / paths.len()).to_string()]);
             // `file:` and the list of protocols: a name with a colon is no address, and no playlist goes elsewhere.
             // One filter for the whole file: made anew where the size changes, it would count frames from 0 again.
             let mut name = std::ffi::OsString::from("file:");
@@ -292,6 +361,15 @@ impl Ffmpeg {
     }
 }
 
+impl Job<'_> {
+    /// Chooses anew by the packets.
+    fn learn(&mut self, known: Known, decoder: &Decoder<'_>) {
+        self.indices = decoder.sampler.indices(known.stream.frames, known.stream.rate(), self.number);
+        self.known = known;
+        self.guessed = false;
+    }
+}
+
 /// What a listing of packets tells of a file.
 fn known(listed: &str, ended: &Ended, limit: Duration) -> Result<Known, Fault> {
     let streams = packets::parse(listed);
@@ -303,79 +381,6 @@ fn known(listed: &str, ended: &Ended, limit: Duration) -> Result<Known, Fault> {
         Some(_) => Err(Fault::NoPicture { reason: ended.complaint() }),
         None => Err(Fault::Unreadable { reason: ended.complaint() }),
     }
-}
-
-/// A selection for FFmpeg, and which frames it lets through.
-struct Choice {
-    expression: String,
-    sent: Vec<usize>,
-}
-
-impl Choice {
-    fn of(indices: &[usize]) -> Self {
-        let mut sent = indices.to_vec();
-        sent.dedup();
-        let (Some(&first), Some(&last)) = (sent.first(), sent.last()) else {
-            return Self { expression: "0".into(), sent };
-        };
-        let step = sent.get(1).map_or(1, |second| second - first);
-        if sent.windows(2).all(|pair| pair[1] - pair[0] == step) {
-            let expression = format!("between(n\\,{first}\\,{last})*not(mod(n-{first}\\,{step}))");
-            return Self { expression, sent };
-        }
-        let single: Vec<String> = sent.iter().map(|index| format!("eq(n\\,{index})")).collect();
-        let expression = single.join("+");
-        if expression.len() <= EXPRESSION {
-            return Self { expression, sent };
-        }
-        Self { expression: format!("between(n\\,{first}\\,{last})"), sent: (first..=last).collect() }
-    }
-}
-
-/// Reads pictures from a pipe as they come, and finishes those that are wanted.
-fn receive(
-    pipe: PipeReader,
-    choice: &Choice,
-    wanted: &[usize],
-    finish: &dyn Finish,
-) -> Vec<(usize, Picture)> {
-    let mut pipe = BufReader::with_capacity(1 << 16, pipe);
-    let mut pictures = Vec::with_capacity(wanted.len());
-    for &index in &choice.sent {
-        // A pipe that ends early is an ended process; the count of frames and its complaints say why.
-        let Some(picture) = ppm(&mut pipe) else { break };
-        if wanted.binary_search(&index).is_ok() {
-            pictures.push((index, finish.finish(picture)));
-        }
-    }
-    // Nobody reading would stop the process with a complaint about it.
-    let _ = std::io::copy(&mut pipe, &mut std::io::sink());
-    pictures
-}
-
-/// One picture: `P6`, width, height, 255, each followed by a blank or a new line, then its bytes.
-fn ppm(pipe: &mut impl BufRead) -> Option<Picture> {
-    let mut word = || {
-        let mut word = Vec::new();
-        loop {
-            let mut byte = [0];
-            pipe.read_exact(&mut byte).ok()?;
-            match byte[0] {
-                b' ' | b'\n' if !word.is_empty() => return String::from_utf8(word).ok(),
-                b' ' | b'\n' => {}
-                other if word.len() < 12 => word.push(other),
-                _ => return None,
-            }
-        }
-    };
-    let (magic, width, height, most) = (word()?, word()?.parse().ok()?, word()?.parse().ok()?, word()?);
-    if magic != "P6" || most != "255" {
-        return None;
-    }
-    let bytes = usize::checked_mul(width, height)?.checked_mul(3)?;
-    let mut pixels = Vec::with_capacity(bytes.min(PIXELS));
-    pipe.take(bytes as u64).read_to_end(&mut pixels).ok()?;
-    Picture::from_rgb(width, height, pixels).ok()
 }
 
 fn scratch() -> Result<tempfile::TempDir, DataError> {

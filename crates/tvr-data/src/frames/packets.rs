@@ -29,9 +29,9 @@ pub(super) struct Stream {
     /// Packets that ought to be shown.
     pub frames: usize,
     /// Seconds of a tick.
-    tick: f64,
+    pub tick: f64,
     /// Times of its packets, ticks: shown where stated, else decoded.
-    times: Vec<i64>,
+    pub times: Vec<i64>,
 }
 
 impl Stream {

@@ -116,22 +116,26 @@ fn animations_folders_and_stills_are_read_without_ffmpeg() {
     assert_eq!(fault.to_string(), "has pictures of different sizes: 4 x 4 and 5 x 4; give them one size");
 }
 
+/// FFmpeg behind a script that notes each start, and how often it was started since it was made.
+#[cfg(unix)]
+fn counted(scratch: &Path) -> (Ffmpeg, impl Fn() -> usize) {
+    use std::os::unix::fs::PermissionsExt;
+    let (program, starts) = (scratch.join("counted"), scratch.join("starts"));
+    let real = std::env::var("TVR_FFMPEG").unwrap_or_else(|_| "ffmpeg".into());
+    let script = format!("#!/bin/sh\necho start >> '{}'\nexec {real} \"$@\"\n", starts.display());
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let ffmpeg = Ffmpeg::at(&program).unwrap();
+    std::fs::write(&starts, "").unwrap();
+    (ffmpeg, move || std::fs::read_to_string(&starts).unwrap().lines().count())
+}
+
 #[cfg(unix)]
 #[test]
-fn sound_clips_of_one_process_are_looked_at_once_and_decoded_once() {
-    use std::os::unix::fs::PermissionsExt;
+fn sound_clips_whose_headers_are_right_share_one_start_of_ffmpeg() {
     let (Some(folder), Some(_)) = (videos(), ffmpeg()) else { return };
     let scratch = tempfile::tempdir().unwrap();
-    let (program, starts) = (scratch.path().join("counted"), scratch.path().join("starts"));
-    let real = std::env::var("TVR_FFMPEG").unwrap_or_else(|_| "ffmpeg".into());
-    std::fs::write(
-        &program,
-        format!("#!/bin/sh\necho start >> '{}'\nexec {real} \"$@\"\n", starts.display()),
-    )
-    .unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let counted = Ffmpeg::at(&program).unwrap();
-    std::fs::write(&starts, "").unwrap();
+    let (counted, starts) = counted(scratch.path());
     // Several clocks, more frames than a second holds, and fewer chosen than there are.
     let names = [
         "clips/msrvtt/video9770.mp4",
@@ -143,5 +147,37 @@ fn sound_clips_of_one_process_are_looked_at_once_and_decoded_once() {
     for found in decode(Some(&counted), centres(12), &files) {
         assert!(matches!(found.unwrap().verdict, Verdict::Whole));
     }
-    assert_eq!(std::fs::read_to_string(&starts).unwrap().lines().count(), 2);
+    assert_eq!(starts(), 1);
+    // Without a promise, a second process lists the packets.
+    let file = folder.join("unusual/raw_stream.h264");
+    assert!(matches!(
+        decode(Some(&counted), centres(12), &[file]).remove(0).unwrap().verdict,
+        Verdict::Whole
+    ));
+    assert_eq!(starts(), 3);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_header_that_errs_costs_a_start_and_no_frame() {
+    let (Some(folder), Some(_)) = (videos(), ffmpeg()) else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let (counted, starts) = counted(scratch.path());
+    let file = folder.join("clips/msvd/j2Dhf-xFUxU_13_20.avi");
+    let right = decode(Some(&counted), centres(12), std::slice::from_ref(&file)).remove(0).unwrap();
+    assert_eq!((right.total, starts()), (106, 1));
+    let bytes = std::fs::read(&file).unwrap();
+    // The stream header's number of frames stands 32 bytes behind its kind.
+    let place = bytes.windows(4).position(|word| word == b"vids").unwrap() + 32;
+    assert_eq!(bytes[place..place + 4], 106u32.to_le_bytes());
+    let wrong = scratch.path().join("wrong.avi");
+    for (round, promised) in [40u32, 5_000, 0, u32::MAX].into_iter().enumerate() {
+        let mut bytes = bytes.clone();
+        bytes[place..place + 4].copy_from_slice(&promised.to_le_bytes());
+        std::fs::write(&wrong, &bytes).unwrap();
+        let found = decode(Some(&counted), centres(12), std::slice::from_ref(&wrong)).remove(0).unwrap();
+        assert!(found == right, "{promised}");
+        // A number that cannot be is no promise: then the packets are listed first.
+        assert_eq!(starts(), 3 + 2 * round, "{promised}");
+    }
 }
