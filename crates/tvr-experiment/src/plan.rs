@@ -104,9 +104,7 @@ pub fn plan(recipe: &Recipe, source: &Path, surroundings: &Surroundings) -> Resu
     }
     // Building head and objective once checks their settings; no weights are ever drawn.
     let head = head(&recipe, &offer, pretrained.as_ref(), &device).map_err(named)?;
-    let objective = recipe.objective.init(&offer, &device).map_err(named)?;
-    offer.check(&recipe, &head, &objective).map_err(named)?;
-    banks::check(&recipe.eval, &offer, !head.needs().judges_pairs).map_err(named)?;
+    // Before a queue is made: one of a thousand times the data would fill the memory.
     let items = offer.items(recipe.train.captions);
     for (what, count) in [("train.batch", recipe.train.batch), recipe.objective.remembers()] {
         if count > items {
@@ -115,6 +113,9 @@ pub fn plan(recipe: &Recipe, source: &Path, surroundings: &Surroundings) -> Resu
             ))));
         }
     }
+    let objective = recipe.objective.init(&offer, &device).map_err(named)?;
+    offer.check(&recipe, &head, &objective).map_err(named)?;
+    banks::check(&recipe.eval, &offer, !head.needs().judges_pairs).map_err(named)?;
     let whole = items / recipe.train.batch * recipe.train.epochs;
     let steps = recipe.train.steps.map_or(whole, |cap| cap.min(whole));
     if steps == 0 {

@@ -15,6 +15,7 @@ use tvr_experiment::step::{Batch, after_step, gradients};
 use tvr_experiment::{Offer, Recipe};
 use tvr_heads::camoe::aggregators::AggregatorConfig;
 use tvr_heads::emcl::Detach;
+use tvr_heads::experts::mmt::TransformerConfig;
 use tvr_heads::experts::{ExpertInput, Mixing};
 use tvr_heads::{
     CamoeConfig, ConditionedConfig, EmclConfig, ExpertsConfig, FrameAdapterConfig, MeanPoolingConfig,
@@ -194,6 +195,17 @@ fn kinds() -> Vec<HeadKind> {
         HeadKind::Experts(ExpertsConfig {
             width: WIDTH,
             mixing: Mixing::Gating,
+            ..ExpertsConfig::ours(experts())
+        }),
+        HeadKind::Experts(ExpertsConfig {
+            width: WIDTH,
+            mixing: Mixing::Transformer(TransformerConfig {
+                layers: 1,
+                heads: 2,
+                hidden: 8,
+                dropout: 0.0,
+                positions: 2,
+            }),
             ..ExpertsConfig::ours(experts())
         }),
     ];

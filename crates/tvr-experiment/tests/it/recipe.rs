@@ -75,6 +75,12 @@ fn a_setting_outside_its_domain_is_refused_by_name() {
     let objective = |text: &str| example().replace("kind = \"symmetric\"", text);
     let queue = "kind = \"ncl\"\nsweeps = 4\naskers = \"queue\"\nqueue = 6001";
     refused(&objective(queue), "objective.queue = 6001, but the training split has 6000; lower it");
+    // Before anything of that size is made.
+    let queue = queue.replace("6001", "1000000000000000");
+    refused(
+        &objective(&queue),
+        "objective.queue = 1000000000000000, but the training split has 6000; lower it",
+    );
     refused(&objective("kind = \"hinge\"\nmargin = 0.0"), "[objective] hinge: margin = 0");
     refused(
         &objective("kind = \"dual-softmax\"\ntemperature = 0.0\nscale_by_batch = true"),
@@ -105,6 +111,7 @@ fn a_setting_outside_its_domain_is_refused_by_name() {
         &support("bank = 6001", "batch = 96"),
         "objective.bank = 6001, but the training split has 6000; lower it",
     );
+    refused(&support("bank = 1000000000000000", "batch = 96"), "objective.bank = 1000000000000000");
     refused(
         &support("temperature = 0.0", "batch = 96"),
         "recipes/x.toml: [objective] support-set: temperature = 0, but it must be a number above 0",
