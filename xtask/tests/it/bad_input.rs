@@ -119,6 +119,12 @@ fn banks_must_speak_of_the_same_test_items() {
         1,
         "N.npy: [0, 2] is NaN; every value of a bank must be finite",
     );
+    matrix(folder.path(), "E.npy", [0, 6], &[]);
+    fails(
+        &score(folder.path(), &["S.npy", "--text-bank", "E.npy"]),
+        1,
+        "E.npy: the bank is [0, 6]; it needs at least one row and one column",
+    );
 }
 
 #[test]

@@ -137,7 +137,7 @@ impl Role {
                 self.mend
             )));
         }
-        matrix::refuse_non_finite(name, &bank)?;
+        matrix::refuse_unusable(name, &bank)?;
         Ok(bank)
     }
 }

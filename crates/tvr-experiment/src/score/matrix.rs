@@ -104,8 +104,14 @@ fn read_array(
     Ok((values, bytes))
 }
 
-/// Names the first value that is NaN or infinite.
-pub(super) fn refuse_non_finite(name: &str, values: &Array2<f32>) -> Result<(), ExperimentError> {
+/// Names a bank without a row or a column, and the first value that is NaN or infinite.
+pub(super) fn refuse_unusable(name: &str, values: &Array2<f32>) -> Result<(), ExperimentError> {
+    if values.is_empty() {
+        let shape = values.shape();
+        return Err(ExperimentError::work(format!(
+            "{name}: the bank is {shape:?}; it needs at least one row and one column"
+        )));
+    }
     match values.indexed_iter().find(|(_, value)| !value.is_finite()) {
         None => Ok(()),
         Some(((row, column), value)) => Err(ExperimentError::work(format!(
