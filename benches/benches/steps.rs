@@ -13,6 +13,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use tvr_experiment::collective::{Collective, Single, threads};
 use tvr_experiment::corpus::{Corpus, FrameRows, Texts};
 use tvr_experiment::model::{Model, TextEncoder, VideoEncoder};
+use tvr_experiment::recipe::FrameTokens;
 use tvr_experiment::step::{Batch, Way, gradients};
 use tvr_experiment::{ExperimentError, in_pool};
 use tvr_heads::{SeqTransf, SeqTransfConfig};
@@ -53,7 +54,13 @@ fn model(device: &Device) -> Option<Built> {
     let dropout = || nn::DropoutConfig::new(0.0).init();
     let model = Model {
         text: TextEncoder { tower: None, words: None, projection: Some(linear()), dropout: dropout() },
-        video: VideoEncoder { tower: None, projection: Some(linear()), dropout: dropout(), unit: false },
+        video: VideoEncoder {
+            tower: None,
+            projection: Some(linear()),
+            dropout: dropout(),
+            unit: false,
+            frame_tokens: FrameTokens::Class,
+        },
         head: SeqTransfConfig { heads: 4, ..SeqTransfConfig::ours(FRAMES) }.init(WIDTH, device).ok()?,
         objective: SymmetricConfig::ours().init().ok()?,
         logit_scale: Param::from_data([3.0f32], device),
