@@ -175,7 +175,7 @@ fn a_missing_bank_is_asked_for_by_its_option() {
     fails(
         &score(folder.path(), &["S.npy", "--text-bank", "E.npy", "--normalize", "inverted-softmax"]),
         1,
-        "S.npy: inverted-softmax: the query bank has shape [0, 6]; it needs at least one row and one column",
+        "E.npy: the bank is [0, 6]; it needs at least one row and one column",
     );
     fails(
         &score(folder.path(), &["S.npy", "--normalize", "qb-norm+sinkhorn"]),
