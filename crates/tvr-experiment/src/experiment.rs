@@ -15,6 +15,7 @@ use crate::collective::Collective;
 use crate::corpus::{Corpus, Texts};
 use crate::error::ExperimentError;
 use crate::evaluate::{self, Judged, Splits};
+use crate::lock;
 use crate::model::{Model, TextEncoder, VideoEncoder};
 use crate::plan::{self, Plan};
 use crate::pretrained::Trained;
@@ -93,6 +94,7 @@ pub fn run_with<H: Head, O: Objective>(
     events: Events<'_>,
 ) -> Result<Outcome, ExperimentError> {
     let plan = &plan.with(&head, &objective)?;
+    let _held = lock::hold(&plan.run_folder(seed))?;
     let model = build(plan, opened, head, objective, seed)?;
     let (model, run) = train::train(plan, seed, model, &opened.train, &opened.val, resume, stop, events)?;
     judge(plan, opened, &model, &run)
@@ -112,6 +114,7 @@ pub fn run_among(
     stop: &AtomicBool,
     events: Events<'_>,
 ) -> Result<Option<Outcome>, ExperimentError> {
+    let _held = (ranks.rank() == 0).then(|| lock::hold(&plan.run_folder(seed))).transpose()?;
     let (head, objective) = own_parts(plan, opened, seed)?;
     let model = build(plan, opened, head, objective, seed)?;
     let (train, val) = (&opened.train, &opened.val);

@@ -26,6 +26,7 @@
 //! | [`optimizer`], [`bert_adam`], [`schedule`], [`clip_norm`] | how weights move |
 //! | [`train`], [`checkpoint`], [`mod@select`] | the loop, its memory, its choice on val |
 //! | [`evaluate`], [`banks`], [`score`], [`record`], [`claims`] | what is true of a matrix, a run, a claim |
+//! | [`lock`] | one process in a folder at a time |
 //! | [`shard`] | shares of encoding, preparing and scoring that need no exchange |
 //! | [`mod@verify`], [`weights`] | a CLIP checkpoint against the reference; where checkpoints lie |
 //! | [`mod@encode`] | a checkpoint over texts and pictures |
@@ -50,6 +51,7 @@ pub mod experiment;
 pub mod files;
 pub mod hits;
 mod known_gallery;
+pub mod lock;
 pub mod model;
 pub mod offer;
 pub mod optimizer;

@@ -38,6 +38,7 @@ use crate::device::DEFAULT_DEVICE;
 use crate::error::ExperimentError;
 use crate::experiment::{self, Opened};
 use crate::files;
+use crate::lock;
 use crate::plan::{Plan, Surroundings, plan};
 use crate::progress::{Event, Events};
 use crate::recipe::{DataRecipe, EncoderRecipe, Frames, Recipe};
@@ -79,6 +80,7 @@ pub fn reproduce(
     events: Events<'_>,
 ) -> Result<Reproduction, ExperimentError> {
     let began = Instant::now();
+    let _held = lock::hold(&surroundings.runs)?;
     let papers: Vec<Paper> = request.paper.map_or(Paper::ALL.to_vec(), |paper| vec![paper]);
     let models: Vec<Trained> = request
         .data

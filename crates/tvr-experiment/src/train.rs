@@ -20,6 +20,7 @@ use crate::device;
 use crate::error::ExperimentError;
 use crate::evaluate;
 use crate::files;
+use crate::lock;
 use crate::model::Model;
 use crate::optimizer;
 use crate::plan::Plan;
@@ -162,7 +163,7 @@ impl Work<'_> {
     ) -> Result<(Start<Model<H, O>>, Written), ExperimentError> {
         let (recipe, folder) = (&self.plan.recipe, self.plan.run_folder(self.seed));
         if !self.resume && folder.join("checkpoints").exists() {
-            std::fs::remove_dir_all(&folder).map_err(ExperimentError::file(&folder, "replace"))?;
+            lock::clear(&folder)?;
         }
         let checkpoints = Checkpoints::open(&folder)?;
         let mut note = |word| events(Event::Note(word));

@@ -69,6 +69,39 @@ fn train_plan_and_eval_agree_on_a_small_recipe() {
 }
 
 #[test]
+fn one_process_at_a_time_works_in_a_folder() {
+    let folder = folder();
+    let folder = folder.path();
+    let held = |place: &str| {
+        std::fs::create_dir_all(folder.join(place)).unwrap();
+        let file = std::fs::File::create(folder.join(place).join("lock")).unwrap();
+        file.lock().unwrap();
+        file
+    };
+    let refused = |place: &str| {
+        format!(
+            "{place}: another process works in this folder; wait for its end, or give --runs another folder"
+        )
+    };
+    let train = ["train", "small.toml", "--set", "train.epochs=2"];
+    let other = held("runs/small-5");
+    let output = xtask(folder, &train);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert_eq!(said, format!("error: {}\n", refused("runs/small-5")));
+    assert!(!folder.join("runs/small-5/checkpoints").exists());
+    drop(other);
+    for _ in 0..2 {
+        // The second takes the place of the first.
+        let output = xtask(folder, &train);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(folder.join("runs/small-5/lock").exists());
+    }
+    let _other = held("runs/reproduce");
+    fails(&xtask(folder, &["reproduce", "--quick"]), 2, &refused("runs/reproduce"));
+}
+
+#[test]
 fn an_unknown_recipe_key_is_answered_with_the_nearest() {
     let folder = folder();
     let text = std::fs::read_to_string(folder.path().join("small.toml")).unwrap();

@@ -34,7 +34,7 @@ use crate::pretrained::{preprocessor, refused};
 use crate::progress::{Event, Events};
 use crate::recipe::Recipe;
 use crate::record::Record;
-use crate::{files, weights};
+use crate::{files, lock, weights};
 
 pub use verdict::{Beside, Verdict};
 
@@ -271,6 +271,7 @@ impl Prospect {
         else {
             return Err(ExperimentError::work(format!("nothing can run: {}", self.missing.join("; "))));
         };
+        let _held = lock::hold(&surroundings.runs)?;
         let papers = self.request.paper.map_or(Paper::ALL.to_vec(), |paper| vec![paper]);
         let (mut planned, mut plans) = (Vec::new(), Vec::new());
         for (name, text) in recipes::of(&papers) {
