@@ -14,7 +14,7 @@ use tvr_heads::{
     Tokens, VideoFeatures, XPoolConfig, code_all_texts, code_all_videos, score_all,
 };
 
-use support::measure;
+use support::{measure, median_of_five};
 
 /// CLIP ViT-B/32's, and CLIP4Clip's frames and words.
 const WIDTH: usize = 512;
@@ -105,7 +105,7 @@ fn heads(criterion: &mut Criterion) {
 
 /// A gallery against as many texts, tile by tile, without gradients. Of interest is the memory: the matrix itself grows
 /// with the square of the gallery, everything beside it must grow with the gallery alone.
-fn gallery<H: Head>(criterion: &mut Criterion, name: &str, items: usize, head: Result<H, HeadError>) {
+fn gallery<H: Head>(name: &str, items: usize, head: Result<H, HeadError>) {
     let Ok(head) = head else { return };
     let codes = || -> Result<_, HeadError> {
         let tokens = head.needs().tokens.then(|| Tokens {
@@ -118,19 +118,19 @@ fn gallery<H: Head>(criterion: &mut Criterion, name: &str, items: usize, head: R
     };
     // Made at the first call, so that an id that is filtered out costs no memory.
     let made = std::cell::OnceCell::new();
-    measure(criterion, &format!("heads/score-all/{name}/{items}"), "tvr", || {
+    median_of_five(&format!("heads/score-all/{name}/{items}"), || {
         let Ok((texts, videos)) = made.get_or_init(codes) else { return };
         drop(score_all(&head, texts, videos, Tile::of(&head)).map(Tensor::into_data));
     });
 }
 
-fn galleries(criterion: &mut Criterion) {
+fn galleries(_: &mut Criterion) {
     let device = &Device::flex();
     device.seed(1);
-    for items in [500, 2000] {
-        gallery(criterion, "xpool", items, XPoolConfig::reference().init(WIDTH, device));
+    for items in [250, 1000] {
+        gallery("xpool", items, XPoolConfig::reference().init(WIDTH, device));
         let token_wise = TokenWiseConfig { adapter: None, ..TokenWiseConfig::ours(0) };
-        gallery(criterion, "token-wise", items, token_wise.init(WIDTH, device));
+        gallery("token-wise", items, token_wise.init(WIDTH, device));
     }
 }
 

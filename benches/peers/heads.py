@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize, softmax
 
-from common import measure
+from common import measure, median_of_five
 
 torch.set_num_threads(2)
 torch.manual_seed(1)
@@ -300,10 +300,10 @@ def gallery(name, head, items, tile=256):
         rows = [torch.cat([head(a, b, t) for b in frames], 1) for a, t in zip(texts, tokens)]
         return torch.cat(rows)
 
-    measure(f"heads/score-all/{name}/{items}", "pytorch", work)
+    median_of_five(f"heads/score-all/{name}/{items}", "pytorch", work)
 
 
-for size in (500, 2000):
+for size in (250, 1000):
     gallery("xpool", XPool(), size)
     gallery("token-wise", TokenWise(weighted=False), size)
 

@@ -24,6 +24,7 @@
 //! parts would have another gradient for each number of parts.
 
 pub mod ce;
+mod encoder;
 pub mod gated;
 pub mod mmt;
 

@@ -32,12 +32,21 @@ pub fn attention(
     causal: bool,
     mask: Option<Tensor<2, Bool>>,
 ) -> Tensor<4> {
-    let scores = widened(query.matmul(key.swap_dims(2, 3)));
-    weights(scores, scale, causal, mask).cast(value.dtype()).matmul(value)
+    attention_weights(query, key, scale, causal, mask).cast(value.dtype()).matmul(value)
 }
 
-/// The weights of [`attention`] from the products of queries and keys, `[items, heads, queries, keys]`.
-fn weights(scores: Tensor<4>, scale: f32, causal: bool, mask: Option<Tensor<2, Bool>>) -> Tensor<4> {
+/// The weights of [`attention`], for who does more with them than to sum values; arguments as there.
+///
+/// Returns `[items, heads, queries, keys]`; rows sum to 1, or to 0 where nothing is seen. Those of half-precision queries
+/// are f32.
+pub fn attention_weights(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    scale: f32,
+    causal: bool,
+    mask: Option<Tensor<2, Bool>>,
+) -> Tensor<4> {
+    let scores = widened(query.matmul(key.swap_dims(2, 3)));
     let [items, _, queries, keys] = scores.dims();
     // One query aligned at the end sees every key.
     let causal = causal && queries > 1;

@@ -65,7 +65,7 @@ pub mod sum;
 mod widest;
 
 pub use activation::{Activation, gelu, quick_gelu};
-pub use attention::attention;
+pub use attention::{attention, attention_weights};
 pub use best_matches::best_matches;
 pub use block::{Block, BlockConfig};
 pub use error::NnError;

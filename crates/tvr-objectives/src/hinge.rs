@@ -121,29 +121,21 @@ impl Hinge {
         (times_share(of_texts, 1), Some(times_share(of_videos, 0)))
     }
 
-    /// The costs of one direction, reduced to `[1]`.
+    /// What every wrong pair costs, summed to `[1]`.
     ///
     /// - `own`: `[some texts, 1]`, the own pair's similarity
     /// - `others`: `[some texts, any]`, what it is compared with
     /// - `related`: `[some texts, any]`, true where that is no wrong pair
-    /// - `judged`: texts and wrong pairs of the whole batch
-    fn direction(
-        &self,
-        own: Tensor<2>,
-        others: Tensor<2>,
-        related: Tensor<2, Bool>,
-        judged: (usize, Tensor<1>),
-    ) -> Tensor<1> {
+    fn all(&self, own: Tensor<2>, others: Tensor<2>, related: Tensor<2, Bool>) -> Tensor<1> {
         let excess = others - own + f64::from(self.margin);
-        match self.negatives {
-            Negatives::Hardest => {
-                sum(excess.mask_fill(related, NONE).max_dim(1).clamp_min(0.0)) / judged.0 as f64
-            }
-            Negatives::All => {
-                let wrong = related.bool_not().float().cast(excess.dtype());
-                sum(excess.clamp_min(0.0) * wrong) / judged.1
-            }
-        }
+        let wrong = related.bool_not().float().cast(excess.dtype());
+        sum(excess.clamp_min(0.0) * wrong)
+    }
+
+    /// What the hardest wrong pairs cost, summed to `[1]`; both `[some texts, 1]`. It is the one that scores highest, so
+    /// margin and own pair, the same for all that a text is compared with, wait until one is left.
+    fn hardest(&self, own: Tensor<2>, hardest: Tensor<2>) -> Tensor<1> {
+        sum((hardest - own + f64::from(self.margin)).clamp_min(0.0))
     }
 
     /// The loss of two directions.
@@ -193,34 +185,45 @@ impl ByRows for Hinge {
         let (of_texts, of_videos) = self.ranked(rows);
         let mine = same.clone().slice_dim(0, rows.texts.clone());
         let own = of_texts.clone().gather(1, mine.clone().unsqueeze_dim::<2>(1));
-        let text_to_video = self.direction(
-            own.clone(),
-            of_texts.clone(),
-            is_own(&mine, numbers(0..videos)),
-            (texts, rows.count(wrong[0])),
-        );
+        let related = is_own(&mine, numbers(0..videos));
         let places = (0..texts).filter(|&text| rows.videos.contains(&own_videos[text]));
         let places: Vec<i32> = places.map(|text| text as i32).collect();
-        if places.is_empty() {
-            // Nobody describes the share's videos.
-            let nothing = text_to_video.zeros_like().detach();
-            return self.both(text_to_video, nothing);
-        }
-        // Row t: what every text makes of the video of text t.
-        let (own, of_own_video, theirs) = match of_videos {
-            None => (own, of_texts.select(1, mine.clone()).transpose(), mine),
+        // Of every text whose video is judged here: what its own pair scores, and the column of its video. Nobody may
+        // describe the share's videos.
+        let described = (!places.is_empty()).then(|| match &of_videos {
+            None => (own.clone(), mine),
             Some(of_videos) => {
                 let count = places.len();
                 let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &same.device());
-                let theirs = same.clone().select(0, places.clone());
-                let columns = theirs.clone() - rows.videos.start as i64;
-                let own =
-                    of_videos.clone().select(0, places).gather(1, columns.clone().unsqueeze_dim::<2>(1));
-                (own, of_videos.clone().select(1, columns).transpose(), theirs)
+                let columns = same.clone().select(0, places.clone()) - rows.videos.start as i64;
+                let own = of_videos.clone().select(0, places);
+                (own.gather(1, columns.clone().unsqueeze_dim::<2>(1)), columns)
+            }
+        });
+        let (text_to_video, video_to_text) = match self.negatives {
+            Negatives::Hardest => {
+                let none_own = of_texts.mask_fill(related, NONE);
+                let text_to_video = self.hardest(own, none_own.clone().max_dim(1)) / texts as f64;
+                let video_to_text = described.map(|(own, columns)| {
+                    let none_own = of_videos.map_or(none_own, |of_videos| {
+                        of_videos.mask_fill(is_own(&same, numbers(rows.videos.clone())), NONE)
+                    });
+                    self.hardest(own, none_own.max_dim(0).select(1, columns).transpose()) / texts as f64
+                });
+                (text_to_video, video_to_text)
+            }
+            Negatives::All => {
+                let text_to_video = self.all(own, of_texts.clone(), related) / rows.count(wrong[0]);
+                let video_to_text = described.map(|(own, columns)| {
+                    // Row t: what every text makes of the video of text t.
+                    let theirs = columns.clone() + rows.videos.start as i64;
+                    let others = of_videos.unwrap_or(of_texts).select(1, columns).transpose();
+                    self.all(own, others, is_own(&theirs, same.clone())) / rows.count(wrong[1])
+                });
+                (text_to_video, video_to_text)
             }
         };
-        let related = is_own(&theirs, same.clone());
-        let video_to_text = self.direction(own, of_own_video, related, (texts, rows.count(wrong[1])));
+        let video_to_text = video_to_text.unwrap_or_else(|| text_to_video.zeros_like().detach());
         self.both(text_to_video, video_to_text)
     }
 }

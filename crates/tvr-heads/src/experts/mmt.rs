@@ -15,17 +15,16 @@
 //!
 //! Steps that are not real, and every token of an expert that a video lacks, are hidden from attention.
 //!
-//! Source: Gabeur et al. 2020 (MMT), arXiv 2007.10639; code: gabeur/mmt, `model/model.py`. The encoder is burn's
-//! (norm after each residual, GELU), which has BERT's wiring. A step's position is its number, not its second: our
-//! feature files have no time stamps.
+//! Source: Gabeur et al. 2020 (MMT), arXiv 2007.10639; code: gabeur/mmt, `model/model.py`. The encoder is
+//! BERT's, see [`Layer`]. A step's position is its number, not its second: our feature files have no time stamps.
 
 use burn::module::{Initializer, Param};
-use burn::nn::transformer::{TransformerEncoder, TransformerEncoderConfig, TransformerEncoderInput};
 use burn::nn::{Dropout, DropoutConfig};
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 use tvr_nn::{LayerNorm, unit_rows};
 
+use super::encoder::{EPSILON, Layer};
 use crate::error::{HeadError, at_least_one};
 
 /// Settings of the transformer.
@@ -73,16 +72,15 @@ impl TransformerConfig {
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(refuse("dropout", self.dropout, "at least 0 and below 1"));
         }
-        let encoder = TransformerEncoderConfig::new(width, hidden, heads, layers).with_dropout(self.dropout);
         let table = |rows: usize| -> Param<Tensor<2>> {
             Initializer::Normal { mean: 0.0, std: 0.02 }.init([rows, width], device)
         };
         Ok(Transformer {
             positions: table(positions),
             types: table(experts + 1),
-            norm: LayerNorm::new(width, 1e-12, device),
+            norm: LayerNorm::new(width, EPSILON, device),
             dropout: DropoutConfig::new(self.dropout).init(),
-            encoder: encoder.with_layer_norm_eps(1e-12).init(device),
+            encoder: (0..layers).map(|_| Layer::new(width, heads, hidden, self.dropout, device)).collect(),
         })
     }
 }
@@ -98,8 +96,8 @@ pub struct Transformer {
     pub norm: LayerNorm,
     /// Dropout of the input.
     pub dropout: Dropout,
-    /// The encoder.
-    pub encoder: TransformerEncoder,
+    /// The encoder's layers.
+    pub encoder: Vec<Layer>,
 }
 
 /// One expert's tokens, projected.
@@ -137,8 +135,8 @@ impl Transformer {
             next += 1 + n_steps;
         }
         let input = self.dropout.forward(self.norm.forward(Tensor::cat(tokens, 1)));
-        let hidden = tvr_nn::cat_masks(masks, 1).bool_not();
-        let output = self.encoder.forward(TransformerEncoderInput::new(input).mask_pad(hidden));
+        let mask = tvr_nn::cat_masks(masks, 1);
+        let output = self.encoder.iter().fold(input, |x, layer| layer.forward(x, mask.clone()));
         let vectors = places.into_iter().map(|place| output.clone().slice_dim(1, place..place + 1));
         unit_rows(Tensor::cat(vectors.collect(), 1))
     }

@@ -7,7 +7,7 @@ use tvr_heads::experts::mmt::Transformer;
 use tvr_heads::{Experts, Head, VideoFeatures};
 
 use super::pairwise::{bools, case};
-use super::{Rows, dot, linear, norm, normed, rows, softmax, unit};
+use super::{Rows, dot, linear, norm, rows, softmax, unit};
 use crate::common::{ToF64, WIDTH, assert_close, experts, floats, gated_experts, mixed_experts};
 
 fn sigmoid(x: f64) -> f64 {
@@ -107,32 +107,28 @@ fn mixed_by_transformer(mixer: &Transformer, head: &Experts, steps: &[Rows]) -> 
         }
     }
     let mut x: Rows = tokens.iter().map(|token| norm(&mixer.norm, token, 1e-12)).collect();
-    // The encoder is burn's, and its norms are burn's module.
-    let burn_norm = |layer: &burn::nn::LayerNorm, x: &[f64]| {
-        normed(&floats(&layer.gamma.val()), &floats(&layer.beta.as_ref().unwrap().val()), x, 1e-12)
-    };
-    for layer in &mixer.encoder.layers {
-        let [q, k, v] = [&layer.mha.query, &layer.mha.key, &layer.mha.value]
+    for layer in &mixer.encoder {
+        let [q, k, v] = [&layer.query, &layer.key, &layer.value]
             .map(|layer| x.iter().map(|x| linear(layer, x)).collect::<Rows>());
-        let size = width / layer.mha.n_heads;
-        // burn's attention takes the root in f32.
-        let root = f64::from((size as f32).sqrt());
+        let size = width / layer.heads;
+        // Attention takes its scale in f32.
+        let scale = f64::from((size as f32).powf(-0.5));
         x = (0..x.len())
             .map(|i| {
                 let seen: Vec<f64> = (0..width)
                     .map(|c| {
                         let cut = c / size * size..c / size * size + size;
                         let logits: Vec<f64> =
-                            k.iter().map(|k| dot(&q[i][cut.clone()], &k[cut.clone()]) / root).collect();
+                            k.iter().map(|k| dot(&q[i][cut.clone()], &k[cut.clone()]) * scale).collect();
                         softmax(&logits).iter().zip(&v).map(|(share, v)| share * v[c]).sum()
                     })
                     .collect();
-                let attended = add(&x[i], &linear(&layer.mha.output, &seen));
-                let attended = burn_norm(&layer.norm_1, &attended);
-                let hidden = linear(&layer.pwff.linear_inner, &attended);
+                let attended = add(&x[i], &linear(&layer.output, &seen));
+                let attended = norm(&layer.attention_norm, &attended, 1e-12);
+                let hidden = linear(&layer.expand, &attended);
                 let hidden: Vec<f64> =
                     hidden.iter().map(|z| z * 0.5 * (1.0 + erf(z / std::f64::consts::SQRT_2))).collect();
-                burn_norm(&layer.norm_2, &add(&attended, &linear(&layer.pwff.linear_outer, &hidden)))
+                norm(&layer.mlp_norm, &add(&attended, &linear(&layer.contract, &hidden)), 1e-12)
             })
             .collect();
     }
