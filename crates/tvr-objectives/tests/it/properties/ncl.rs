@@ -170,12 +170,19 @@ fn p_nc_13_the_log_shows_the_queue_s_age() {
 }
 
 #[test]
-fn p_nc_13_the_queue_does_nothing_where_the_batch_alone_asks() {
+fn p_nc_13_a_queue_of_whatever_content_is_idle_where_the_batch_alone_asks() {
     let batch = Batch::new(1, &[7, 8]);
-    let mut objective = ncl(NclConfig::reference());
-    let before = value(&objective, &batch);
-    objective.after_step(&Batch::new(2, &[1, 2]).pairs());
-    assert_eq!(value(&objective, &batch), before);
+    let alone = ncl(NclConfig::reference());
+    assert!(alone.texts.is_none() && alone.videos.is_none() && !alone.needs().codes);
+    for seed in 2..6 {
+        let mut queued = ncl(NclConfig::with_queue(4));
+        queued.after_step(&Batch::new(seed, &[1, 2]).pairs());
+        assert_ne!(value(&queued, &batch), value(&alone, &batch));
+        // The same queue beside askers that do not name it, as no recipe can have it.
+        let mut idle = ncl(NclConfig::reference());
+        (idle.texts, idle.videos) = (queued.texts, queued.videos);
+        assert_eq!(value(&idle, &batch), value(&alone, &batch));
+    }
 }
 
 #[test]
