@@ -171,13 +171,13 @@ impl Offer {
             return refuse(
                 "[objective] compares single vectors of texts and videos, but this [head] judges every pair by \
                  itself, and its similarity is no product of two vectors; choose another head, or for \"ncl\" set \
-                 objective.queue = 0 and askers = \"batch\""
+                 queue = 0 and askers = \"batch\""
                     .into(),
             );
         }
         if wants.square && recipe.train.captions == Captions::All {
             return refuse(
-                "objective.positives = \"diagonal\" needs as many texts as videos in a batch, but train.captions = \
+                "positives = \"diagonal\" in [objective] needs as many texts as videos in a batch, but train.captions = \
                  \"all\" puts several captions of one video into it; use positives = \"same\""
                     .into(),
             );

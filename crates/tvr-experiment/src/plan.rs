@@ -106,7 +106,8 @@ pub fn plan(recipe: &Recipe, source: &Path, surroundings: &Surroundings) -> Resu
     let head = head(&recipe, &offer, pretrained.as_ref(), &device).map_err(named)?;
     // Before a queue is made: one of a thousand times the data would fill the memory.
     let items = offer.items(recipe.train.captions);
-    for (what, count) in [("train.batch", recipe.train.batch), recipe.objective.remembers()] {
+    let remembered = recipe.objective.remembers("objective");
+    for (what, count) in [("train.batch".into(), recipe.train.batch), remembered] {
         if count > items {
             return Err(named(ExperimentError::request(format!(
                 "{what} = {count}, but the training split has {items}; lower it"

@@ -135,15 +135,22 @@ impl ObjectiveRecipe {
 
     /// The key that says how many earlier items it keeps, and the largest number there; more than there are would hold
     /// items twice.
-    pub fn remembers(&self) -> (&'static str, usize) {
+    ///
+    /// - `key`: where the objective itself stands in the recipe, "objective"
+    pub fn remembers(&self, key: &str) -> (String, usize) {
         match self {
-            Self::Ncl(config) => ("objective.queue", config.queue),
-            Self::SupportSet(config) => ("objective.bank", config.bank),
-            Self::Symmetric(_) | Self::DualSoftmax(_) | Self::Hinge(_) => ("objective", 0),
-            Self::Streams(recipe) => recipe.fused().remembers(),
+            Self::Ncl(config) => (format!("{key}.queue"), config.queue),
+            Self::SupportSet(config) => (format!("{key}.bank"), config.bank),
+            Self::Symmetric(_) | Self::DualSoftmax(_) | Self::Hinge(_) => (key.into(), 0),
+            Self::Streams(StreamsRecipe { fused: Some(fused), .. }) => {
+                fused.remembers(&format!("{key}.fused"))
+            }
+            Self::Streams(StreamsRecipe { each, .. }) => each.remembers(&format!("{key}.each")),
             Self::Weighted { terms } => {
-                let all = terms.iter().map(|term| term.objective.remembers());
-                all.max_by_key(|(_, count)| *count).unwrap_or(("objective", 0))
+                let of = |(place, term): (usize, &TermRecipe)| {
+                    term.objective.remembers(&format!("{key}.terms[{place}].objective"))
+                };
+                terms.iter().enumerate().map(of).max_by_key(|(_, count)| *count).unwrap_or((key.into(), 0))
             }
         }
     }

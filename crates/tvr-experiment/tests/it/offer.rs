@@ -209,6 +209,24 @@ fn settings_that_cannot_work_are_refused_when_planned() {
     };
     refused(ncl(25), "objective.queue = 25, but the training split has 24; lower it");
     assert!(planned(folder.path(), &ncl(24)).is_ok());
+    // Inside another objective it is called by the key that stands in the recipe.
+    let inside = |outer: &str| words.replace("kind = \"symmetric\"", outer);
+    let queue = "kind = \"ncl\", sweeps = 4, askers = \"queue\", queue = 25";
+    let terms = format!(
+        "kind = \"weighted\"\nterms = [{{ weight = 1.0, objective = {{ kind = \"symmetric\" }} }}, \
+         {{ weight = 0.5, objective = {{ {queue} }} }}]"
+    );
+    refused(
+        inside(&terms),
+        "x.toml: objective.terms[1].objective.queue = 25, but the training split has 24; lower it",
+    );
+    assert!(planned(folder.path(), &inside(&terms).replace("queue = 25", "queue = 24")).is_ok());
+    refused(
+        inside(&format!("kind = \"streams\"\neach = {{ {queue} }}")),
+        "x.toml: objective.each.queue = 25, but the training split has 24; lower it",
+    );
+    let fused = format!("kind = \"streams\"\neach = {{ kind = \"symmetric\" }}\nfused = {{ {queue} }}");
+    refused(inside(&fused), "x.toml: objective.fused.queue = 25, but the training split has 24; lower it");
     refused(words.replace("batch = 8", "batch = 1"), "train.batch = 1");
     refused(words.replace("batch = 8", "batch = 25"), "train.batch = 25, but the training split has 24");
     refused(words.replace("least = 2", "least = 0"), "encoder.least = 0");

@@ -170,7 +170,7 @@ fn a_queue_of_vectors_is_refused_where_a_similarity_is_no_product_of_vectors() {
     let recipe = std::fs::read_to_string(folder.join("world-tight-transf.toml")).unwrap();
     let ncl =
         |queue: &str| recipe.replace("kind = \"symmetric\"", &format!("kind = \"ncl\"\nsweeps = 4\n{queue}"));
-    refused(&ncl("askers = \"batch-and-queue\"\nqueue = 256"), "objective.queue");
+    refused(&ncl("askers = \"batch-and-queue\"\nqueue = 256"), "set queue = 0 and askers = \"batch\"");
     refused(&ncl("queue = 256"), "[objective]");
     let recipe = Recipe::parse(&ncl("")).unwrap();
     assert!(plan(&recipe, Path::new("recipes/x.toml"), &Surroundings::default()).is_ok());
@@ -196,5 +196,5 @@ fn emcl_is_a_table_around_any_head_and_answers_for_itself() {
         "kind = \"symmetric\"",
         "kind = \"ncl\"\nsweeps = 4\naskers = \"batch-and-queue\"\nqueue = 256",
     );
-    refused(&queue, "objective.queue");
+    refused(&queue, "set queue = 0 and askers = \"batch\"");
 }
