@@ -47,8 +47,8 @@ pub struct Judged {
     pub known_as: Option<String>,
     /// Which items a similarity depends on beside its own pair; `None` where on none.
     pub mixing: Option<String>,
-    /// How many directions texts and videos spread over before and after EMCL at inference: `(Σ σ²)² / Σ σ⁴` of their
-    /// singular values; `None` without it.
+    /// How many directions texts and videos spread over before and after EMCL, in the head or at inference:
+    /// `(Σ σ²)² / Σ σ⁴` of their singular values; `None` without it.
     pub effective_ranks: Option<[f64; 2]>,
     /// By the row whose setting was chosen on val, the spec with its alternatives.
     pub chosen: BTreeMap<String, String>,

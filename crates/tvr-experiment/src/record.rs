@@ -46,8 +46,8 @@ pub struct Record {
     /// Which items a similarity depends on beside its own pair, in words; `None` where on none.
     #[serde(default)]
     pub mixing: Option<String>,
-    /// How many directions texts and videos spread over before and after EMCL at inference: `(Σ σ²)² / Σ σ⁴` of their
-    /// singular values; `None` without it.
+    /// How many directions texts and videos spread over before and after EMCL, in the head or at inference:
+    /// `(Σ σ²)² / Σ σ⁴` of their singular values; `None` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effective_ranks: Option<[f64; 2]>,
     /// Training captions and videos that normalisers could look at, with the seed that drew them.
@@ -250,10 +250,10 @@ fn card(plan: &Plan, record: &Record) -> String {
         beside.push_str(&format!("| the gallery is | {known_as} |\n"));
     }
     if let Some(mixing) = &record.mixing {
-        let ranks = record.effective_ranks.map_or(String::new(), |[before, after]| {
-            format!("; effective rank of the vectors {before:.1}, after EMCL {after:.1}")
-        });
-        beside.push_str(&format!("| items that influence one another | {mixing}{ranks} |\n"));
+        beside.push_str(&format!("| items that influence one another | {mixing} |\n"));
+    }
+    if let Some([before, after]) = record.effective_ranks {
+        beside.push_str(&format!("| effective rank of the vectors | {before:.1}, after EMCL {after:.1} |\n"));
     }
     if let Some(BankRecipe { texts, videos, seed }) = record.bank {
         beside.push_str(&format!(

@@ -338,6 +338,16 @@ impl<H: Head> Head for Emcl<H> {
         self.fuse(texts, videos, cosines)
     }
 
+    fn effective_ranks(&self, texts: &TextCodes, videos: &VideoCodes) -> Option<[f64; 2]> {
+        let of_cosine = |(cosine, vectors): (usize, Vectors)| {
+            let rows = vectors.rows();
+            [effective_rank(&self.layer.input(rows.clone())), effective_rank(&self.corrected(cosine, rows))]
+        };
+        let ranks: Vec<[f64; 2]> =
+            self.head.vectors(texts, videos).into_iter().enumerate().map(of_cosine).collect();
+        Some([0, 1].map(|side| ranks.iter().map(|of| of[side]).sum::<f64>() / ranks.len() as f64))
+    }
+
     /// Moves `M`, or the moving means, towards those of the batch: the only place where they change.
     fn after_step(&mut self, texts: &TextCodes, videos: &VideoCodes) {
         self.head.after_step(texts, videos);

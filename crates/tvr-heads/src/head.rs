@@ -167,6 +167,12 @@ pub trait Head: Module + ModuleDisplay {
 
     /// What the head remembers of a batch, after the optimiser has stepped.
     fn after_step(&mut self, _texts: &TextCodes, _videos: &VideoCodes) {}
+
+    /// [`effective_rank`](crate::emcl::effective_rank) of the vectors of one tile before and after a layer that stands
+    /// between them and their cosines, the mean over the cosines; `None` for a head without such a layer.
+    fn effective_ranks(&self, _texts: &TextCodes, _videos: &VideoCodes) -> Option<[f64; 2]> {
+        None
+    }
 }
 
 /// The vectors of a head whose similarity is the cosine of its pooled codes.

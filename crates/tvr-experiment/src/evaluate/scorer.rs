@@ -1,5 +1,7 @@
 //! Codes to logits: by the head's own tiles, or by EMCL on the vectors of a trained head.
 
+use std::ops::Range;
+
 use burn::prelude::*;
 use ndarray::Array2;
 use tvr_heads::{Head, TextCodes, Tile, VideoCodes};
@@ -55,7 +57,8 @@ impl<'a, H: Head, O: Objective> Scorer<'a, H, O> {
         }
     }
 
-    /// How many directions the vectors spread over before and after EMCL at inference; `None` without it.
+    /// How many directions the vectors spread over before and after EMCL, at inference or in the head; `None` without it.
+    /// A head's are the mean over the tiles of the diagonal.
     ///
     /// # Errors
     /// Codes that EMCL refuses.
@@ -64,8 +67,19 @@ impl<'a, H: Head, O: Objective> Scorer<'a, H, O> {
         texts: &TextCodes,
         videos: &VideoCodes,
     ) -> Result<Option<[f64; 2]>, ExperimentError> {
-        let ranks = self.emcl.as_ref().map(|emcl| emcl.effective_ranks(&texts.pooled, &videos.pooled));
-        ranks.transpose().map_err(refused)
+        if let Some(emcl) = &self.emcl {
+            return emcl.effective_ranks(&texts.pooled, &videos.pooled).map(Some).map_err(refused);
+        }
+        let (head, tile) = (&self.model.head, Tile::of(&self.model.head));
+        let (size, count) = (tile.texts.min(tile.videos), texts.n_items().min(videos.n_items()));
+        let tiles = (0..count).step_by(size).map(|start| start..count.min(start + size));
+        let of_tile =
+            |tile: Range<usize>| head.effective_ranks(&texts.rows(tile.clone()), &videos.rows(tile));
+        let ranks: Option<Vec<[f64; 2]>> = tiles.map(of_tile).collect();
+        let mean = |ranks: &[[f64; 2]], side: usize| {
+            ranks.iter().map(|of_tile| of_tile[side]).sum::<f64>() / ranks.len() as f64
+        };
+        Ok(ranks.map(|ranks| [mean(&ranks, 0), mean(&ranks, 1)]))
     }
 
     /// What a similarity has seen before any normaliser: whoever is judged together takes part in one that mixes items.

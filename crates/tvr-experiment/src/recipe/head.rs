@@ -207,6 +207,10 @@ macro_rules! one_of {
             fn after_step(&mut self, texts: &TextCodes, videos: &VideoCodes) {
                 match self { $(Self::$variant(head) => head.after_step(texts, videos)),+ }
             }
+
+            fn effective_ranks(&self, texts: &TextCodes, videos: &VideoCodes) -> Option<[f64; 2]> {
+                match self { $(Self::$variant(head) => head.effective_ranks(texts, videos)),+ }
+            }
         }
     };
 }

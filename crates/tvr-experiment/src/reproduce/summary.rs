@@ -76,7 +76,8 @@ impl Runs {
             let record = record::read(&folder)?;
             runs.hits.push(hits::read(&folder, record.test.iter().map(|row| row.normalize.as_str()))?);
             runs.rows.push(record.test.clone());
-            runs.beside.push(record.beside.clone());
+            runs.beside
+                .push(record.beside.clone().into_iter().chain(ranks(record.effective_ranks)).collect());
             records.push(record);
         }
         Ok((runs, records))
@@ -97,11 +98,7 @@ impl Runs {
             let judged = experiment::judge_again(plan, opened, seed, false)?;
             runs.hits.push(judged.rows.iter().map(RowHits::of).collect());
             runs.rows.push(judged.rows.iter().map(RowRecord::of).collect());
-            let ranks = judged.effective_ranks.map(|[before, after]| {
-                let name = |when: &str| format!("effective rank {when} EMCL");
-                BTreeMap::from([(name("before"), before), (name("after"), after)])
-            });
-            runs.beside.push(ranks.unwrap_or_default());
+            runs.beside.push(ranks(judged.effective_ranks).collect());
         }
         Ok(runs)
     }
@@ -166,6 +163,12 @@ fn table_row(runs: &Runs, rows: &[&RowRecord]) -> Option<TableRow> {
         text_to_video_half_width,
         video_to_text_half_width,
     })
+}
+
+/// Effective ranks by the names that tables use.
+fn ranks(effective: Option<[f64; 2]>) -> impl Iterator<Item = (String, f64)> {
+    let named = |(when, rank)| (format!("effective rank {when} EMCL"), rank);
+    effective.into_iter().flat_map(|[before, after]| [("before", before), ("after", after)]).map(named)
 }
 
 /// Means over seeds of what was measured beside.

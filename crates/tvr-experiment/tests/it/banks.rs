@@ -130,8 +130,8 @@ fn emcl_at_inference_names_its_items_and_with_weight_zero_changes_nothing() {
             assert!(if weight == 0.0 { apart < 1e-9 } else { apart > 1e-6 }, "{scope}: {before} {after}");
             let card = folder.path().join(format!("{scope}-{weight}/small-0/card.md"));
             let line = format!(
-                "| items that influence one another | {mixing}; effective rank of the vectors {before:.1}, after EMCL \
-                 {after:.1} |"
+                "| items that influence one another | {mixing} |\n\
+                 | effective rank of the vectors | {before:.1}, after EMCL {after:.1} |"
             );
             let card = std::fs::read_to_string(card).unwrap();
             assert!(card.contains(&line), "{card}");
@@ -139,6 +139,30 @@ fn emcl_at_inference_names_its_items_and_with_weight_zero_changes_nothing() {
                 assert_eq!(found.test[0].text_to_video, plain.test[0].text_to_video, "{scope}");
             }
         }
+    }
+}
+
+/// As a layer of the head, with bases of a tile and of moving means.
+#[test]
+fn emcl_in_a_trained_head_names_the_rank_that_it_leaves() {
+    let _alone = crate::run::generator();
+    let folder = made_up();
+    for (items, mixing) in [
+        ("items = \"call\"\ntile = 5", Some("the head, tiles of 5 texts x 5 videos")),
+        ("items = \"global\"\nscale = \"mean\"", None),
+    ] {
+        let layer =
+            "mode = \"paper\"\nbases = 2\niterations = 3\nsigma = 1.0\nweight = 1.0\nresidual = false";
+        let name = if mixing.is_some() { "call" } else { "global" };
+        let recipe = format!("[eval]\nnormalize = [\"raw\"]\n[head.emcl]\n{layer}\n{items}");
+        let found = record(folder.path(), name, &recipe);
+        assert_eq!(found.mixing.as_deref(), mixing);
+        // The reconstruction alone lies in the span of two bases.
+        let [before, after] = found.effective_ranks.unwrap();
+        assert!(before > 2.1 && after > 0.0 && after <= 2.0 + 1e-3, "{name}: {before} {after}");
+        let card = std::fs::read_to_string(folder.path().join(name).join("small-0/card.md")).unwrap();
+        let line = format!("| effective rank of the vectors | {before:.1}, after EMCL {after:.1} |");
+        assert!(card.contains(&line), "{card}");
     }
 }
 

@@ -294,6 +294,35 @@ fn the_effective_rank_counts_directions_and_falls_to_that_of_the_bases() {
 }
 
 #[test]
+fn a_wrapped_head_has_the_ranks_of_its_vectors_the_mean_over_its_cosines() {
+    let config = EmclConfig { bases: 2, ..EmclConfig::paper() };
+    let (head, texts, videos) = stateful(&config, 13);
+    assert!(mean_pooling().effective_ranks(&texts, &videos).is_none());
+    let [before, after] = head.effective_ranks(&texts, &videos).unwrap();
+    let rows = Tensor::cat(vec![videos.pooled.clone(), texts.pooled.clone()], 0);
+    close(&[before], &[effective_rank(&rows)], 1e-6);
+    assert!(before > 3.0 && after <= 2.0 + 1e-4, "{before} {after}");
+    // Before the first step a layer of moving means changes nothing.
+    let global = EmclConfig { bases: 2, residual: false, weight: 1.0, ..EmclConfig::global() };
+    let (mut head, texts, videos) = stateful(&global, 13);
+    assert_eq!(head.effective_ranks(&texts, &videos), Some([before, before]));
+    head.after_step(&texts, &videos);
+    assert!(head.effective_ranks(&texts, &videos).unwrap()[1] <= 2.0 + 1e-4);
+    // Four cosines.
+    let device = Device::flex();
+    let camoe = CamoeConfig { fusion: AggregatorConfig::Mean, ..CamoeConfig::ours(3) };
+    let head = config.init(camoe.init(8, &device).unwrap(), 8, &device).unwrap();
+    let mut draw = Draw::new(14);
+    let (texts, videos) = (head.code_texts(draw.texts(5)), head.code_videos(draw.videos(6, 3)));
+    let [before, after] = head.effective_ranks(&texts, &videos).unwrap();
+    let of_cosines: Vec<f64> =
+        head.head.vectors(&texts, &videos).iter().map(|vectors| effective_rank(&vectors.rows())).collect();
+    assert_eq!(of_cosines.len(), 4);
+    close(&[before], &[of_cosines.iter().sum::<f64>() / 4.0], 1e-9);
+    assert!(after <= 2.0 + 1e-4, "{after}");
+}
+
+#[test]
 fn a_head_that_mixes_items_says_so_and_names_its_tile() {
     let needs = emcl_reference(1).needs();
     assert!(needs.mixes_items && needs.judges_pairs);
