@@ -16,7 +16,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{
-    AddedToken, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString,
+    AddedToken, Decoder, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString,
     PreTokenizer, SplitDelimiterBehavior, Trainer,
 };
 
@@ -33,6 +33,9 @@ const MARKS: [&str; 2] = [START, END];
 
 /// Closes a word, so that `cat` and the first half of `cattle` are different tokens.
 const WORD_END: &str = "</w>";
+
+/// Ends of words that are words of their own here.
+const SHORTENED: [&str; 7] = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"];
 
 /// CLIP's words.
 const WORDS: &str =
@@ -186,6 +189,28 @@ impl Tokenizer {
             std::iter::once(self.start).chain(words).chain([self.end]).collect(),
             std::iter::once(0..0).chain(spans).chain(std::iter::once(end..end)).collect(),
         ))
+    }
+
+    /// The text of some ids, without marks: lower case, one blank between words, and one around signs that [`encode`](Self::encode)
+    /// takes for words, so that `t-shirt` is `t - shirt`. An id that the tokenizer does not have is passed over.
+    ///
+    /// # Errors
+    /// [`ClipError::Tokenizer`] if the library refuses.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, ClipError> {
+        let words = ids.iter().filter(|&&id| id != self.start && id != self.end);
+        let mut pieces: Vec<String> = Vec::new();
+        for token in words.filter_map(|&id| self.inner.id_to_token(id)) {
+            let stem = token.strip_suffix(WORD_END).unwrap_or(&token);
+            if SHORTENED.contains(&stem) && pieces.last().is_some_and(|piece| piece == " ") {
+                pieces.pop();
+            }
+            pieces.push(stem.into());
+            if stem.len() < token.len() {
+                pieces.push(" ".into());
+            }
+        }
+        let text = ByteLevel::new(false, true, true).decode_chain(pieces).map_err(refused)?.concat();
+        Ok(text.trim_end().into())
     }
 
     /// Ids of several texts, padded with 0 to the longest of them.

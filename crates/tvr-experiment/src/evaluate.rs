@@ -2,6 +2,7 @@
 //!
 //! This is the only place that opens the test split.
 
+mod captions;
 mod scorer;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use crate::score::shards::{Block, blocks};
 use crate::score::{self, Banks, Regime, Row, Rows, Settled, judge_rows};
 use crate::shard::Shard;
 use crate::sources::Sources;
+pub use captions::{Told, ToldCaption};
 use scorer::Scorer;
 
 /// Items encoded at a time.
@@ -52,6 +54,8 @@ pub struct Judged {
     pub effective_ranks: Option<[f64; 2]>,
     /// By the row whose setting was chosen on val, the spec with its alternatives.
     pub chosen: BTreeMap<String, String>,
+    /// What the objective's decoder tells of the videos; `None` where it has none.
+    pub told: Option<Told>,
     /// What makes rows doubtful, each said once.
     pub warnings: Vec<String>,
 }
@@ -77,7 +81,7 @@ pub fn test<H: Head, O: Objective>(
     settled: &Settled,
 ) -> Result<Judged, ExperimentError> {
     let corpus = Corpus::open(plan, Split::Test, sources)?;
-    judged(model, Splits { judged: &corpus, train }, plan, settled)
+    judged(model, Splits { judged: &corpus, train }, plan, sources, settled)
 }
 
 /// The recipe's normalisers, with the settings that they leave open chosen on val.
@@ -105,6 +109,7 @@ pub fn judged<H: Head, O: Objective>(
     model: &Model<H, O>,
     splits: Splits<'_>,
     plan: &Plan,
+    sources: &Sources,
     settled: &Settled,
 ) -> Result<Judged, ExperimentError> {
     let scored = scored(model, splits, plan)?;
@@ -115,8 +120,9 @@ pub fn judged<H: Head, O: Objective>(
     let gallery = gallery(corpus);
     let known_as = known_gallery::sentence(&plan.recipe.data, &corpus.video_ids);
     let chosen = settled.chosen.clone();
-    let Scored { logits, mixing, effective_ranks, .. } = scored;
-    Ok(Judged { logits, rows, gallery, known_as, mixing, effective_ranks, chosen, warnings })
+    let Scored { logits, mixing, effective_ranks, videos, .. } = scored;
+    let told = captions::told(&model.valid(), &videos, corpus, plan, sources)?;
+    Ok(Judged { logits, rows, gallery, known_as, mixing, effective_ranks, chosen, told, warnings })
 }
 
 /// A split's logits before any normaliser, and what normalisers may look at.
@@ -126,6 +132,8 @@ struct Scored {
     regime: Regime,
     mixing: Option<String>,
     effective_ranks: Option<[f64; 2]>,
+    /// The head's vectors of the videos. `[videos, width]`
+    videos: Tensor<2>,
 }
 
 impl Scored {
@@ -158,7 +166,7 @@ fn scored<H: Head, O: Objective>(
         bank.map(|bank| banks::score(&bank, &codes, scale, |texts, videos| scorer.logits(texts, videos)));
     let effective_ranks = scorer.effective_ranks(&codes.0, &codes.1)?;
     let (regime, mixing) = (scorer.regime(), scorer.mixing());
-    Ok(Scored { logits, bank: bank.transpose()?, regime, mixing, effective_ranks })
+    Ok(Scored { logits, bank: bank.transpose()?, regime, mixing, effective_ranks, videos: codes.1.pooled })
 }
 
 /// Opens test and scores one share of it, for [`score::merge`] to join.

@@ -135,7 +135,7 @@ fn judge<H: Head, O: Objective>(
     }
     let settled = evaluate::settled(model, opened.val_splits(), plan)?;
     let test = evaluate::test(model, plan, &opened.train, &opened.sources, &settled)?;
-    let val = evaluate::judged(model, opened.val_splits(), plan, &settled)?;
+    let val = evaluate::judged(model, opened.val_splits(), plan, &opened.sources, &settled)?;
     let mut beside = BTreeMap::new();
     if let DataRecipe::World { shuffle_frames: false, .. } = plan.recipe.data {
         let accuracy = evaluate::order_accuracy(model, plan, &opened.sources)?;
@@ -153,7 +153,7 @@ pub fn judge_again(plan: &Plan, opened: &Opened, seed: u64, on_val: bool) -> Res
     let (model, _) = selected(plan, opened, seed)?;
     let settled = evaluate::settled(&model, opened.val_splits(), plan)?;
     if on_val {
-        evaluate::judged(&model, opened.val_splits(), plan, &settled)
+        evaluate::judged(&model, opened.val_splits(), plan, &opened.sources, &settled)
     } else {
         evaluate::test(&model, plan, &opened.train, &opened.sources, &settled)
     }

@@ -79,6 +79,11 @@ impl Pretrained {
         &self.checkpoint
     }
 
+    /// Its tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
     /// Attention heads of the text tower.
     ///
     /// # Errors

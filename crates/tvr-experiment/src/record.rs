@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tvr_metrics::{Summary, paired_student};
 
 use crate::error::ExperimentError;
-use crate::evaluate::Judged;
+use crate::evaluate::{Judged, Told};
 use crate::files::{self, FileTensor};
 use crate::hits;
 use crate::plan::Plan;
@@ -76,7 +76,8 @@ pub struct Record {
     pub test: Vec<RowRecord>,
     /// Val metrics by row.
     pub val: Vec<RowRecord>,
-    /// Shares measured beside, such as order accuracy in per cent.
+    /// What was measured beside by its name: order accuracy in per cent; BLEU-4 and CIDEr-D, times 100, of the captions that
+    /// a trained decoder tells.
     pub beside: BTreeMap<String, f64>,
 }
 
@@ -148,8 +149,9 @@ pub fn write(
     test: &Judged,
     val: &Judged,
     weights: Option<String>,
-    beside: BTreeMap<String, f64>,
+    mut beside: BTreeMap<String, f64>,
 ) -> Result<Record, ExperimentError> {
+    beside.extend(test.told.iter().flat_map(Told::figures));
     let record = Record {
         schema: "tvr-run/1".into(),
         recipe: plan.recipe.name.clone(),
@@ -183,6 +185,9 @@ pub fn write(
         files::write_json(&run.folder.join("represented.json"), &changes)?;
     }
     hits::write(&run.folder, &test.rows)?;
+    if let Some(told) = &test.told {
+        files::write_json(&run.folder.join("told.json"), &told.captions)?;
+    }
     files::write_whole(&run.folder.join("card.md"), card(plan, &record).as_bytes())?;
     files::write_json(&run.folder.join("record.json"), &record)?;
     Ok(record)

@@ -66,6 +66,6 @@ pub use positives::Positives;
 pub use queue::Queue;
 pub use rows::{ByRows, Rows};
 pub use streams::{StreamName, Streams, StreamsConfig};
-pub use support_set::{ContrastiveConfig, DecoderConfig, Support, SupportSet, SupportSetConfig};
+pub use support_set::{ContrastiveConfig, Decoder, DecoderConfig, Support, SupportSet, SupportSetConfig};
 pub use symmetric::{Symmetric, SymmetricConfig};
 pub use weighted::{Term, Weighted};

@@ -7,6 +7,7 @@ use burn::prelude::*;
 
 use crate::error::ObjectiveError;
 use crate::rows::ByRows;
+use crate::support_set::Decoder;
 
 /// What an objective wants beside the similarities. The plan compares it with what head and encoder offer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -166,6 +167,11 @@ pub trait Objective: Module + ModuleDisplay {
 
     /// What the objective remembers of a batch, after the optimiser has stepped.
     fn after_step(&mut self, _pairs: &Pairs) {}
+
+    /// What tells a caption from a video's vector, where the objective trains such a part; no similarity depends on it.
+    fn decoder(&self) -> Option<&Decoder> {
+        None
+    }
 }
 
 /// Whether numbers of texts and videos, and who belongs to whom, are those of a batch that an objective takes.

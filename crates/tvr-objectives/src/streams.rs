@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ObjectiveError;
 use crate::objective::{Loss, Needs, Objective, Pairs, Stream};
+use crate::support_set::Decoder;
 
 /// Settings of [`Streams`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -188,5 +189,9 @@ impl<O: Objective> Objective for Streams<O> {
 
     fn after_step(&mut self, pairs: &Pairs) {
         self.terms[0].after_step(pairs);
+    }
+
+    fn decoder(&self) -> Option<&Decoder> {
+        self.terms[0].decoder()
     }
 }

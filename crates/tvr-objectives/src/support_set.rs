@@ -14,8 +14,8 @@
 //! | `λ` | weight of the caption loss | 0 or above |
 //!
 //! Under `cross` a caption never sees its own video, so two videos that can tell each other's captions are drawn
-//! together: that is the paper's point. Gradients flow through the weights into texts and videos. The decoder is
-//! for training alone; no similarity depends on it.
+//! together: that is the paper's point. Gradients flow through the weights into texts and videos. No similarity
+//! depends on the decoder; what it has learned to tell of a video is worth a look ([`generate`]).
 //!
 //! The *bank* is a queue of earlier videos, without gradients, as further columns; under `cross` its entries of a
 //! text's own video are left out. A text whose support is empty has no caption loss.
@@ -261,5 +261,9 @@ impl Objective for SupportSet {
         if let (Some(bank), Some(videos)) = (&mut self.bank, pairs.videos) {
             bank.push(videos.clone(), pairs.named_videos().clone());
         }
+    }
+
+    fn decoder(&self) -> Option<&Decoder> {
+        Some(&self.decoder)
     }
 }

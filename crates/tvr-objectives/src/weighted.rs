@@ -14,6 +14,7 @@ use burn::prelude::*;
 use crate::error::ObjectiveError;
 use crate::objective::{Loss, Needs, Objective, Pairs};
 use crate::rows::{ByRows, Rows};
+use crate::support_set::Decoder;
 
 /// A term of a [`Weighted`] sum.
 #[derive(Clone, Debug)]
@@ -109,6 +110,11 @@ impl<O: Objective> Objective for Weighted<O> {
 
     fn after_step(&mut self, pairs: &Pairs) {
         self.terms.iter_mut().for_each(|term| term.after_step(pairs));
+    }
+
+    /// That of the first term that has one.
+    fn decoder(&self) -> Option<&Decoder> {
+        self.terms.iter().find_map(Objective::decoder)
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::device::DEFAULT_DEVICE;
+use tvr_experiment::evaluate::Told;
 use tvr_experiment::shard::Shard;
 use tvr_experiment::{ExperimentError, Recipe, Surroundings, experiment, plan, record};
 
@@ -107,7 +108,7 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     for warning in &judged.warnings {
         exit::say(&format!("warning: {warning}"));
     }
-    record.beside.clear();
+    record.beside = judged.told.iter().flat_map(Told::figures).collect();
     if args.json.as_deref() != Some(Path::new("-")) {
         exit::print(&train::shown(std::slice::from_ref(&record)))?;
     }

@@ -56,6 +56,19 @@ fn spans_are_the_bytes_of_the_text_that_ids_stand_for() {
     assert_eq!(words, ["", "A", "Red", "square", ",", "the", "circle", ""]);
 }
 
+#[test]
+fn ids_are_spelled_out_without_marks_a_blank_between_words() {
+    let tokenizer = trained();
+    let ids = tokenizer.encode("A Red  square, the circle.", 24).unwrap();
+    assert_eq!(tokenizer.decode(&ids).unwrap(), "a red square , the circle .");
+    assert_eq!(tokenizer.decode(&ids[1..4]).unwrap(), "a red square");
+    assert_eq!(tokenizer.decode(&[ids[0], 99_999, tokenizer.end()]).unwrap(), "");
+    let shortened = ["a café's owner doesn't smile, they're at a t-shirt".to_string()];
+    let tokenizer = Tokenizer::train_world(shortened.clone(), 300).unwrap();
+    let spelled = tokenizer.decode(&tokenizer.encode(&shortened[0], 40).unwrap()).unwrap();
+    assert_eq!(spelled, "a café's owner doesn't smile , they're at a t - shirt");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
@@ -75,5 +88,15 @@ proptest! {
         prop_assert!(ids.len() >= 2 && ids.len() <= context);
         prop_assert_eq!(ids[0] + 1, tokenizer.end());
         prop_assert_eq!(*ids.last().unwrap(), tokenizer.end());
+    }
+
+    #[test]
+    fn what_is_spelled_out_has_the_ids_that_it_was_spelled_from(words in prop::collection::vec(0usize..16, 0..9)) {
+        let known: Vec<&str> = CAPTIONS.iter().flat_map(|caption| caption.split(' ')).collect();
+        let text: Vec<&str> = words.iter().map(|&word| known[word % known.len()]).collect();
+        let tokenizer = trained();
+        let ids = tokenizer.encode(&text.join(" "), 24).unwrap();
+        let spelled = tokenizer.decode(&ids).unwrap();
+        prop_assert_eq!(tokenizer.encode(&spelled, 24).unwrap(), ids);
     }
 }

@@ -4,8 +4,9 @@ use burn::module::Module;
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 use tvr_objectives::{
-    ByRows, DualSoftmax, DualSoftmaxConfig, Hinge, HingeConfig, Loss, Ncl, NclConfig, Needs, Objective,
-    Pairs, Streams, StreamsConfig, SupportSet, SupportSetConfig, Symmetric, SymmetricConfig, Term, Weighted,
+    ByRows, Decoder, DualSoftmax, DualSoftmaxConfig, Hinge, HingeConfig, Loss, Ncl, NclConfig, Needs,
+    Objective, Pairs, Streams, StreamsConfig, SupportSet, SupportSetConfig, Symmetric, SymmetricConfig, Term,
+    Weighted,
 };
 
 use crate::error::ExperimentError;
@@ -202,6 +203,18 @@ impl Objective for BuiltObjective {
             Self::SupportSet(objective) => objective.after_step(pairs),
             Self::Weighted(objective) => objective.after_step(pairs),
             Self::Streams(objective) => objective.after_step(pairs),
+        }
+    }
+
+    fn decoder(&self) -> Option<&Decoder> {
+        match self {
+            Self::Symmetric(objective) => objective.decoder(),
+            Self::DualSoftmax(objective) => objective.decoder(),
+            Self::Ncl(objective) => objective.decoder(),
+            Self::Hinge(objective) => objective.decoder(),
+            Self::SupportSet(objective) => objective.decoder(),
+            Self::Weighted(objective) => objective.decoder(),
+            Self::Streams(objective) => objective.decoder(),
         }
     }
 }

@@ -33,4 +33,5 @@ mod shards;
 mod step;
 mod streams;
 mod support_set;
+mod told;
 mod words;

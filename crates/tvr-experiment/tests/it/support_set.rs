@@ -132,11 +132,13 @@ fn p_ss_8_similarities_and_ranks_do_not_see_the_decoder() {
     };
     let splits = Splits { judged: &val, train: &train };
     let settled = evaluate::settled(&one, splits, &plan).unwrap();
-    let judged = evaluate::judged(&one, splits, &plan, &settled).unwrap();
+    let sources = Sources::default();
+    let judged = evaluate::judged(&one, splits, &plan, &sources, &settled).unwrap();
     for found in [
-        evaluate::judged(&other, splits, &plan, &settled).unwrap(),
-        evaluate::judged(&bare, splits, &plan, &settled).unwrap(),
+        evaluate::judged(&other, splits, &plan, &sources, &settled).unwrap(),
+        evaluate::judged(&bare, splits, &plan, &sources, &settled).unwrap(),
     ] {
+        assert_ne!(found.told, judged.told);
         assert_eq!(found.logits, judged.logits);
         for (found, expected) in found.rows.iter().zip(&judged.rows) {
             assert_eq!(found.judgement.text_to_video.ranks, expected.judgement.text_to_video.ranks);

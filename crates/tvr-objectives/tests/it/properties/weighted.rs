@@ -35,6 +35,18 @@ proptest! {
 }
 
 #[test]
+fn a_sum_has_the_decoder_of_its_term() {
+    let device = burn::prelude::Device::flex();
+    let decoder = crate::common::small_decoder();
+    let config = SupportSetConfig { decoder, ..SupportSetConfig::paper() };
+    let alone = config.init(crate::common::WIDTH, crate::common::VOCABULARY, &device).unwrap();
+    assert_eq!(alone.decoder().map(tvr_objectives::Decoder::vocabulary), Some(crate::common::VOCABULARY));
+    assert!(SymmetricConfig::ours().init().unwrap().decoder().is_none());
+    let sum = Weighted::new(vec![term("captions", 1.0, alone)]).unwrap();
+    assert_eq!(sum.decoder().map(tvr_objectives::Decoder::vocabulary), Some(crate::common::VOCABULARY));
+}
+
+#[test]
 fn the_parts_are_named_after_their_terms() {
     let terms = vec![term("info-nce", 1.0, SymmetricConfig::ours().init().unwrap())];
     let batch = Batch::new(matrix(&Draw::new(1).scores(3, 3, 1.0)), &diagonal(3), &diagonal(3));
