@@ -112,6 +112,12 @@ pub enum Fault {
     /// Sound or subtitles alone.
     #[error("has no video stream")]
     NoVideo,
+    /// A stream that was asked for by its place, and is not among them.
+    #[error("has no such video stream: it has {streams}, counted from 0")]
+    NoStream {
+        /// Video streams that it has.
+        streams: usize,
+    },
     /// A video of which nothing can be decoded.
     #[error("has a video stream, but no picture of it can be decoded: {reason}")]
     NoPicture {
@@ -143,6 +149,7 @@ impl Fault {
             Self::EmptyFolder => "empty folder",
             Self::Unreadable { .. } => "unreadable",
             Self::NoVideo => "no video stream",
+            Self::NoStream { .. } => "no such stream",
             Self::NoPicture { .. } => "no picture",
             Self::TimeLimit { .. } => "time limit",
             Self::Sizes { .. } => "sizes",
@@ -158,8 +165,10 @@ impl Fault {
 /// Where the pictures of a clip come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FrameSource {
-    /// A file for FFmpeg.
+    /// A file for FFmpeg; of several video streams the one that a player shows, the largest that moves.
     Video(PathBuf),
+    /// One video stream of such a file, by its place among them, from 0: another angle, a smaller copy.
+    Stream(PathBuf, usize),
     /// An animated GIF or WebP.
     Animation(PathBuf, ImageFormat),
     /// One image.
@@ -175,8 +184,13 @@ impl FrameSource {
     /// A path that cannot be opened, an empty file, a folder without pictures.
     pub fn at(path: &Path) -> Result<Self, Fault> {
         let closed = |cause: std::io::Error| Fault::Closed { reason: cause.to_string() };
-        if std::fs::metadata(path).map_err(closed)?.is_dir() {
+        let kind = std::fs::metadata(path).map_err(closed)?.file_type();
+        if kind.is_dir() {
             return folder::list(path).map(Self::Folder);
+        }
+        if !kind.is_file() {
+            // Opening a pipe would wait for whoever writes into it.
+            return Err(Fault::Closed { reason: "it is a pipe or a device, and no file".into() });
         }
         let mut start = Vec::new();
         File::open(path).and_then(|file| file.take(64).read_to_end(&mut start)).map_err(closed)?;
@@ -195,8 +209,18 @@ impl FrameSource {
 
     /// Whether FFmpeg is needed.
     pub fn is_video(&self) -> bool {
-        matches!(self, Self::Video(_))
+        matches!(self, Self::Video(_) | Self::Stream(..))
     }
+}
+
+/// A video file on its way to FFmpeg.
+#[derive(Clone, Copy, Debug)]
+struct Wanted<'a> {
+    path: &'a Path,
+    /// One of its video streams, else the one that a player shows.
+    stream: Option<usize>,
+    /// For random offsets.
+    number: u64,
 }
 
 /// Decodes clips.
@@ -222,9 +246,14 @@ impl Decoder<'_> {
         let mut results: Vec<Option<Result<Footage, Fault>>> = vec![None; clips.len()];
         let mut videos = Vec::new();
         for (place, (source, number)) in clips.iter().enumerate() {
+            let mut video = |path, stream| videos.push((place, Wanted { path, stream, number: *number }));
             let footage = match source {
                 FrameSource::Video(path) => {
-                    videos.push((place, path.as_path(), *number));
+                    video(path.as_path(), None);
+                    continue;
+                }
+                FrameSource::Stream(path, stream) => {
+                    video(path.as_path(), Some(*stream));
                     continue;
                 }
                 FrameSource::Animation(path, format) => animation::decode(path, *format, self, *number),
@@ -235,9 +264,9 @@ impl Decoder<'_> {
         }
         if !videos.is_empty() {
             let ffmpeg = self.ffmpeg.ok_or_else(|| Ffmpeg::missing())?;
-            let files: Vec<(&Path, u64)> = videos.iter().map(|&(_, path, number)| (path, number)).collect();
-            for ((place, ..), footage) in videos.iter().zip(ffmpeg.decode(&files, self)?) {
-                results[*place] = Some(footage.and_then(Footage::of_one_size));
+            let (places, files): (Vec<usize>, Vec<Wanted<'_>>) = videos.into_iter().unzip();
+            for (place, footage) in places.into_iter().zip(ffmpeg.decode(&files, self)?) {
+                results[place] = Some(footage.and_then(Footage::of_one_size));
             }
         }
         Ok(results.into_iter().flatten().collect())

@@ -26,7 +26,7 @@ use super::packets::{self, Stream};
 use super::pictures::{Choice, receive};
 use super::process::{self, Ended};
 use super::promise::promised;
-use super::{Decoder, Fault, Footage, Picture, Verdict};
+use super::{Decoder, Fault, Footage, Picture, Verdict, Wanted};
 use crate::error::DataError;
 
 /// Pixels of one frame, summed over the files of a process: what its decoders may hold is some 30 times as much.
@@ -60,8 +60,7 @@ struct Known {
 /// A file to decode, with its chosen frames.
 #[derive(Clone, Debug)]
 struct Job<'a> {
-    path: &'a Path,
-    number: u64,
+    file: Wanted<'a>,
     known: Known,
     /// Whether what is known is the promise of a header.
     guessed: bool,
@@ -121,24 +120,25 @@ impl Ffmpeg {
     /// The pictures of some files, in their order.
     pub(super) fn decode(
         &self,
-        files: &[(&Path, u64)],
+        files: &[Wanted<'_>],
         decoder: &Decoder<'_>,
     ) -> Result<Vec<Result<Footage, Fault>>, DataError> {
         let mut results: Vec<Option<Result<Footage, Fault>>> = vec![None; files.len()];
         let job = |place: usize, known: Known, guessed: bool| {
-            let (path, number) = files[place];
-            let indices = decoder.sampler.indices(known.stream.frames, known.stream.rate(), number);
-            (place, Job { path, number, known, guessed, indices })
+            let (file, stream) = (files[place], &known.stream);
+            let indices = decoder.sampler.indices(stream.frames, stream.rate(), file.number);
+            (place, Job { file, known, guessed, indices })
         };
         let (mut jobs, mut dark) = (Vec::new(), Vec::new());
-        for (place, (path, _)) in files.iter().enumerate() {
-            match promised(path) {
+        for (place, file) in files.iter().enumerate() {
+            // A header that promises anything speaks of one stream alone.
+            match promised(file.path).filter(|_| file.stream.is_none()) {
                 Some(stream) => jobs.push(job(place, Known { stream, complaint: None }, true)),
                 None => dark.push(place),
             }
         }
-        let paths: Vec<&Path> = dark.iter().map(|&place| files[place].0).collect();
-        for (place, known) in dark.into_iter().zip(self.look(&paths, decoder.limit)?) {
+        let unseen: Vec<Wanted<'_>> = dark.iter().map(|&place| files[place]).collect();
+        for (place, known) in dark.into_iter().zip(self.look(&unseen, decoder.limit)?) {
             match known {
                 Err(fault) => results[place] = Some(Err(fault)),
                 Ok(known) => jobs.push(job(place, known, false)),
@@ -164,29 +164,32 @@ impl Ffmpeg {
     }
 
     /// The packets of some files.
-    fn look(&self, paths: &[&Path], limit: Duration) -> Result<Vec<Result<Known, Fault>>, DataError> {
-        if paths.is_empty() {
+    fn look(&self, files: &[Wanted<'_>], limit: Duration) -> Result<Vec<Result<Known, Fault>>, DataError> {
+        if files.is_empty() {
             return Ok(Vec::new());
         }
-        let run = |paths: &[&Path]| {
+        let run = |files: &[Wanted<'_>]| {
             let scratch = scratch()?;
             let listing = |place: usize| scratch.path().join(format!("{place}.packets"));
-            let mut command = self.command(paths);
-            for place in 0..paths.len() {
+            let mut command = self.command(files);
+            for place in 0..files.len() {
                 command.arg("-map").arg(format!("{place}:v"));
                 command.args(["-c", "copy", "-f", "framecrc"]).arg(listing(place));
             }
             let (ended, _) = process::run(command, limit, 0, |_, _| ()).map_err(|cause| self.lost(&cause))?;
             let listed =
-                (0..paths.len()).map(|place| std::fs::read_to_string(listing(place)).unwrap_or_default());
+                (0..files.len()).map(|place| std::fs::read_to_string(listing(place)).unwrap_or_default());
             Ok::<(Ended, Vec<String>), DataError>((ended, listed.collect()))
         };
-        let (ended, listed) = run(paths)?;
-        if ended.clean() || paths.len() == 1 {
-            return Ok(listed.iter().map(|text| known(text, &ended, limit)).collect());
+        let (ended, listed) = run(files)?;
+        if ended.clean() || files.len() == 1 {
+            let one = |(file, text): (&Wanted<'_>, &String)| known(text, file.stream, &ended, limit);
+            return Ok(files.iter().zip(&listed).map(one).collect());
         }
-        let alone = |path: &&Path| run(&[path]).map(|(ended, listed)| known(&listed.concat(), &ended, limit));
-        paths.iter().map(alone).collect()
+        let alone = |file: &Wanted<'_>| {
+            run(&[*file]).map(|(ended, listed)| known(&listed.concat(), file.stream, &ended, limit))
+        };
+        files.iter().map(alone).collect()
     }
 
     /// Decodes files in one process, and again by themselves those that need it.
@@ -197,7 +200,7 @@ impl Ffmpeg {
     ) -> Result<Vec<Result<Footage, Fault>>, DataError> {
         let (ended, got) = self.pictures(&jobs, decoder)?;
         if !ended.clean() && (jobs.len() > 1 || jobs.iter().any(|job| job.guessed) && !ended.late) {
-            let guessed: Vec<&Path> = jobs.iter().filter(|job| job.guessed).map(|job| job.path).collect();
+            let guessed: Vec<_> = jobs.iter().filter(|job| job.guessed).map(|job| job.file).collect();
             let mut looked = self.look(&guessed, decoder.limit)?.into_iter();
             let again = |mut job: Job<'_>| {
                 if let Some(known) = job.guessed.then(|| looked.next()).flatten() {
@@ -217,7 +220,7 @@ impl Ffmpeg {
             // A rate on which header and packets agree is the file's; packets that are also decoded may be given other
             // times than those that are listed alone.
             let promised = &job.known.stream;
-            let listed = packets::best(&got.listed).filter(|listed| {
+            let listed = packets::chosen(&got.listed, job.file.stream).filter(|listed| {
                 listed.frames > 0 && listed.place == promised.place && listed.rate() == promised.rate()
             });
             let Some(stream) = listed else { return self.looked(job, decoder) };
@@ -234,7 +237,7 @@ impl Ffmpeg {
 
     /// Lists the packets of a file, then decodes it.
     fn looked(&self, mut job: Job<'_>, decoder: &Decoder<'_>) -> Result<Result<Footage, Fault>, DataError> {
-        match self.look(&[job.path], decoder.limit)?.pop() {
+        match self.look(&[job.file], decoder.limit)?.pop() {
             Some(Err(fault)) => return Ok(Err(fault)),
             Some(Ok(known)) => job.learn(known, decoder),
             None => {}
@@ -264,7 +267,7 @@ impl Ffmpeg {
             return Ok(Err(Fault::TimeLimit { seconds: decoder.limit.as_secs() }));
         }
         let rate = job.known.stream.rate();
-        let indices = decoder.sampler.indices(got.total, rate, job.number);
+        let indices = decoder.sampler.indices(got.total, rate, job.file.number);
         let complete = indices.iter().all(|index| got.pictures.iter().any(|(found, _)| found == index));
         let complaint = job.known.complaint.take().or_else(|| (!ended.clean()).then(|| ended.complaint()));
         if got.total == 0 {
@@ -304,9 +307,9 @@ impl Ffmpeg {
         let scratch = scratch()?;
         let listing = |place: usize| scratch.path().join(format!("{place}.frames"));
         let copied = |place: usize| scratch.path().join(format!("{place}.packets"));
-        let paths: Vec<&Path> = jobs.iter().map(|job| job.path).collect();
+        let files: Vec<Wanted<'_>> = jobs.iter().map(|job| job.file).collect();
         let chosen: Vec<Choice> = jobs.iter().map(|job| Choice::of(&job.indices)).collect();
-        let mut command = self.command(&paths);
+        let mut command = self.command(&files);
         for (place, (job, choice)) in jobs.iter().zip(&chosen).enumerate() {
             let stream = format!("{place}:v:{}", job.known.stream.place);
             // One file after another: FFmpeg goes on with the output whose time is the least. Frames of many files in turn
@@ -339,16 +342,16 @@ impl Ffmpeg {
         Ok((ended, got.collect()))
     }
 
-    fn command(&self, paths: &[&Path]) -> Command {
+    fn command(&self, files: &[Wanted<'_>]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["-nostdin", "-v", "error", "-y", "-filter_threads", "1"]);
-        for (place, path) in paths.iter().enumerate() {
+        for (place, file) in files.iter().enumerate() {
             // One file after another: FFmpeg goes on with the output whose time is the least.
-            command.args(["-itsoffset", &(place * SPAN / paths.len()).to_string()]);
+            command.args(["-itsoffset", &(place * SPAN / files.len()).to_string()]);
             // `file:` and the list of protocols: a name with a colon is no address, and no playlist goes elsewhere.
             // One filter for the whole file: made anew where the size changes, it would count frames from 0 again.
             let mut name = std::ffi::OsString::from("file:");
-            name.push(path);
+            name.push(file.path);
             command
                 .args(["-threads", "1", "-reinit_filter", "0", "-protocol_whitelist", "file", "-i"])
                 .arg(name);
@@ -364,21 +367,22 @@ impl Ffmpeg {
 impl Job<'_> {
     /// Chooses anew by the packets.
     fn learn(&mut self, known: Known, decoder: &Decoder<'_>) {
-        self.indices = decoder.sampler.indices(known.stream.frames, known.stream.rate(), self.number);
+        self.indices = decoder.sampler.indices(known.stream.frames, known.stream.rate(), self.file.number);
         self.known = known;
         self.guessed = false;
     }
 }
 
-/// What a listing of packets tells of a file.
-fn known(listed: &str, ended: &Ended, limit: Duration) -> Result<Known, Fault> {
+/// What a listing of packets tells of a file, and of one of its streams.
+fn known(listed: &str, place: Option<usize>, ended: &Ended, limit: Duration) -> Result<Known, Fault> {
     let streams = packets::parse(listed);
     let complaint = (!ended.clean()).then(|| ended.complaint());
-    match packets::best(&streams) {
+    match packets::chosen(&streams, place) {
         Some(stream) if ended.well && stream.frames > 0 => Ok(Known { stream: stream.clone(), complaint }),
         _ if ended.late => Err(Fault::TimeLimit { seconds: limit.as_secs() }),
         _ if ended.said.contains("matches no streams") => Err(Fault::NoVideo),
         Some(_) => Err(Fault::NoPicture { reason: ended.complaint() }),
+        None if !streams.is_empty() => Err(Fault::NoStream { streams: streams.len() }),
         None => Err(Fault::Unreadable { reason: ended.complaint() }),
     }
 }

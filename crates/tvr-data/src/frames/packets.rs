@@ -42,11 +42,13 @@ impl Stream {
     pub fn rate(&self) -> f64 {
         let mut times = self.times.clone();
         times.sort_unstable();
-        let mut steps: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).filter(|&s| s > 0).collect();
+        // A damaged file may state times at both ends of what a number holds.
+        let steps = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
+        let mut steps: Vec<i64> = steps.filter(|&step| step > 0).collect();
         steps.sort_unstable();
         let Some(&usual) = steps.get(steps.len() / 2) else { return 0.0 };
         let near: Vec<i64> = steps.iter().copied().filter(|step| (step - usual).abs() <= 1).collect();
-        let mean = near.iter().sum::<i64>() as f64 / near.len() as f64;
+        let mean = near.iter().map(|&step| step as f64).sum::<f64>() / near.len() as f64;
         let rate = 1.0 / (mean * self.tick);
         // Where distances vary, the mean may be off by half a tick over the whole run; where not, by nothing.
         let varies = near.iter().any(|&step| step != usual);
@@ -84,11 +86,12 @@ pub(super) fn parse(text: &str) -> Vec<Stream> {
     streams
 }
 
-/// The stream that a viewer would show: the largest that moves, else the largest. A cover picture has one packet.
-pub(super) fn best(streams: &[Stream]) -> Option<&Stream> {
+/// The stream of that place; without one that which a viewer would show: the largest that moves, else the largest. A
+/// cover picture has one packet.
+pub(super) fn chosen(streams: &[Stream], place: Option<usize>) -> Option<&Stream> {
     let key =
         |stream: &&Stream| (stream.frames > 1, stream.size[0] * stream.size[1], usize::MAX - stream.place);
-    streams.iter().max_by_key(key)
+    place.map_or_else(|| streams.iter().max_by_key(key), |place| streams.get(place))
 }
 
 fn header<'a>(line: &'a str, name: &str) -> Option<(usize, &'a str)> {

@@ -113,12 +113,7 @@ fn every_odd_image_has_its_verdict() {
         ("sigsegv.png", "the picture cannot be decoded: "),
         ("transparent.gif", "1 x 64 x 48"),
     ];
-    let mut names: Vec<String> = std::fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    assert_eq!(names, expected.map(|(name, _)| name));
+    assert_eq!(names(&folder), expected.map(|(name, _)| name));
     for (name, expected) in expected {
         let found = match decode(Some(&ffmpeg), Sampler::All, &[folder.join(name)]).remove(0) {
             Ok(Footage { pictures, total, verdict: Verdict::Whole, .. }) => {

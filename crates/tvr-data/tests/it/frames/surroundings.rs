@@ -38,6 +38,16 @@ fn links_in_a_circle_and_missing_files_are_named() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_named_like_a_video_is_no_file_and_is_not_waited_for() {
+    let scratch = tempfile::tempdir().unwrap();
+    let pipe = scratch.path().join("pipe.mp4");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let fault = FrameSource::at(&pipe).unwrap_err();
+    assert_eq!(fault.to_string(), "cannot be opened: it is a pipe or a device, and no file");
+}
+
 #[test]
 fn a_missing_ffmpeg_is_one_error_with_the_line_that_installs_it() {
     let error = Ffmpeg::at(Path::new("no-such-ffmpeg")).unwrap_err();
