@@ -63,7 +63,7 @@ pub enum DataError {
         /// The system's word.
         cause: String,
     },
-    /// A loader's setting.
+    /// A setting of a loader or a sampler.
     #[error("{setting} = {value}, but {domain}")]
     Setting {
         /// The setting.

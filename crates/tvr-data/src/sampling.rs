@@ -27,6 +27,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::DataError;
 use crate::random::stream;
 
+/// Most segments: an hour of film has as many frames.
+const SEGMENTS: usize = 100_000;
+
 /// Which frames of a clip are looked at. Written as `rate:1,frames=12,cut=uniform`, `segments:12,offset=centre`,
 /// `segments:12,offset=random,seed=0` or `all`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -204,6 +207,10 @@ impl FromStr for Sampler {
                 _ => return Err(wrong()),
             };
             return Ok(Self::Rate { per_second: count, frames, cut });
+        }
+        if count > SEGMENTS {
+            let domain = format!("at most {SEGMENTS} frames of a clip are taken");
+            return Err(DataError::Setting { setting: "segments", value: count, domain });
         }
         let offset = match (get("offset").unwrap_or("centre"), get("seed")) {
             ("centre", None) => Offset::Centre,

@@ -1,6 +1,8 @@
 //! Pickles read as plain data: containers, texts and numbers. A pickle can name code that Python would run on loading;
 //! here such a name is an error, and nothing is ever run.
 
+mod depth;
+
 use std::collections::HashMap;
 
 use serde_pickle::{DeOptions, HashableValue, Value};
@@ -11,9 +13,12 @@ use crate::error::DataError;
 /// A dictionary from id to captions, each a text or a list of words, which are joined by blanks.
 ///
 /// # Errors
-/// A pickle that is broken, holds anything but plain data, or has another form.
+/// A pickle that is broken, holds anything but plain data, nests it without end, or has another form.
 pub fn word_lists(file: &File) -> Result<HashMap<String, Vec<String>>, DataError> {
     let wrong = |problem: String| DataError::format(&file.path, problem);
+    if !depth::is_shallow(&file.bytes) {
+        return Err(wrong("nests containers deeper than captions are, or has one in two places".into()));
+    }
     let value: Value = serde_pickle::value_from_slice(&file.bytes, DeOptions::new().decode_strings())
         .map_err(|cause| {
             wrong(format!("is no pickle of plain containers and texts (nothing in it is run): {cause}"))

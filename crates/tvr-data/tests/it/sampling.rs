@@ -129,6 +129,16 @@ fn segments_are_those_of_tsn() {
 }
 
 #[test]
+fn random_offsets_are_the_same_on_every_machine() {
+    // SplitMix64 by hand (Python): what a store holds under a seed must not change with the code.
+    let random = |seed, clip| {
+        Sampler::Segments { frames: 4, offset: Offset::Random { seed } }.indices(100, 25.0, clip)
+    };
+    assert_eq!(random(0, 0), [4, 45, 61, 86]);
+    assert_eq!(random(7, 0xfeed_beef), [12, 38, 73, 80]);
+}
+
+#[test]
 fn a_sampler_that_is_none_is_refused_with_those_that_are() {
     let known = "known are rate:1,frames=12,cut=head|tail|uniform, segments:12,offset=centre, \
                  segments:12,offset=random,seed=0, and all";
@@ -149,6 +159,9 @@ fn a_sampler_that_is_none_is_refused_with_those_that_are() {
         let error = text.parse::<Sampler>().unwrap_err().to_string();
         assert_eq!(error, format!("unknown sampler {text:?}; {known}"));
     }
+    let error = "segments:18446744073709551615".parse::<Sampler>().unwrap_err().to_string();
+    assert_eq!(error, "segments = 18446744073709551615, but at most 100000 frames of a clip are taken");
+    assert_eq!("segments:100000".parse::<Sampler>().unwrap().frames(), Some(100_000));
     assert_eq!("rate:1".parse::<Sampler>().unwrap(), Sampler::clip4clip());
     assert_eq!("segments:12".parse::<Sampler>().unwrap(), crate::shared::centres(12));
     assert_eq!("all".parse::<Sampler>().unwrap(), Sampler::All);
