@@ -103,3 +103,24 @@ fn metrics_normalisers_data_pictures_and_tidy_have_no_burn_in_their_tree() {
         &complaints,
     );
 }
+
+#[test]
+fn videos_and_pictures_compile_without_c_and_without_ffmpeg() {
+    let mut complaints = Vec::new();
+    for name in ["tvr-data", "tvr-picture"] {
+        let tree = cargo(&["tree", "-p", name, "-e", "normal,build", "--prefix", "none", "-f", "{p}"]);
+        for package in tree.lines().filter_map(|line| line.split(' ').next()) {
+            if ["cc", "cmake", "bindgen", "pkg-config"].contains(&package) || package.starts_with("ffmpeg") {
+                complaints.push(format!(
+                    "{name}: {package} is in its tree; `cargo tree -p {name} -i {package}` says which dependency brings it"
+                ));
+            }
+        }
+    }
+    complaints.sort();
+    complaints.dedup();
+    assert_none(
+        "Videos are decoded by a program, pictures in Rust: tvr-data and tvr-picture build no C.",
+        &complaints,
+    );
+}
