@@ -8,6 +8,7 @@
 
 mod bar;
 mod commands;
+mod count;
 mod draw;
 mod exit;
 mod table;

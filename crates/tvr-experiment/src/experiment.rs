@@ -310,7 +310,9 @@ fn encoders(
 pub fn measure_step(plan: &Plan, opened: &Opened, stop: &AtomicBool) -> Result<f64, ExperimentError> {
     const WARM: usize = 2;
     const MEASURED: usize = 8;
-    let folder = plan.surroundings.runs.join(format!(".measure-{}", std::process::id()));
+    let runs = &plan.surroundings.runs;
+    let folder = runs.join(format!(".measure-{}", std::process::id()));
+    let made: Vec<_> = runs.ancestors().take_while(|above| !above.exists()).collect();
     let mut trial = plan.clone();
     trial.steps = WARM + MEASURED;
     trial.recipe.train.steps = Some(trial.steps);
@@ -325,6 +327,10 @@ pub fn measure_step(plan: &Plan, opened: &Opened, stop: &AtomicBool) -> Result<f
         }
     });
     let _ = std::fs::remove_dir_all(&folder);
+    for above in made {
+        // Whoever has put something there since keeps it: a folder that is not empty stays.
+        let _ = std::fs::remove_dir(above);
+    }
     outcome?;
     let mut measured = seconds.split_off(WARM.min(seconds.len()));
     measured.sort_by(f64::total_cmp);

@@ -11,6 +11,7 @@ use tvr_experiment::recipe::FrameTokens;
 use tvr_experiment::shard::Shard;
 use tvr_experiment::verify::precision;
 
+use crate::count::count;
 use crate::draw::draw;
 use crate::exit;
 
@@ -117,13 +118,13 @@ pub fn said(report: &Report) -> String {
     let Report { videos, frames, patches, texts, width, skipped } = report;
     let mut words = Vec::new();
     if *videos > 0 {
-        words.push(format!("{frames} frames of {videos} videos"));
+        words.push(format!("{} of {}", count(*frames, "frame"), count(*videos, "video")));
     }
     if let Some(patches) = patches {
         words.push(format!("{patches} patches a frame"));
     }
     if *texts > 0 {
-        words.push(format!("{texts} texts"));
+        words.push(count(*texts, "text"));
     }
     words.push(format!("width {width}, not of unit length"));
     if !skipped.is_empty() {

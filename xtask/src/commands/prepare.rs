@@ -10,6 +10,7 @@ use tvr_experiment::doctor::{self as examination, Benchmark, examine};
 use tvr_experiment::prepare::{Crop, Report, Request, Trouble, prepare, sampler};
 use tvr_experiment::shard::Shard;
 
+use crate::count::count;
 use crate::draw::draw;
 use crate::exit;
 
@@ -124,18 +125,18 @@ fn said(request: &Request, report: &Report) -> String {
     let splits: Vec<String> =
         report.splits.iter().map(|(split, videos)| format!("{split} {videos}")).collect();
     let mut text = format!(
-        "{}: {} videos ({}), {} captions; {} without a caption, {} blank captions left out\n",
+        "{}: {} ({}), {}; {} without a caption, {} left out\n",
         request.manifest.display(),
-        report.videos,
+        count(report.videos, "video"),
         splits.join(", "),
-        report.captions,
+        count(report.captions, "caption"),
         report.without_captions,
-        report.blank_captions
+        count(report.blank_captions, "blank caption")
     );
     text.push_str(&format!(
-        "{}: frames of {} videos, {} of them partial; {} failed\n",
+        "{}: frames of {}, {} of them partial; {} failed\n",
         request.store.display(),
-        report.ready,
+        count(report.ready, "video"),
         report.partial.len(),
         report.failed.len()
     ));

@@ -35,7 +35,7 @@ pub struct Args {
     full: bool,
     /// On real data instead: msrvtt476, a feature file with 476 test videos of MSR-VTT; or msrvtt, msvd, lsmdc, didemo,
     /// activitynet or vatex, a benchmark's videos, from a checkpoint.
-    #[arg(long, requires = "data_root", conflicts_with_all = ["quick", "full"])]
+    #[arg(long, conflicts_with_all = ["quick", "full"])]
     dataset: Option<String>,
     /// The folder of the data set, or below which a benchmark's videos are.
     #[arg(long, value_name = "DIR", requires = "dataset")]
@@ -78,10 +78,8 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     };
     let surroundings =
         Surroundings { runs: args.runs.clone(), cache: args.cache.clone(), device: args.device.clone() };
-    if let (Some(name), Some(data_root)) = (&args.dataset, &args.data_root)
-        && let Ok(dataset) = name.parse()
-    {
-        return benchmark::run(&benchmark::request(args, dataset, data_root), args, &surroundings, stop);
+    if let Some(Ok(dataset)) = args.dataset.as_deref().map(str::parse) {
+        return benchmark::run(&benchmark::request(args, dataset), args, &surroundings, stop);
     }
     let workers = workers(&args.device);
     let start = |job: &Job| start(job, args, workers);
@@ -99,6 +97,10 @@ fn data(args: &Args) -> Result<Data, ExperimentError> {
     match (args.dataset.as_deref(), &args.data_root) {
         (None, _) => Ok(Data::World),
         (Some("msrvtt476"), Some(folder)) => Ok(Data::Msrvtt476(folder.clone())),
+        (Some("msrvtt476"), None) => Err(ExperimentError::request(
+            "no features are named; --data-root names the folder that holds features.safetensors, captions.jsonl and \
+             splits.json",
+        )),
         (Some(other), _) => Err(ExperimentError::request(format!(
             "unknown data set {other:?}; --dataset takes msrvtt476, msrvtt, msvd, lsmdc, didemo, activitynet or vatex"
         ))),

@@ -10,6 +10,7 @@ use tvr_experiment::shard::Shard;
 use tvr_experiment::{ExperimentError, files};
 
 use crate::commands::merge;
+use crate::count::count;
 use crate::exit;
 use crate::table::Table;
 
@@ -276,9 +277,9 @@ fn shown(report: &Report) -> String {
     }
     let summary = &first.text_to_video.summary;
     let mut text = format!(
-        "{} texts, {} videos; ties: {}; non-finite scores: {}\n\n{table}",
-        summary.queries,
-        first.video_to_text.summary.queries,
+        "{}, {}; ties: {}; non-finite scores: {}\n\n{table}",
+        count(summary.queries, "text"),
+        count(first.video_to_text.summary.queries, "video"),
         report.ties,
         match report.non_finite {
             tvr_experiment::score::NonFinite::Refuse => "refused",

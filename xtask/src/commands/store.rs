@@ -6,6 +6,7 @@ use clap::Subcommand;
 use tvr_experiment::ExperimentError;
 use tvr_experiment::stores::{collect, stat, verify};
 
+use crate::count::count;
 use crate::draw::draw;
 use crate::exit;
 
@@ -48,10 +49,10 @@ pub fn run(args: Args) -> Result<(), ExperimentError> {
         What::Stat => {
             let stat = stat(&args.store)?;
             let text = format!(
-                "{place}: {} records in {} shards, {:.1} MB; {} with frames, {} with features, {} say why there are none; \
+                "{place}: {} in {}, {:.1} MB; {} with frames, {} with features, {} say why there are none; \
                  {} doubled, {} bytes torn\n",
-                stat.records,
-                stat.shards,
+                count(stat.records, "record"),
+                count(stat.shards, "shard"),
                 stat.bytes as f64 / 1e6,
                 stat.frames,
                 stat.features,
@@ -63,13 +64,14 @@ pub fn run(args: Args) -> Result<(), ExperimentError> {
         }
         What::Verify => {
             let records = verify(&args.store, &mut draw())?;
-            (format!("{place}: {records} records are whole\n"), serde_json::to_value(records))
+            let are = if records == 1 { "is" } else { "are" };
+            (format!("{place}: {} {are} whole\n", count(records, "record")), serde_json::to_value(records))
         }
         What::Gc { keep } => {
             let done = collect(&args.store, keep)?;
             let text = format!(
-                "{place}: {} records kept, {} dropped; {:.1} MB before, {:.1} MB now\n",
-                done.kept,
+                "{place}: {} kept, {} dropped; {:.1} MB before, {:.1} MB now\n",
+                count(done.kept, "record"),
                 done.dropped,
                 done.bytes[0] as f64 / 1e6,
                 done.bytes[1] as f64 / 1e6

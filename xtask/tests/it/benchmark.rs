@@ -54,8 +54,8 @@ fn the_doctor_says_what_is_there_and_writes_the_gallery_and_a_table() {
     let said = stdout(&output);
     assert!(said.starts_with(SAID), "{said}");
     for line in [
-        "1 captions of videos that no listing names",
-        "1 captions that repeat another of the same video",
+        "captions of videos that no listing names: 1",
+        "captions that repeat another of the same video: 1",
         "no file val_list.txt (for val)",
         "what is missing comes from cs.utexas.edu/",
         "video files that no listing names: \"data/videos/stray.gif\"",
@@ -78,7 +78,7 @@ fn the_doctor_says_what_is_there_and_writes_the_gallery_and_a_table() {
     assert!(stdout(&again).contains("3 videos (test 1, train 2), 4 captions"), "{}", stdout(&again));
     let stat = xtask(folder.path(), &["store", "stat"]);
     assert!(
-        stdout(&stat).contains("4 records in 1 shards"),
+        stdout(&stat).contains("4 records in 1 shard,"),
         "three clips and why one is none: {}",
         stdout(&stat)
     );

@@ -116,7 +116,7 @@ fn frames_match(weights: &Path, data: &Path, expected: &Path) {
     assert_eq!(metadata["unit_rows"], "false");
     assert!(metadata["pixels"].contains("Pillow's bicubic"), "{}", metadata["pixels"]);
     assert!(metadata["encoder"].starts_with("clip, image "), "{}", metadata["encoder"]);
-    assert!(said.starts_with("out.safetensors: 3 frames of 1 videos, width "), "{said}");
+    assert!(said.starts_with("out.safetensors: 3 frames of 1 video, width "), "{said}");
 }
 
 fn texts_match(weights: &Path, data: &Path, expected: &Path) {

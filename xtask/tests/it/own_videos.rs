@@ -73,7 +73,7 @@ fn the_readme_s_two_commands_turn_a_folder_and_a_table_into_features() {
     // frames twice, since this checkpoint wants smaller pictures than CLIP's.
     let stat = stdout(&shell(folder, "$XTASK store stat"));
     assert!(
-        stat.contains(" 6 records in 1 shards, ") && stat.contains(" 4 with frames, 2 with features, "),
+        stat.contains(" 6 records in 1 shard, ") && stat.contains(" 4 with frames, 2 with features, "),
         "{stat}"
     );
     assert!(stderr(&output).contains("pictures: "), "{}", stderr(&output));

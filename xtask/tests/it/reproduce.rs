@@ -37,7 +37,7 @@ fn every_paper_runs_on_nineteen_clips_and_says_how_small_that_was() {
         "test-1k-a: video7202 shows what video9769 shows, which is trained on\n",
         "msrvtt 1k-a: 15 of 9000 training clips, 2 val clips held out of train, since the protocol has no val, 4 of \
          1000 test clips: no known gallery: compare its figures with nobody's\n",
-        "1 test clips show what a training clip shows\n",
+        "1 test clip shows what a training clip shows\n",
         "clip-mean-pooling: 5 steps of 13 pairs, seeds [42]; 13 pairs a step in place of 128: there are no more clips\n",
         "the temporal transformer starts at random: features are 24 wide, the text tower 32",
         "[S] GARE (Rebalancing Contrastive Alignment), tables 1, 2",
@@ -124,6 +124,29 @@ fn what_is_missing_is_named_beside_what_papers_report() {
     assert_eq!(stderr(&output), "error: msvd: nothing can run: 2 things are missing, as listed\n");
     assert!(!folder.join("runs").exists());
 
+    // Nothing but the name of a benchmark: the same list, and what each paper reports.
+    let output = xtask(folder, &["reproduce", "clip4clip", "--dataset", "msrvtt"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let said = stdout(&output);
+    let missing: Vec<&str> = said.lines().filter(|line| line.starts_with("missing: ")).collect();
+    assert!(missing.len() == 2 && missing[0].ends_with("; --weights names its folder"), "{said}");
+    assert_eq!(
+        missing[1],
+        "missing: no videos are named; msrvtt comes from ms-multimedia-challenge.com/2017/dataset; the package names no \
+         licence, research use is customary; the clips are cut from YouTube; --data-root names the folder below which \
+         they are"
+    );
+    assert!(said.contains("44.5"), "{said}");
+    assert_eq!(stderr(&output), "error: msrvtt: nothing can run: 2 things are missing, as listed\n");
+    let output = xtask(folder, &["reproduce", "--dataset", "msrvtt476"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        stderr(&output),
+        "error: no features are named; --data-root names the folder that holds features.safetensors, captions.jsonl \
+         and splits.json\n"
+    );
+    assert!(!folder.join("runs").exists() && !folder.join("store").exists());
+
     std::fs::write(folder.join("empty/train_list.txt"), "a\nb\nc\n").unwrap();
     std::fs::write(folder.join("empty/test_list.txt"), "d\ne\n").unwrap();
     let output = xtask(
@@ -140,7 +163,7 @@ fn what_is_missing_is_named_beside_what_papers_report() {
         "{said}"
     );
 
-    let output = xtask(folder, &["reproduce", "--dataset", "coco", "--data-root", "empty"]);
+    let output = xtask(folder, &["reproduce", "--dataset", "coco"]);
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         stderr(&output),

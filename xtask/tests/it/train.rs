@@ -10,6 +10,7 @@ fn train_plan_and_eval_agree_on_a_small_recipe() {
     let plan = xtask(folder, &["plan", "small.toml", "--json", "plan.json"]);
     assert!(plan.status.success(), "{}", stderr(&plan));
     assert!(stdout(&plan).contains("24 training videos"), "{}", stdout(&plan));
+    assert!(!folder.join("runs").exists(), "a plan leaves no folder of runs behind");
     let plan: serde_json::Value =
         serde_json::from_slice(&std::fs::read(folder.join("plan.json")).unwrap()).unwrap();
     assert_eq!(plan["steps"], 120);

@@ -68,7 +68,8 @@ impl Listed {
                     left_out.push(reason);
                 }
                 Outcome::Failed(fault) => {
-                    return Err(ExperimentError::work(format!("{:?} {fault}; or give --skip-bad", entry.id)));
+                    let mend = "take it from the list, or give --skip-bad";
+                    return Err(ExperimentError::work(format!("{:?} {fault}; {mend}", entry.id)));
                 }
                 Outcome::Open => {} // seen above
             }

@@ -45,8 +45,8 @@ pub struct Request {
     pub benchmark: Benchmark,
     /// One paper alone.
     pub paper: Option<Paper>,
-    /// The folder below which its videos are.
-    pub data_root: PathBuf,
+    /// The folder below which its videos are; `None` where the user named none.
+    pub data_root: Option<PathBuf>,
     /// The folder of its annotation files.
     pub annotations: Option<PathBuf>,
     /// A list of ids to leave out.
@@ -165,9 +165,16 @@ pub fn look(
         Ok(checkpoint) => prospect.checkpoint = Some(checkpoint),
         Err(reason) => prospect.missing.push(reason),
     }
+    let Some(data_root) = request.data_root.clone() else {
+        let origin = request.benchmark.origin();
+        prospect.missing.push(format!(
+            "no videos are named; {name} comes from {origin}; --data-root names the folder below which they are"
+        ));
+        return Ok(prospect);
+    };
     let to_doctor = doctor::Request {
         benchmark: request.benchmark,
-        data_root: request.data_root.clone(),
+        data_root,
         annotations: request.annotations.clone(),
         quarantine: request.quarantine.clone(),
         out,

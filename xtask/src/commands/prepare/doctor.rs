@@ -2,6 +2,7 @@
 
 use tvr_experiment::doctor::{Diagnosis, Examination};
 
+use crate::count::count;
 use crate::table::Table;
 
 /// Ids of a kind that are printed; all of them are in the JSON.
@@ -31,10 +32,10 @@ const FIGURES: [Figure; 12] = [
 /// The whole examination.
 pub(in crate::commands) fn said(found: &Examination) -> String {
     let mut text = format!(
-        "{}: annotations in {}, {} video files below {}\n\n",
+        "{}: annotations in {}, {} below {}\n\n",
         found.benchmark,
         found.annotations.display(),
-        found.files,
+        count(found.files, "video file"),
         found.data_root.display()
     );
     let mut table = Table::new(&["listing"]).figures("", FIGURES.map(|(title, _)| title.to_owned()).to_vec());
@@ -51,7 +52,7 @@ pub(in crate::commands) fn said(found: &Examination) -> String {
     }
     for odd in &found.oddities {
         let listing = odd.listing.map_or(String::new(), |listing| format!("{listing}: "));
-        text.push_str(&format!("{listing}{} {}\n", odd.count, odd.what));
+        text.push_str(&format!("{listing}{}: {}\n", odd.what, odd.count));
     }
     for absent in &found.absent {
         text.push_str(&format!("no file {} (for {})\n", absent.file, absent.needed_for));
@@ -64,7 +65,7 @@ pub(in crate::commands) fn said(found: &Examination) -> String {
     some("video files that no listing names", strays.iter(), &mut text);
     some("not looked at", found.unreadable.iter(), &mut text);
     some("to be left out, but in no listing", found.unknown_quarantined.iter(), &mut text);
-    text.push_str(&format!("{}: frames of {} videos\n", found.store.display(), found.ready));
+    text.push_str(&format!("{}: frames of {}\n", found.store.display(), count(found.ready, "video")));
     for path in &found.written {
         text.push_str(&format!("written: {}\n", path.display()));
     }

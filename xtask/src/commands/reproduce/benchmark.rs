@@ -1,5 +1,6 @@
 //! `reproduce PAPER --dataset NAME`: what is there, what papers report, and what was measured beside it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -10,16 +11,17 @@ use tvr_experiment::{ExperimentError, Surroundings};
 
 use super::Args;
 use crate::commands::prepare::doctor;
+use crate::count::count;
 use crate::draw::draw;
 use crate::exit;
 use crate::table::Table;
 
 /// What the arguments ask for.
-pub(super) fn request(args: &Args, benchmark: Benchmark, data_root: &Path) -> Request {
+pub(super) fn request(args: &Args, benchmark: Benchmark) -> Request {
     Request {
         benchmark,
         paper: args.paper,
-        data_root: data_root.to_owned(),
+        data_root: args.data_root.clone(),
         annotations: args.annotations.clone(),
         quarantine: args.quarantine.clone(),
         weights: args.weights.clone(),
@@ -82,7 +84,10 @@ fn small(benchmark: Benchmark, protocol: &str, size: &Size) -> String {
         size.known_as
     );
     if !size.copies.is_empty() {
-        text.push_str(&format!("{} test clips show what a training clip shows\n", size.copies.len()));
+        // One may show what several show.
+        let clips: BTreeSet<&String> = size.copies.iter().map(|[test, _]| test).collect();
+        let show = if clips.len() == 1 { "shows" } else { "show" };
+        text.push_str(&format!("{} {show} what a training clip shows\n", count(clips.len(), "test clip")));
     }
     text
 }

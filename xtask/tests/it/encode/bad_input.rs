@@ -130,7 +130,7 @@ fn a_dead_clip_of_a_list_is_named_and_left_out() {
     let run = |more: &[&str]| encode(folder.path(), &own(), &[&["--videos", "clips.csv"], more].concat());
     let output = run(&[]);
     assert_eq!(output.status.code(), Some(1));
-    let sentence = "error: \"dead\" is empty: 0 bytes; or give --skip-bad\n";
+    let sentence = "error: \"dead\" is empty: 0 bytes; take it from the list, or give --skip-bad\n";
     assert!(stderr(&output).ends_with(sentence), "{}", stderr(&output));
     assert!(!folder.path().join("out.safetensors").exists(), "nothing half-written");
 

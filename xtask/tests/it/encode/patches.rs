@@ -24,7 +24,7 @@ fn match_the_reference(folder: &Path) {
     assert_eq!(metadata["frame_tokens"], "patches, without the class token");
     assert_eq!(metadata["unit_rows"], "false");
     let sentence =
-        format!("out.safetensors: 3 frames of 1 videos, {patches} patches a frame, width {width}, ");
+        format!("out.safetensors: 3 frames of 1 video, {patches} patches a frame, width {width}, ");
     assert!(said.starts_with(&sentence), "{said}");
 
     let (file, _) = encoded(folder, &["--images", pictures.to_str().unwrap(), "--patches"]);
