@@ -11,7 +11,7 @@ use tvr_heads::Head;
 use tvr_objectives::Objective;
 
 use crate::checkpoint::Checkpoints;
-use crate::collective::Collective;
+use crate::collective::{Collective, Facts, agree};
 use crate::corpus::{Corpus, Texts};
 use crate::error::ExperimentError;
 use crate::evaluate::{self, Judged, Splits};
@@ -104,7 +104,7 @@ pub fn run_with<H: Head, O: Objective>(
 /// has this rank's device alone.
 ///
 /// # Errors
-/// As [`run_with`]; a rank that failed or did not come.
+/// As [`run_with`]; ranks that differ, before anything is written; a rank that failed or did not come.
 pub fn run_among(
     ranks: &dyn Collective,
     plan: &Plan,
@@ -114,6 +114,8 @@ pub fn run_among(
     stop: &AtomicBool,
     events: Events<'_>,
 ) -> Result<Option<Outcome>, ExperimentError> {
+    // Where they differ nothing is written, not even a lock.
+    agree(ranks, &Facts::of(plan, seed, &opened.train)?)?;
     let _held = (ranks.rank() == 0).then(|| lock::hold(&plan.run_folder(seed))).transpose()?;
     let (head, objective) = own_parts(plan, opened, seed)?;
     let model = build(plan, opened, head, objective, seed)?;

@@ -31,9 +31,14 @@ pub fn hold(folder: &Path) -> Result<Held, ExperimentError> {
             folder.display()
         ))),
         // Some network file systems know no locks; the work is the same without.
-        Err(TryLockError::Error(cause)) if cause.kind() == ErrorKind::Unsupported => Ok(Held { _file: file }),
+        Err(TryLockError::Error(cause)) if no_locks_here(&cause) => Ok(Held { _file: file }),
         Err(TryLockError::Error(cause)) => Err(ExperimentError::file(&path, "lock")(cause)),
     }
+}
+
+/// NFS without its lock service says ENOLCK, Lustre without the option `flock` ENOSYS.
+fn no_locks_here(cause: &std::io::Error) -> bool {
+    cause.kind() == ErrorKind::Unsupported || cause.raw_os_error() == Some(libc::ENOLCK)
 }
 
 /// Removes all that is in `folder` but its lock.

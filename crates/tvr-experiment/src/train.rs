@@ -85,8 +85,9 @@ pub fn train<H: Head, O: Objective>(
     threads::run(forks, add, plan.patience, events, |ranks, model, events| work.of_rank(ranks, model, events))
 }
 
-/// The same as one rank of several processes; the plan has this rank's device alone. Only rank 0 reads checkpoints, writes
-/// files, and gives back the weights that were chosen on val; another's are those of the last step.
+/// The same as one rank of several processes that have agreed on what they start from ([`Facts::of`]). The plan has this rank's
+/// device alone. Only rank 0 reads checkpoints, writes files, and gives back the weights that were chosen on val; another's are
+/// those of the last step.
 ///
 /// # Errors
 /// As [`train`].
@@ -187,9 +188,6 @@ impl Work<'_> {
         let recipe = &plan.recipe;
         let folder = plan.run_folder(seed);
         let steps = plan.steps;
-        if ranks.size() > 1 {
-            agree(ranks, &Facts::of(plan, seed, train)?)?;
-        }
         let optimizer = optimizer::build(&recipe.train.optimizer, &model, steps)?;
         let fresh = Start { model, optimizer, state: None };
         // Rank 0 alone reads and writes files.

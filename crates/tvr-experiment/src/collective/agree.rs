@@ -100,7 +100,12 @@ fn data(corpus: &Corpus) -> String {
         numbers(values, &mut hash);
     }
     corpus.frames.keys().iter().for_each(|key| hash.update(key.to_string()));
-    corpus.experts.iter().for_each(|expert| numbers(&expert.values, &mut hash));
+    for expert in &corpus.experts {
+        hash.update((expert.name.len() as u64).to_le_bytes());
+        hash.update(&expert.name);
+        numbers(&expert.values, &mut hash);
+        expert.mask.iter().for_each(|&real| hash.update([u8::from(real)]));
+    }
     match &corpus.texts {
         Texts::Features { values, .. } => numbers(values, &mut hash),
         Texts::Tokens(rows) => rows.iter().for_each(|row| {

@@ -9,6 +9,7 @@
     reason = "a test may fail loudly and say why it skips"
 )]
 
+mod agree;
 mod backends;
 mod banks;
 mod bert_adam;
@@ -26,6 +27,7 @@ mod pretrained;
 mod published;
 mod recipe;
 mod reproduce;
+mod rows;
 mod run;
 mod offer;
 mod settle;
