@@ -32,7 +32,7 @@ use burn::prelude::*;
 use tvr_heads::Codes;
 
 pub use agree::{Facts, agree};
-pub use on_device::adder;
+pub use on_device::by_all_reduce;
 pub use parameters::sum_gradients;
 pub use processes::Process;
 pub use start::{Start, share_start};

@@ -110,7 +110,7 @@ pub fn adder(devices: &[Device], patience: Duration) -> Result<Option<Add>, Expe
     if !devices.iter().enumerate().all(own) {
         return Ok(None);
     }
-    let add = crate::collective::adder(devices.to_vec());
+    let add = crate::collective::by_all_reduce(devices.to_vec());
     let count = devices.len();
     match together::add_up(devices, &add, patience) {
         Ok(()) => Ok(Some(add)),

@@ -28,7 +28,7 @@ use crate::error::ExperimentError;
 
 /// Lets these devices add up rows with burn's `all_reduce`. A backend without it panics, and so does one whose library is
 /// missing; a device that never gives its row leaves the others waiting.
-pub fn adder(devices: Vec<Device>) -> Add {
+pub fn by_all_reduce(devices: Vec<Device>) -> Add {
     Arc::new(move |own| all_reduce(own, ReduceOperation::Sum, devices.clone()).resolve())
 }
 
