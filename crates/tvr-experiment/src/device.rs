@@ -19,6 +19,7 @@ use burn::tensor::DeviceKind;
 use burn::tensor::DeviceType;
 
 use crate::collective::Add;
+use crate::collective::launch::Place;
 use crate::error::ExperimentError;
 
 /// The names that `--device` understands, as help shows them.
@@ -76,6 +77,32 @@ pub fn open(name: &str) -> Result<Device, ExperimentError> {
 /// # Errors
 /// As [`open`]; a device that is named twice, a range that runs backwards, or no part at all.
 pub fn open_all(names: &str) -> Result<Vec<Device>, ExperimentError> {
+    each(names)?.iter().map(|name| open(name)).collect()
+}
+
+/// Of devices named as for [`open_all`], the name of the one that a process takes by its place on its machine; any number of
+/// processes take parts of the one processor. Nothing is opened: each process would hold memory on every card.
+///
+/// # Errors
+/// Names that [`open_all`] refuses, or more processes on this machine than devices.
+pub fn of_place(names: &str, place: Place) -> Result<String, ExperimentError> {
+    let known = each(names)?;
+    let shared = known.iter().find(|name| *name == DEFAULT_DEVICE);
+    known.get(place.local_rank).or(shared).cloned().ok_or_else(|| {
+        ExperimentError::request(format!(
+            "--devices {names} names {}, but rank {} is number {} on its machine; start fewer there, or name one for each: {DEVICES_HELP}",
+            match known.len() {
+                1 => "one device".into(),
+                count => format!("{count} devices"),
+            },
+            place.rank,
+            place.local_rank + 1,
+        ))
+    })
+}
+
+/// The devices named, each by its own name and each once, but for parts of the processor.
+fn each(names: &str) -> Result<Vec<String>, ExperimentError> {
     let mut known: Vec<String> = Vec::new();
     for name in names.split(',').map(str::trim) {
         // Parts of one processor are ranks of their own; any other device has one.
@@ -87,7 +114,7 @@ pub fn open_all(names: &str) -> Result<Vec<Device>, ExperimentError> {
         }
         known.extend(named);
     }
-    known.iter().map(|name| open(name)).collect()
+    Ok(known)
 }
 
 /// Whether several ranks may have this device: parts of the one processor.

@@ -10,7 +10,6 @@ use tvr_data::{Split, World};
 use tvr_heads::{Head, Needs};
 use tvr_objectives::Objective;
 
-use crate::collective::launch::Place;
 use crate::error::ExperimentError;
 use crate::offer::Offer;
 use crate::pretrained::Pretrained;
@@ -149,33 +148,21 @@ impl Plan {
         Ok(Self { needs: head.needs(), judging: Judging::of(head, objective), ..self.clone() })
     }
 
-    /// The plan of one process among several: of the devices named, the one that its place on its machine gives it.
+    /// The plan of one process among `size`, made for the one device that it takes ([`device::of_place`]) of those `named`.
     ///
     /// # Errors
-    /// More ranks than pairs in a batch, or more on this machine than devices.
-    pub fn of_process(&self, place: Place) -> Result<Self, ExperimentError> {
-        let Place { size, local_rank, .. } = place;
-        let (batch, named) = (self.recipe.train.batch, &self.surroundings.device);
+    /// More ranks than pairs in a batch.
+    pub fn of_process(&self, size: usize, named: &str) -> Result<Self, ExperimentError> {
+        let batch = self.recipe.train.batch;
         if size > batch {
             return Err(ExperimentError::request(format!(
                 "{}: train.batch = {batch}, but there are {size} ranks; a rank must have at least one pair: raise it, or start fewer",
                 self.source.display()
             )));
         }
-        let shared = self.devices.iter().find(|device| device::is_shared(device));
-        let device = self.devices.get(local_rank).or(shared).cloned().ok_or_else(|| {
-            ExperimentError::request(format!(
-                "--devices {named} names {} devices, but rank {} is number {} on its machine; start fewer there, or name one for \
-                 each: {}",
-                self.devices.len(),
-                place.rank,
-                local_rank + 1,
-                device::DEVICES_HELP
-            ))
-        })?;
         let surroundings =
             Surroundings { device: format!("{named}, {size} processes"), ..self.surroundings.clone() };
-        Ok(Self { devices: vec![device.clone()], device, surroundings, ..self.clone() })
+        Ok(Self { surroundings, ..self.clone() })
     }
 
     /// The run folder of a seed.

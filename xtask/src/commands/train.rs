@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tvr_experiment::collective::launch::{self, Place};
 use tvr_experiment::collective::{Process, processes};
-use tvr_experiment::device::DEFAULT_DEVICE;
+use tvr_experiment::device::{self, DEFAULT_DEVICE};
 use tvr_experiment::{
     Event, ExperimentError, Plan, Recipe, Surroundings, experiment, plan,
     plan::PATIENCE,
@@ -63,11 +63,15 @@ impl Args {
     /// # Errors
     /// A recipe that does not plan.
     pub fn plan(&self) -> Result<Plan, ExperimentError> {
+        self.plan_on(&self.devices)
+    }
+
+    fn plan_on(&self, devices: &str) -> Result<Plan, ExperimentError> {
         let mut recipe = Recipe::read(&self.recipe)?;
         apply(&mut recipe, &self.set)?;
         weights::fetch(&recipe, &mut draw())?;
         let surroundings =
-            Surroundings { runs: self.runs.clone(), cache: self.cache.clone(), device: self.devices.clone() };
+            Surroundings { runs: self.runs.clone(), cache: self.cache.clone(), device: devices.into() };
         let planned = plan(&recipe, &self.recipe, &surroundings)?;
         Ok(Plan { patience: Duration::from_secs(self.patience.max(1)), ..planned })
     }
@@ -140,7 +144,8 @@ fn trained_among(
     args: &Args,
     stop: &AtomicBool,
 ) -> Result<(Plan, Vec<Record>), ExperimentError> {
-    let plan = args.plan()?.of_process(place)?;
+    let plan =
+        args.plan_on(&device::of_place(&args.devices, place)?)?.of_process(place.size, &args.devices)?;
     let mut log = listener(args.log_steps);
     let mut silent = |_: Event| ();
     let log: &mut dyn FnMut(Event) = if place.rank == 0 { &mut log } else { &mut silent };

@@ -10,7 +10,8 @@
 //!
 //! A launcher counts where its rank and its size are set; an indexed job sets no size, so by itself it is refused (a job
 //! array shares work with `--shard I/N` instead). The last two often start one of the first three on each machine, which
-//! then inherits their variables: they are asked where none of those speaks. Two that are asked must say the same.
+//! then inherits their variables: they are asked where none of those speaks. Two that are asked must say the same. A launcher
+//! that does not say the rank on its machine takes it from one that counts the same ranks.
 //!
 //! Source: the launchers' manuals: Open MPI "Environmental variables", MPICH `hydra`, PyTorch `torchrun`, SLURM `srun`
 //! "OUTPUT ENVIRONMENT VARIABLES", Kubernetes "Indexed Job".
@@ -104,11 +105,12 @@ fn asked(variable: &dyn Fn(&str) -> Option<String>, outer: bool) -> Result<Optio
                 launcher.rank
             )));
         }
-        let local_rank = match launcher.local_rank {
+        let own = match launcher.local_rank {
             Some(name) => number(variable, name)?,
             None => None,
         };
-        let place = Place { rank, size, local_rank: local_rank.unwrap_or(rank) };
+        let local_rank = own.or_else(|| of_another(variable, rank, size)).unwrap_or(rank);
+        let place = Place { rank, size, local_rank };
         match found {
             Some((other, before)) if (before.rank, before.size) != (rank, size) => {
                 return Err(ExperimentError::request(format!(
@@ -121,6 +123,16 @@ fn asked(variable: &dyn Fn(&str) -> Option<String>, outer: bool) -> Result<Optio
         }
     }
     Ok(found.map(|(_, place)| place))
+}
+
+/// The rank on its machine as a launcher says it that counts the same ranks: `srun --mpi=pmi2` sets MPICH's rank and size, and
+/// SLURM's own variables.
+fn of_another(variable: &dyn Fn(&str) -> Option<String>, rank: usize, size: usize) -> Option<usize> {
+    let said = |name: &str| variable(name)?.trim().parse::<usize>().ok();
+    LAUNCHERS.iter().find_map(|launcher| {
+        let same = said(launcher.rank)? == rank && said(launcher.size?)? == size;
+        if same { said(launcher.local_rank?) } else { None }
+    })
 }
 
 fn number(variable: &dyn Fn(&str) -> Option<String>, name: &str) -> Result<Option<usize>, ExperimentError> {

@@ -8,7 +8,7 @@ use burn::prelude::*;
 use tvr_experiment::collective::launch::{Place, place};
 use tvr_experiment::collective::{Collective, Facts, Threads, agree, threads};
 use tvr_experiment::step::{Batch, Way, gradients};
-use tvr_experiment::{ExperimentError, Plan, Recipe, Surroundings, device, plan};
+use tvr_experiment::{ExperimentError, Recipe, Surroundings, device, plan};
 use tvr_heads::MeanPoolingConfig;
 use tvr_objectives::SymmetricConfig;
 
@@ -194,6 +194,19 @@ fn a_launcher_inside_another_is_asked_alone() {
 }
 
 #[test]
+fn a_rank_s_number_on_its_machine_is_taken_from_whoever_says_it_of_the_same_ranks() {
+    // srun --mpi=pmi2 on the second machine of two.
+    let pmi = [("PMI_RANK", "5"), ("PMI_SIZE", "8")];
+    let slurm = [("SLURM_PROCID", "5"), ("SLURM_NTASKS", "8"), ("SLURM_LOCALID", "1")];
+    let found = launched(&[&pmi[..], &slurm].concat()).unwrap().unwrap();
+    assert_eq!(found, Place { rank: 5, size: 8, local_rank: 1 });
+    // srun has started one mpiexec a machine, which has started this one.
+    let outer = [("SLURM_PROCID", "1"), ("SLURM_NTASKS", "2"), ("SLURM_LOCALID", "0")];
+    let found = launched(&[&pmi[..], &outer].concat()).unwrap().unwrap();
+    assert_eq!(found, Place { rank: 5, size: 8, local_rank: 5 });
+}
+
+#[test]
 fn launchers_that_disagree_and_variables_that_make_no_sense_are_refused() {
     let both =
         [("OMPI_COMM_WORLD_RANK", "3"), ("OMPI_COMM_WORLD_SIZE", "4"), ("RANK", "0"), ("WORLD_SIZE", "4")];
@@ -257,23 +270,35 @@ fn more_devices_than_pairs_of_a_batch_are_refused_by_the_plan() {
 
 #[test]
 fn a_process_takes_the_device_of_its_place_and_its_share_of_the_batch() {
+    let place = |local_rank| Place { rank: 6, size: 8, local_rank };
+    // Names alone: without the feature cuda none of these could be opened.
+    let named = |names: &str, local_rank| device::of_place(names, place(local_rank));
+    assert_eq!(named("cuda:0-3", 2).unwrap(), "cuda:2");
+    assert_eq!(named("cuda,tch:cuda:1", 0).unwrap(), "cuda:0");
+    assert_eq!(named("flex", 3).unwrap(), "flex", "processes share the processor");
+    for (names, local_rank, word) in [("cuda:0-3", 6, "4 devices"), ("cuda:0", 1, "one device")] {
+        let error = named(names, local_rank).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "--devices {names} names {word}, but rank 6 is number {} on its machine; start fewer there, or name one for each: \
+                 flex:COUNT, cuda:FIRST-LAST, or names with commas between",
+                local_rank + 1
+            )
+        );
+        assert_eq!(error.exit_code(), 2);
+    }
+    assert!(named("cuda:0-3,cuda:1", 0).unwrap_err().to_string().contains("named twice"));
+
     let folder = tempfile::tempdir().unwrap();
     crate::run::features(&folder.path().join("data"));
     let text = crate::run::RECIPE.replace("DATA", folder.path().join("data").to_str().unwrap());
     let plan = plan(&Recipe::parse(&text).unwrap(), Path::new("a.toml"), &Surroundings::default()).unwrap();
-    let place = |size, local_rank| Place { rank: 6, size, local_rank };
-    let own = plan.of_process(place(8, 3)).unwrap();
+    let own = plan.of_process(8, "flex").unwrap();
     assert_eq!((own.devices.len(), own.surroundings.device.as_str()), (1, "flex, 8 processes"));
-    let error = plan.of_process(place(9, 3)).unwrap_err();
+    let error = plan.of_process(9, "flex").unwrap_err();
     assert_eq!(
         error.to_string(),
         "a.toml: train.batch = 8, but there are 9 ranks; a rank must have at least one pair: raise it, or start fewer"
     );
-    let none = Plan { devices: Vec::new(), ..plan };
-    let error = none.of_process(place(8, 3)).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "--devices flex names 0 devices, but rank 6 is number 4 on its machine; start fewer there, or name one for each: flex:COUNT, cuda:FIRST-LAST, or names with commas between"
-    );
-    assert_eq!(error.exit_code(), 2);
 }
