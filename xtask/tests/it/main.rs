@@ -5,7 +5,9 @@
 
 mod bad_input;
 mod benchmark;
+mod devices;
 mod encode;
+mod job_files;
 mod kill;
 #[path = "../../../crates/tvr-experiment/tests/it/made_up.rs"]
 mod made_up;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::devices::{assert_same_curve, losses, small_world};
 use crate::{XTASK, kill, stderr};
 
 /// Within this time a broken run must be gone.
@@ -60,21 +61,6 @@ fn error(said: &str) -> &str {
     first
 }
 
-fn losses(runs: &Path) -> Vec<f64> {
-    let log = std::fs::read_to_string(runs.join("steps.jsonl")).unwrap();
-    let line = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
-    log.lines().map(|text| line(text)["loss"].as_f64().unwrap()).collect()
-}
-
-#[track_caller]
-fn assert_same_curve(found: &[f64], expected: &[f64]) {
-    assert_eq!(found.len(), expected.len());
-    for (step, (found, expected)) in found.iter().zip(expected).enumerate() {
-        // Sums of f32 in another order, carried through some steps of AdamW.
-        assert!((found - expected).abs() < 2e-4, "step {step}: {found} {expected}");
-    }
-}
-
 fn weights(runs: &Path) -> Vec<u8> {
     std::fs::read(runs.join("model.safetensors")).unwrap()
 }
@@ -124,19 +110,6 @@ fn struck(mut command: Command, signal: &str, rank: usize) -> String {
         std::thread::sleep(Duration::from_millis(20));
     }
     said
-}
-
-/// A recipe of the built-in world that is done in seconds: what it learns is not asked for here.
-fn small_world(folder: &Path) {
-    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes");
-    let recipe = std::fs::read_to_string(recipes.join("world-mean-pooling.toml")).unwrap();
-    let recipe = recipe
-        .replace("seeds = [0, 1, 2]", "seeds = [5]")
-        .replace("\"world-mean-pooling\"", "\"small\"")
-        .replace("[encoder]\n", "[encoder]\npretrain_steps = 8\nplace_steps = 2\npretrain_batch = 16\n")
-        .replace("evaluations = 4\nsteps = 1000\n", "evaluations = 2\nsteps = 16\ncheckpoint_every = 2\n");
-    assert!(recipe.contains("pretrain_steps") && recipe.contains("steps = 16"), "{recipe}");
-    std::fs::write(folder.join("small.toml"), recipe).unwrap();
 }
 
 #[test]
@@ -233,6 +206,27 @@ fn ranks_with_different_recipes_are_told_which_rank_and_which_key_before_anythin
     );
     assert_eq!(output.status.code(), Some(1));
     assert!(!folder.path().join("runs").exists(), "something was written");
+}
+
+#[test]
+fn a_folder_that_another_run_holds_is_one_error_of_all_ranks() {
+    if !there() {
+        return;
+    }
+    let folder = kill::folder();
+    let run = folder.path().join("runs/small-5");
+    std::fs::create_dir_all(&run).unwrap();
+    let other = std::fs::File::create(run.join("lock")).unwrap();
+    other.lock().unwrap();
+    let began = Instant::now();
+    let output = train(folder.path(), "2", "runs", &[]).output().unwrap();
+    assert_eq!(
+        error(&stderr(&output)),
+        "error: runs/small-5: another process works in this folder; wait for its end, or give --runs another folder"
+    );
+    assert_eq!(output.status.code(), Some(2));
+    assert!(began.elapsed() < SOON);
+    assert_eq!(std::fs::read_dir(&run).unwrap().count(), 1, "more than the lock");
 }
 
 #[test]
