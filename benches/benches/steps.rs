@@ -95,12 +95,15 @@ fn devices(criterion: &mut Criterion) {
         // As the commands run, and ranks: from outside the pool every product would wake one of its threads, and wait.
         measure(criterion, &id, "tvr", || in_pool(|| steps(&Single, &model, &corpus, chunk)));
     }
-    for count in [2, 4] {
-        let id = format!("steps/{count}-devices/{PAIRS}");
+    // The last: as many pairs in memory as in 4 chunks, but each device has its own half of them, on one thread.
+    for (name, count, chunk) in
+        [("2-devices", 2, 0), ("4-devices", 4, 0), ("2-devices-4-chunks", 2, PAIRS / 8)]
+    {
+        let id = format!("steps/{name}/{PAIRS}");
         measure(criterion, &id, "tvr", || {
             let forks = (0..count).map(|_| model.clone().fork(&device)).collect();
             threads::run(forks, None, patience, &mut |_| (), |ranks, model, _| {
-                steps(ranks, &model, &corpus, 0)
+                steps(ranks, &model, &corpus, chunk)
             })
         });
     }
