@@ -70,7 +70,7 @@ pub enum ClipError {
         options: Vec<String>,
     },
     /// Weights that are not those of the config.
-    #[error("{path}: {listed}", path = path.display(), listed = listed(missing, unused, wrong))]
+    #[error("{path}: {listed}", path = path.display(), listed = listed(missing, unused, wrong, left_out))]
     Tensors {
         /// The weights' file or index.
         path: PathBuf,
@@ -80,6 +80,8 @@ pub enum ClipError {
         unused: Vec<String>,
         /// Tensors of another shape or type, with both.
         wrong: Vec<String>,
+        /// Sizes that the config leaves out, with the defaults that were taken.
+        left_out: Vec<String>,
     },
     /// A checkpoint of one tower where both, or the other, are needed.
     #[error("{path}: the checkpoint has no {tower} tower", path = path.display())]
@@ -158,7 +160,7 @@ pub enum ClipError {
 }
 
 /// What does not fit, at most eight names of each kind.
-fn listed(missing: &[String], unused: &[String], wrong: &[String]) -> String {
+fn listed(missing: &[String], unused: &[String], wrong: &[String], left_out: &[String]) -> String {
     const SHOWN: usize = 8;
     let kind = |what: &str, names: &[String]| {
         let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -169,9 +171,14 @@ fn listed(missing: &[String], unused: &[String], wrong: &[String]) -> String {
             _ => Some(format!("{what}: {shown} and {more} more")),
         }
     };
-    [kind("missing", missing), kind("not part of the model", unused), kind("wrong", wrong)]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join("; ")
+    [
+        kind("missing", missing),
+        kind("not part of the model", unused),
+        kind("wrong", wrong),
+        kind("left out of the config", left_out),
+    ]
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>()
+    .join("; ")
 }

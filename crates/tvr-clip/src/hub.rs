@@ -105,8 +105,9 @@ mod download {
     const CONFIGS: [&str; 2] = ["config.json", "open_clip_config.json"];
 
     /// These are taken where they are.
-    const BESIDE: [&str; 6] = [
+    const BESIDE: [&str; 7] = [
         "preprocessor_config.json",
+        "processor_config.json",
         "tokenizer.json",
         "vocab.json",
         "merges.txt",

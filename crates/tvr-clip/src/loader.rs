@@ -5,7 +5,7 @@
 //! | `config.json`, or `open_clip_config.json` | sizes and rules of the towers ([`layout`]) |
 //! | `model.safetensors`, or its shards with `model.safetensors.index.json`, or `open_clip_model.safetensors`, `open_clip_pytorch_model.safetensors` | weights in f32, f16 or bf16, memory-mapped ([`weights`]) |
 //! | `tokenizer.json`, or `vocab.json` and `merges.txt` | the tokenizer |
-//! | `preprocessor_config.json` | how pixels are made |
+//! | `preprocessor_config.json`, or `processor_config.json` | how pixels are made |
 //!
 //! The key table below is the one list of tensors: reading ([`ClipCheckpoint::load`]) and writing
 //! ([`save`](crate::saver::save)) both follow it. Names and shapes are compared with the config before any weight is
@@ -220,9 +220,9 @@ impl ClipCheckpoint {
     /// [`ClipError`] names the file, and all that is missing, left over, of another shape or not supported.
     pub fn open(folder: &Path) -> Result<Self, ClipError> {
         let weights = Weights::open(folder)?;
-        let layout = Layout::read(folder, &weights)?;
+        let (layout, left_out) = Layout::read(folder, &weights)?;
         let checkpoint = Self { folder: folder.to_owned(), processor: folder.to_owned(), layout, weights };
-        checkpoint.compare()?;
+        checkpoint.compare(left_out)?;
         Ok(checkpoint)
     }
 
@@ -347,8 +347,8 @@ impl ClipCheckpoint {
         ClipError::NoTower { path: self.folder.clone(), tower }
     }
 
-    /// Every name, shape and type against the config.
-    fn compare(&self) -> Result<(), ClipError> {
+    /// Every name, shape and type against the config, which leaves some sizes out.
+    fn compare(&self, left_out: Vec<String>) -> Result<(), ClipError> {
         let (mut missing, mut wrong, mut used) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let origins = origins(&self.layout);
         for origin in origins.values() {
@@ -374,6 +374,7 @@ impl ClipCheckpoint {
             missing: missing.into_iter().collect(),
             unused,
             wrong: wrong.into_iter().collect(),
+            left_out,
         })
     }
 

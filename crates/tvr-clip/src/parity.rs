@@ -200,9 +200,7 @@ impl Session<'_> {
             return Ok(None);
         }
         let folder = checkpoint.processor();
-        let told =
-            ["preprocessor_config.json", "open_clip_config.json"].map(|name| folder.join(name).exists());
-        if told == [false, false] {
+        if !PreprocessorConfig::is_told(folder) {
             self.leave_out("pixels", "the folder has no preprocessor_config.json");
             return Ok(None);
         }

@@ -26,6 +26,7 @@ const BESIDE: &[&str] = &[
     "tokenizer_config.json",
     "special_tokens_map.json",
     "preprocessor_config.json",
+    "processor_config.json",
 ];
 
 /// What is written.

@@ -7,6 +7,7 @@
 //! Source: huggingface/transformers, `models/clip/configuration_clip.py`, `models/metaclip_2`;
 //! mlfoundations/open_clip, `src/open_clip/model.py`, `CLIPVisionCfg` and `CLIPTextCfg`.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -38,11 +39,11 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Reads the config that belongs to a folder's weights.
+    /// Reads the config that belongs to a folder's weights; also the sizes that it leaves out, with their defaults.
     ///
     /// # Errors
     /// [`ClipError`] names the file, and the field or the options.
-    pub fn read(folder: &Path, weights: &Weights) -> Result<Self, ClipError> {
+    pub fn read(folder: &Path, weights: &Weights) -> Result<(Self, Vec<String>), ClipError> {
         let open_clip = weights.shape("visual.class_embedding").is_some();
         let name = if open_clip { "open_clip_config.json" } else { "config.json" };
         let path = folder.join(name);
@@ -50,15 +51,21 @@ impl Layout {
             return Err(ClipError::NoCheckpoint { path: folder.into(), need: name });
         }
         let root: Map<String, Value> = json(&path)?;
-        let root = Fields { path: &path, prefix: String::new(), map: root };
+        let left_out = RefCell::default();
+        let root = Fields { path: &path, prefix: String::new(), map: root, left_out: &left_out };
         let layout = if open_clip { self::open_clip(root) } else { hugging_face(root) }?;
-        layout.check(&path, weights.names().count())?;
-        Ok(layout)
+        let left_out: Vec<String> = left_out.into_inner();
+        layout.check(weights.names().count()).map_err(|reason| {
+            let left_out = left_out.join(", ");
+            let said =
+                if left_out.is_empty() { String::new() } else { format!("; left out of it: {left_out}") };
+            ClipError::Format { path, reason: reason + &said }
+        })?;
+        Ok((layout, left_out))
     }
 
     /// What would make building a tower fail, or fill the memory.
-    fn check(&self, path: &Path, tensors: usize) -> Result<(), ClipError> {
-        let wrong = |reason: String| Err(ClipError::Format { path: path.into(), reason });
+    fn check(&self, tensors: usize) -> Result<(), String> {
         let towers = [
             self.image
                 .as_ref()
@@ -69,24 +76,24 @@ impl Layout {
         ];
         for (tower, width, heads, layers, epsilon) in towers.into_iter().flatten() {
             if heads == 0 || !width.is_multiple_of(heads) {
-                return wrong(format!(
+                return Err(format!(
                     "the {tower} tower's width {width} is not a multiple of its {heads} heads"
                 ));
             }
             if layers > tensors {
-                return wrong(format!(
+                return Err(format!(
                     "{layers} layers of the {tower} tower, but the weights are {tensors} tensors"
                 ));
             }
             if !(epsilon >= 0.0 && epsilon.is_finite()) {
-                return wrong(format!(
+                return Err(format!(
                     "the {tower} tower's layer_norm_eps = {epsilon}, but it must not be below 0"
                 ));
             }
         }
-        let named = |error: ClipError| ClipError::Format { path: path.into(), reason: error.to_string() };
-        self.image.as_ref().map_or(Ok(()), ImageConfig::check).map_err(named)?;
-        self.text.as_ref().map_or(Ok(()), TextConfig::check).map_err(named)
+        let said = |error: ClipError| error.to_string();
+        self.image.as_ref().map_or(Ok(()), ImageConfig::check).map_err(said)?;
+        self.text.as_ref().map_or(Ok(()), TextConfig::check).map_err(said)
     }
 }
 
@@ -109,9 +116,10 @@ pub(crate) fn json<T: DeserializeOwned>(path: &Path) -> Result<T, ClipError> {
 /// transformers' config.
 fn hugging_face(root: Fields<'_>) -> Result<Layout, ClipError> {
     let kind = root.word("model_type", None)?;
-    if let Some(value) = root.map.get("quantization_config").filter(|value| !value.is_null()) {
-        return Err(root.unsupported(vec![format!("quantization_config = {value}")]));
-    }
+    let path = root.path();
+    let quantized = root.present("quantization_config");
+    let mut refused: Vec<String> =
+        quantized.into_iter().map(|value| format!("quantization_config = {value}")).collect();
     // MetaCLIP 2 pools at the first `eos_token_id` even if that is 2.
     let meta = kind.starts_with("metaclip_2");
     let joint = root.size("projection_dim", 512);
@@ -122,47 +130,52 @@ fn hugging_face(root: Fields<'_>) -> Result<Layout, ClipError> {
         _ => return Err(root.unsupported(vec![format!("model_type = {kind:?}")])),
     };
     let joint = joint?;
-    let image = image.map(|fields| hugging_face_image(&fields)).transpose()?;
-    let text = text.map(|fields| hugging_face_text(&fields, meta)).transpose()?;
-    Ok(Layout { names: Names::HuggingFace, joint, image, text })
+    let image = image.map(|fields| hugging_face_image(&fields, &mut refused)).transpose()?;
+    let text = text.map(|fields| hugging_face_text(&fields, meta, &mut refused)).transpose()?;
+    match refused.is_empty() {
+        true => Ok(Layout { names: Names::HuggingFace, joint, image, text }),
+        false => Err(ClipError::Unsupported { path, options: refused }),
+    }
 }
 
-fn hugging_face_image(fields: &Fields<'_>) -> Result<ImageConfig, ClipError> {
-    let mut refused = fields.dropout();
-    let channels = fields.size("num_channels", 3)?;
+fn hugging_face_image(fields: &Fields<'_>, refused: &mut Vec<String>) -> Result<ImageConfig, ClipError> {
+    refused.extend(fields.dropout());
+    let channels = fields.whole("num_channels")?.unwrap_or(crate::image_tower::CHANNELS);
     if channels != crate::image_tower::CHANNELS {
         refused.push(format!("{}num_channels = {channels}", fields.prefix));
     }
-    let config = ImageConfig {
+    Ok(ImageConfig {
         size: fields.size("image_size", 224)?,
         patch: fields.size("patch_size", 32)?,
         width: fields.size("hidden_size", 768)?,
         layers: fields.size("num_hidden_layers", 12)?,
         heads: fields.heads(768, 12)?,
         hidden: fields.size("intermediate_size", 3072)?,
-        activation: fields.activation(&mut refused)?,
+        activation: fields.activation(refused)?,
         layer_norm_epsilon: fields.number("layer_norm_eps", 1e-5)?,
         patches: PatchMode::Flat,
         positions: PatchPositions::Normal,
-    };
-    if refused.is_empty() { Ok(config) } else { Err(fields.unsupported(refused)) }
+    })
 }
 
-fn hugging_face_text(fields: &Fields<'_>, meta: bool) -> Result<TextConfig, ClipError> {
-    let mut refused = fields.dropout();
-    let eos = fields.size("eos_token_id", 49_407)?;
-    let config = TextConfig {
+fn hugging_face_text(
+    fields: &Fields<'_>,
+    meta: bool,
+    refused: &mut Vec<String>,
+) -> Result<TextConfig, ClipError> {
+    refused.extend(fields.dropout());
+    let eos = fields.whole("eos_token_id")?.unwrap_or(49_407);
+    Ok(TextConfig {
         vocabulary: fields.size("vocab_size", 49_408)?,
         context: fields.size("max_position_embeddings", 77)?,
         width: fields.size("hidden_size", 512)?,
         layers: fields.size("num_hidden_layers", 12)?,
         heads: fields.heads(512, 8)?,
         hidden: fields.size("intermediate_size", 2048)?,
-        activation: fields.activation(&mut refused)?,
+        activation: fields.activation(refused)?,
         layer_norm_epsilon: fields.number("layer_norm_eps", 1e-5)?,
         eos: if eos == OLD_EOS && !meta { EosRule::LargestId } else { EosRule::First(eos as u32) },
-    };
-    if refused.is_empty() { Ok(config) } else { Err(fields.unsupported(refused)) }
+    })
 }
 
 /// OpenCLIP's config.
@@ -223,6 +236,8 @@ struct Fields<'a> {
     path: &'a Path,
     prefix: String,
     map: Map<String, Value>,
+    /// Sizes that were asked for and are not there, with the default of each.
+    left_out: &'a RefCell<Vec<String>>,
 }
 
 impl<'a> Fields<'a> {
@@ -248,7 +263,7 @@ impl<'a> Fields<'a> {
         if let Some(Value::Object(over)) = self.map.get(&format!("{name}_dict")) {
             map.extend(over.clone());
         }
-        Ok(Fields { path: self.path, prefix: format!("{}{name}.", self.prefix), map })
+        Ok(Fields { prefix: format!("{}{name}.", self.prefix), map, ..*self })
     }
 
     fn present(&self, name: &str) -> Option<&Value> {
@@ -256,16 +271,21 @@ impl<'a> Fields<'a> {
     }
 
     fn required(&self, name: &str) -> Result<usize, ClipError> {
-        match self.present(name) {
-            Some(_) => self.size(name, 0),
-            None => Err(self.wrong(name, "is missing")),
-        }
+        self.whole(name)?.ok_or_else(|| self.wrong(name, "is missing"))
     }
 
     fn size(&self, name: &str, default: usize) -> Result<usize, ClipError> {
-        let Some(value) = self.present(name) else { return Ok(default) };
+        let size = self.whole(name)?;
+        if size.is_none() {
+            self.left_out.borrow_mut().push(format!("{}{name} ({default} is taken)", self.prefix));
+        }
+        Ok(size.unwrap_or(default))
+    }
+
+    fn whole(&self, name: &str) -> Result<Option<usize>, ClipError> {
+        let Some(value) = self.present(name) else { return Ok(None) };
         let size = value.as_u64().and_then(|size| usize::try_from(size).ok());
-        size.filter(|&size| size <= LARGEST_SIZE).ok_or_else(|| {
+        size.filter(|&size| size <= LARGEST_SIZE).map(Some).ok_or_else(|| {
             self.wrong(name, &format!("= {value}, but it must be a whole number up to {LARGEST_SIZE}"))
         })
     }
@@ -286,7 +306,7 @@ impl<'a> Fields<'a> {
 
     /// No tensor shows the number of heads, so it must be said unless everything is at its default.
     fn heads(&self, default_width: usize, default: usize) -> Result<usize, ClipError> {
-        match (self.present("num_attention_heads"), self.size("hidden_size", default_width)?) {
+        match (self.present("num_attention_heads"), self.whole("hidden_size")?.unwrap_or(default_width)) {
             (None, width) if width != default_width => {
                 let how = format!("is missing; only a tower of width {default_width} may leave it out");
                 Err(self.wrong("num_attention_heads", &how))

@@ -131,11 +131,12 @@ fn text_states(
 ) -> Result<Tensor<2>, ClipError> {
     let golden = session.golden;
     let ids = golden.ids(device)?;
-    let lengths = tower.lengths(ids.clone());
     let real = golden.integers("attention_mask")?;
     let shape = ids.dims();
     let mask = TensorData::new(real.iter().map(|&real| real != 0).collect::<Vec<_>>(), shape);
     let mask = Tensor::<2, Bool>::from_data(mask, device);
+    // Ids after the end are the golden tokenizer's, and may be larger than the end's; the checkpoint's own pads with 0.
+    let lengths = tower.lengths(ids.clone().mask_fill(mask.clone().bool_not(), 0));
     let mut stage = Stage::new(session, "text tower", scaled(precision));
     let mut x = tower.embed(ids.clone());
     for (layer, name) in golden.series("text_hidden.").iter().enumerate() {

@@ -1,4 +1,5 @@
-//! `preprocessor_config.json`, and what OpenCLIP writes in its place.
+//! `preprocessor_config.json`, and what transformers 5 and OpenCLIP write in its place: `processor_config.json`, which has
+//! the same keys under `image_processor` (and goes before it, as there), and `open_clip_config.json`.
 //!
 //! | key | read as | if absent |
 //! |---|---|---|
@@ -27,6 +28,9 @@ const STD: [f64; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
 
 /// Side of the square where a file does not say it.
 const SIDE: usize = 224;
+
+/// Where settings may stand.
+const FILES: [&str; 3] = ["processor_config.json", "preprocessor_config.json", "open_clip_config.json"];
 
 /// Processors with the defaults of the table above.
 const PROCESSORS: [&str; 4] =
@@ -64,27 +68,41 @@ impl PreprocessorConfig {
         Self { size: Size::Short(side), crop: side, rescale: 1.0 / 255.0, mean: MEAN, std: STD, reference }
     }
 
-    /// The settings of a checkpoint's folder: `preprocessor_config.json`, else `open_clip_config.json`.
+    /// The settings of a checkpoint's folder: `processor_config.json` if it speaks of images, else
+    /// `preprocessor_config.json`, else `open_clip_config.json`.
     ///
     /// # Errors
     /// [`ClipError::Preprocessor`] with the file, and everything in it that is not understood.
     pub fn read(folder: &Path) -> Result<Self, ClipError> {
-        let (own, open_clip) =
-            (folder.join("preprocessor_config.json"), folder.join("open_clip_config.json"));
-        let (path, parse): (_, fn(&Value) -> Result<Self, String>) =
-            match (own.is_file(), open_clip.is_file()) {
-                (false, true) => (open_clip, Self::from_open_clip),
-                _ => (own, Self::from_hugging_face),
-            };
-        let named = |reason: String| ClipError::Preprocessor { path: path.clone(), reason };
-        let bytes = std::fs::read(&path).map_err(|cause| named(format!("cannot be read: {cause}")))?;
-        let value = serde_json::from_slice(&bytes).map_err(|cause| named(format!("is no JSON: {cause}")))?;
-        let config = parse(&value).map_err(named)?;
-        config.check().map_err(named)?;
-        Ok(config)
+        let [whole, own, open_clip] = FILES.map(|name| folder.join(name));
+        if whole.is_file() {
+            let found = Self::parsed(&whole, |value| {
+                value.get("image_processor").map(Self::from_hugging_face).transpose()
+            })?;
+            if let Some(config) = found {
+                return Ok(config);
+            }
+        }
+        match (own.is_file(), open_clip.is_file()) {
+            (false, true) => Self::parsed(&open_clip, Self::from_open_clip),
+            _ => Self::parsed(&own, Self::from_hugging_face),
+        }
     }
 
-    /// From the text of a `preprocessor_config.json`.
+    /// Whether a folder says how pixels are made.
+    pub(crate) fn is_told(folder: &Path) -> bool {
+        FILES.iter().any(|name| folder.join(name).exists())
+    }
+
+    /// What `parse` makes of a JSON file, named in every complaint.
+    fn parsed<T>(path: &Path, parse: impl Fn(&Value) -> Result<T, String>) -> Result<T, ClipError> {
+        let named = |reason: String| ClipError::Preprocessor { path: path.to_owned(), reason };
+        let bytes = std::fs::read(path).map_err(|cause| named(format!("cannot be read: {cause}")))?;
+        let value = serde_json::from_slice(&bytes).map_err(|cause| named(format!("is no JSON: {cause}")))?;
+        parse(&value).map_err(named)
+    }
+
+    /// From what stands in a `preprocessor_config.json`.
     fn from_hugging_face(value: &Value) -> Result<Self, String> {
         let mut keys = Keys::new(value)?;
         for key in ["image_processor_type", "feature_extractor_type"] {
@@ -119,7 +137,7 @@ impl PreprocessorConfig {
         keys.done(Self { size, crop, rescale, mean, std, reference: Reference::HuggingFace })
     }
 
-    /// From the text of an `open_clip_config.json`.
+    /// From what stands in an `open_clip_config.json`.
     fn from_open_clip(value: &Value) -> Result<Self, String> {
         let empty = Value::Object(Map::new());
         let tower = value.pointer("/model_cfg/vision_cfg/image_size");
@@ -213,7 +231,10 @@ impl Keys {
 
     /// The settings, or all complaints in one sentence.
     fn done(self, config: PreprocessorConfig) -> Result<PreprocessorConfig, String> {
-        if self.wrong.is_empty() { Ok(config) } else { Err(self.wrong.join("; ")) }
+        if !self.wrong.is_empty() {
+            return Err(self.wrong.join("; "));
+        }
+        config.check().map(|()| config)
     }
 
     /// A key that is there and not null.

@@ -88,6 +88,62 @@ fn a_config_is_refused_by_the_field_that_is_wrong() {
 }
 
 #[test]
+fn options_that_are_not_built_are_listed_at_once_for_both_towers() {
+    let _alone = alone();
+    let folder = folder();
+    edit(folder.path(), "\"hidden_act\": \"quick_gelu\"", "\"hidden_act\": \"swish\"");
+    for _tower in 0..2 {
+        edit(folder.path(), "\"attention_dropout\": 0.0", "\"attention_dropout\": 0.1");
+    }
+    let quantized = "\"model_type\": \"clip\", \"quantization_config\": {\"bits\": 4}";
+    edit(folder.path(), "\"model_type\": \"clip\"", quantized);
+    assert_eq!(
+        refusal(folder.path()),
+        "config.json: quantization_config = {\"bits\":4}, vision_config.attention_dropout = 0.1, \
+         text_config.attention_dropout = 0.1, text_config.hidden_act = \"swish\"; tvr builds CLIP's two transformers alone"
+    );
+}
+
+/// A size that is not there has transformers' default; where that is not the weights', both are said.
+#[test]
+fn a_size_that_a_config_leaves_out_is_named() {
+    let _alone = alone();
+    for (lost, expected) in [
+        (
+            "\"projection_dim\": 96,",
+            "model.safetensors: wrong: text_projection.weight is [96, 64], but the config asks for [512, 64], \
+             visual_projection.weight is [96, 64], but the config asks for [512, 64]; left out of the config: \
+             projection_dim (512 is taken)",
+        ),
+        (
+            "\"patch_size\": 8,",
+            "model.safetensors: wrong: vision_model.embeddings.patch_embedding.weight is [64, 3, 8, 8], but the config \
+             asks for [64, 3, 32, 32], vision_model.embeddings.position_embedding.weight is [17, 64], but the config asks \
+             for [2, 64]; left out of the config: vision_config.patch_size (32 is taken)",
+        ),
+        (
+            "\"hidden_size\": 64,",
+            "model.safetensors: wrong: text_model.embeddings.position_embedding.weight is [12, 64], but the config asks \
+             for [12, 512], ",
+        ),
+    ] {
+        let folder = folder();
+        edit(folder.path(), lost, "");
+        let found = refusal(folder.path());
+        assert!(found.starts_with(expected), "{found}");
+        assert!(found.contains("; left out of the config: ") && found.ends_with(" is taken)"), "{found}");
+    }
+    let folder = folder();
+    edit(folder.path(), "\"hidden_size\": 64,", "");
+    edit(folder.path(), "\"num_attention_heads\": 2", "\"num_attention_heads\": 3");
+    assert_eq!(
+        refusal(folder.path()),
+        "config.json: the text tower's width 512 is not a multiple of its 3 heads; left out of it: \
+         text_config.hidden_size (512 is taken)"
+    );
+}
+
+#[test]
 fn tensors_that_do_not_fit_are_listed_in_one_error() {
     let _alone = alone();
     let folder = folder();

@@ -88,6 +88,30 @@ fn open_clip_s_file_means_openai_s_rules() {
     assert_eq!(other.unwrap_err(), "interpolation = \"bilinear\", but it must be \"bicubic\"");
 }
 
+/// What `CLIPProcessor.save_pretrained` of transformers 5.24 writes.
+const PROCESSOR: &str = r#"{"image_processor": {"crop_size": {"height": 48, "width": 48}, "do_center_crop": true,
+    "do_convert_rgb": true, "do_normalize": true, "do_rescale": true, "do_resize": true, "image_mean": [0.5, 0.45, 0.4],
+    "image_processor_type": "CLIPImageProcessor", "image_std": [0.25, 0.3, 0.28], "resample": 3,
+    "rescale_factor": 0.00392156862745098, "size": {"shortest_edge": 55}}, "processor_class": "CLIPProcessor"}"#;
+
+#[test]
+fn the_file_of_transformers_5_goes_before_the_older_one_if_it_speaks_of_images() {
+    let config = read("processor_config.json", PROCESSOR).unwrap();
+    assert_eq!((config.size, config.crop, config.reference), (Size::Short(55), 48, Reference::HuggingFace));
+    assert_eq!((config.mean, config.std), ([0.5, 0.45, 0.4], [0.25, 0.3, 0.28]));
+    let broken = PROCESSOR.replace("\"resample\": 3", "\"resample\": 2");
+    let sentence = "resample = 2, but it must be 3 (bicubic)";
+    assert_eq!(read("processor_config.json", &broken).unwrap_err(), sentence);
+
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("preprocessor_config.json", r#"{"size": 36, "crop_size": 32}"#);
+    write("processor_config.json", PROCESSOR);
+    assert_eq!(PreprocessorConfig::read(folder.path()).unwrap(), config);
+    write("processor_config.json", r#"{"processor_class": "CLIPProcessor"}"#);
+    assert_eq!(PreprocessorConfig::read(folder.path()).unwrap().crop, 32);
+}
+
 #[test]
 fn a_folder_without_settings_names_the_file() {
     let folder = tempfile::tempdir().unwrap();
