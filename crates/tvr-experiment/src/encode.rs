@@ -6,11 +6,11 @@
 //! list of videos ─decode─▶ store ─what has no features─▶ tower ─▶ store ──join─▶ OUT
 //! ```
 //!
-//! A *part* is a run of items. Its codes are written as soon as it is done, whole or not at all, so that a process
-//! that dies loses one part. Pictures are decoded by threads of their own, two batches ahead of the tower. The parts
-//! are joined into one feature file at the end, row by row. In memory are at any time the weights, three batches, one
-//! part, and the names of the items; a part holds fewer pictures where each is written as its patches. Frames of a list's
-//! videos lie in a store, and so do their features ([`kept`]): they are encoded once, whoever asks.
+//! A *part* is a run of items; a long video is several. Its codes are written as soon as it is done, whole or not at all,
+//! so that a process that dies loses one part. Pictures are decoded by threads of their own, two batches ahead of the
+//! tower. The parts are joined into one feature file at the end, row by row. In memory are at any time the weights, three
+//! batches, one part, and the names of the items; a part holds fewer pictures where each is written as its patches. Frames
+//! of a list's videos lie in a store, and so do their features ([`kept`]): they are encoded once, whoever asks.
 //!
 //! A shard takes a run of neighbours, so that shards in their order are the whole; [`merge()`] joins them.
 
@@ -200,7 +200,7 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
         }
     };
     let settings = Settings {
-        schema: "tvr-encode/1".to_owned(),
+        schema: "tvr-encode/2".to_owned(),
         encoder: named(&checkpoint),
         pixels: preprocessor.as_ref().map(|preprocessor| preprocessor.config().describe()),
         precision: request.precision.name().to_owned(),

@@ -1,6 +1,7 @@
 //! `encode` on tiny checkpoints, against the reference's tensors; bad input, shards, and going on after a stop.
 
 mod bad_input;
+mod long;
 mod patches;
 
 use std::collections::HashMap;

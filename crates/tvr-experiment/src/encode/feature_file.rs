@@ -28,11 +28,14 @@ struct Plan {
     ids: Vec<String>,
     videos: Vec<String>,
     skipped: Vec<String>,
-    rows: usize,
-    longest: usize,
-    longest_tokens: usize,
+    /// Rows of each item, and tokens of each text.
+    counts: [Vec<usize>; 2],
     width: usize,
 }
+
+/// Which of [`Plan::counts`].
+const ROWS: usize = 0;
+const TOKENS: usize = 1;
 
 /// Frames or texts that are encoded, in parts of which one is in memory at a time.
 pub(super) trait Side {
@@ -57,16 +60,24 @@ impl Plan {
     fn read(side: &dyn Side) -> Result<Self, ExperimentError> {
         let mut plan = Self::default();
         for number in 0..side.count() {
-            let part = side.read(number)?;
-            plan.ids.extend(part.names.ids);
-            plan.videos.extend(part.names.videos);
-            plan.skipped.extend(part.names.skipped);
-            plan.rows += part.counts.iter().sum::<usize>();
-            plan.longest = part.counts.into_iter().fold(plan.longest, usize::max);
-            plan.longest_tokens = part.token_counts.into_iter().fold(plan.longest_tokens, usize::max);
-            plan.width = plan.width.max(part.width);
+            let Part { names, counts, token_counts, width, .. } = side.read(number)?;
+            // An item that began in the part before.
+            let begun = usize::from(names.goes_on && names.ids.first() == plan.ids.last());
+            if let (1, Some(rows), Some(more)) = (begun, plan.counts[ROWS].last_mut(), counts.first()) {
+                *rows += more;
+            }
+            plan.ids.extend(names.ids.into_iter().skip(begun));
+            plan.videos.extend(names.videos);
+            plan.skipped.extend(names.skipped);
+            plan.counts[ROWS].extend(counts.into_iter().skip(begun));
+            plan.counts[TOKENS].extend(token_counts);
+            plan.width = plan.width.max(width);
         }
         Ok(plan)
+    }
+
+    fn longest(&self, which: usize) -> usize {
+        self.counts[which].iter().copied().max().unwrap_or(0)
     }
 }
 
@@ -87,19 +98,19 @@ pub(super) fn write(
         tensors.push(("text_video", "I64", vec![text_video.len()], 8));
     }
     if settings.pictures.is_some() {
-        tensors.push(("frames", "F32", vec![frames.ids.len(), frames.longest, frames.width], 4));
+        tensors.push(("frames", "F32", vec![frames.ids.len(), frames.longest(ROWS), frames.width], 4));
     }
     if settings.texts.is_some() {
         tensors.push(("text", "F32", vec![text.ids.len(), text.width], 4));
     }
     if settings.tokens {
-        tensors.push(("text_tokens", "F32", vec![text.ids.len(), text.longest_tokens, text.width], 4));
+        tensors.push(("text_tokens", "F32", vec![text.ids.len(), text.longest(TOKENS), text.width], 4));
     }
     if settings.pictures.is_some() {
-        tensors.push(("mask", "U8", vec![frames.ids.len(), frames.longest], 1));
+        tensors.push(("mask", "U8", vec![frames.ids.len(), frames.longest(ROWS)], 1));
     }
     if settings.tokens {
-        tensors.push(("text_mask", "U8", vec![text.ids.len(), text.longest_tokens], 1));
+        tensors.push(("text_mask", "U8", vec![text.ids.len(), text.longest(TOKENS)], 1));
     }
     let header = header(&tensors, metadata(settings, &frames, &text)?)?;
     files::write_with(out, &mut |file: &mut dyn Write| {
@@ -111,18 +122,18 @@ pub(super) fn write(
                         file.write_all(&(*video as i64).to_le_bytes())?;
                     }
                 }
-                "frames" => ragged(file, frame_side, frames.longest, false)?,
-                "text" => ragged(file, text_side, 1, false)?,
-                "text_tokens" => ragged(file, text_side, text.longest_tokens, true)?,
-                "mask" => mask(file, frame_side, frames.longest, false)?,
-                _ => mask(file, text_side, text.longest_tokens, true)?,
+                "frames" => ragged(file, frame_side, &frames, ROWS)?,
+                "text" => ragged(file, text_side, &text, ROWS)?,
+                "text_tokens" => ragged(file, text_side, &text, TOKENS)?,
+                "mask" => mask(file, &frames, ROWS)?,
+                _ => mask(file, &text, TOKENS)?,
             }
         }
         Ok(())
     })?;
     Ok(Report {
         videos: frames.ids.len(),
-        frames: frames.rows / settings.patches.unwrap_or(1),
+        frames: frames.counts[ROWS].iter().sum::<usize>() / settings.patches.unwrap_or(1),
         patches: settings.patches,
         texts: text.ids.len(),
         width: frames.width.max(text.width),
@@ -200,36 +211,43 @@ fn header(
     Ok(bytes)
 }
 
-/// Counts and rows of a part: of its items, or of their tokens.
-fn of(part: &Part, tokens: bool) -> (&[usize], &[f32]) {
-    if tokens { (&part.token_counts, &part.token_rows) } else { (&part.counts, &part.rows) }
-}
-
-/// Rows of every item, filled up with zeros to `longest`.
-fn ragged(file: &mut dyn Write, side: &dyn Side, longest: usize, tokens: bool) -> std::io::Result<()> {
+/// Rows of every item, or of its tokens, filled up with zeros to the longest.
+fn ragged(file: &mut dyn Write, side: &dyn Side, plan: &Plan, which: usize) -> std::io::Result<()> {
+    let longest = plan.longest(which);
+    let mut counts = plan.counts[which].iter().copied();
+    let mut wanted = 0; // rows of the item at hand that are still to come
+    let mut filling = 0;
     for number in 0..side.count() {
         let part = side.read(number).map_err(std::io::Error::other)?;
-        let (counts, mut rows) = of(&part, tokens);
-        for &count in counts {
-            let (own, rest) = rows.split_at(count * part.width);
+        let mut rows = if which == TOKENS { &part.token_rows[..] } else { &part.rows[..] };
+        while !rows.is_empty() {
+            if wanted == 0 {
+                wanted =
+                    counts.next().ok_or_else(|| std::io::Error::other("parts have more rows than items"))?;
+                filling = longest - wanted;
+            }
+            let (own, rest) = rows.split_at(rows.len().min(wanted * part.width));
             rows = rest;
-            let filling = (longest - count) * part.width;
+            wanted -= own.len() / part.width;
             let bytes: Vec<u8> = own.iter().flat_map(|value| value.to_le_bytes()).collect();
             file.write_all(&bytes)?;
-            file.write_all(&vec![0; filling * 4])?;
+            if wanted == 0 {
+                file.write_all(&vec![0; filling * part.width * 4])?;
+            }
         }
     }
-    Ok(())
+    match wanted > 0 || counts.next().is_some() {
+        true => Err(std::io::Error::other("parts have fewer rows than items")),
+        false => Ok(()),
+    }
 }
 
 /// 1 for each real row.
-fn mask(file: &mut dyn Write, side: &dyn Side, longest: usize, tokens: bool) -> std::io::Result<()> {
-    for number in 0..side.count() {
-        let part = side.read(number).map_err(std::io::Error::other)?;
-        for &count in of(&part, tokens).0 {
-            let row: Vec<u8> = (0..longest).map(|place| u8::from(place < count)).collect();
-            file.write_all(&row)?;
-        }
+fn mask(file: &mut dyn Write, plan: &Plan, which: usize) -> std::io::Result<()> {
+    let longest = plan.longest(which);
+    for &count in &plan.counts[which] {
+        let row: Vec<u8> = (0..longest).map(|place| u8::from(place < count)).collect();
+        file.write_all(&row)?;
     }
     Ok(())
 }

@@ -82,7 +82,8 @@ impl Encoder<'_> {
         for key in &wanted {
             let count = store.get(key).map_err(wrong)?.and_then(|record| record.shape.first().copied());
             let frame = |index| Frame::Kept { store: Arc::clone(&store), key: *key, index };
-            videos.push(Video { id: key.to_string(), frames: (0..count.unwrap_or(0)).map(frame).collect() });
+            let frames = (0..count.unwrap_or(0)).map(frame).collect();
+            videos.push(Video { id: key.to_string(), frames, goes_on: false });
         }
         let tower = self.checkpoint.load_image(self.device, self.precision).map_err(refused)?;
         let viewer = self.viewer(&tower)?;

@@ -115,14 +115,15 @@ fn part(path: &Path, bytes: &[u8], kind: Kind) -> Result<Option<Part>, Experimen
     match kind {
         Kind::Frames if has("frames") => {
             let (counts, rows, width) = unpadded("frames", "mask")?;
-            let names = Names { ids: names("video_ids")?, videos: Vec::new(), skipped: names("skipped")? };
+            let names = Names { ids: names("video_ids")?, skipped: names("skipped")?, ..Names::default() };
             Ok(Some(Part { names, counts, rows, width, ..Part::default() }))
         }
         Kind::Text if has("text") => {
             let (rows, width) = floats("text")?;
             // A file of both lists what was left out once.
             let skipped = if has("frames") { Vec::new() } else { names("skipped")? };
-            let names = Names { ids: names("text_ids")?, videos: names("text_videos")?, skipped };
+            let (ids, videos) = (names("text_ids")?, names("text_videos")?);
+            let names = Names { ids, videos, skipped, goes_on: false };
             let counts = vec![1; names.ids.len()];
             let (token_counts, token_rows) = match has("text_tokens") {
                 true => {

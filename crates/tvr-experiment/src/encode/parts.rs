@@ -43,6 +43,9 @@ pub(super) struct Names {
     pub videos: Vec<String>,
     /// What was left out, each with its reason.
     pub skipped: Vec<String>,
+    /// Whether the first item, if it is of the same id, is the rest of the last one of the part before.
+    #[serde(default)]
+    pub goes_on: bool,
 }
 
 /// Two kinds of parts.

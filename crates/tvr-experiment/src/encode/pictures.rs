@@ -23,7 +23,7 @@ use crate::shard::Shard;
 const ENDINGS: [&str; 12] =
     ["png", "jpg", "jpeg", "jfif", "gif", "webp", "bmp", "tif", "tiff", "avif", "heic", "ppm"];
 
-/// Pictures of a part, at least (one video more may end it).
+/// Pictures of a part, at least, and fewer than twice as many: a longer video goes on in the next part.
 const PART: usize = 512;
 
 /// The same where patches are kept. Of the largest towers (576 patches, 768 wide) they are 113 MB.
@@ -37,6 +37,8 @@ const AHEAD: usize = 2;
 pub(super) struct Video {
     pub id: String,
     pub frames: Vec<Frame>,
+    /// Whether it is the rest of the one before it, see [`in_pieces`].
+    pub goes_on: bool,
 }
 
 /// A frame of a video.
@@ -118,7 +120,7 @@ pub(super) fn list(
                     keep(path, Frame::Lost(lost(path, &cause)));
                     continue;
                 }
-                None => return Err(ExperimentError::work(cause.to_string())),
+                None => return Err(ExperimentError::work(lost(folder, &cause))),
             },
         };
         let path = entry.path();
@@ -137,7 +139,7 @@ pub(super) fn list(
     }
     found.sort_by(|a, b| natural(&a.0, &b.0).then_with(|| natural(&a.1, &b.1)));
     let mut videos: Vec<Video> = Vec::new();
-    let video = |id, frame| Video { id, frames: vec![frame] };
+    let video = |id, frame| Video { id, frames: vec![frame], goes_on: false };
     match grouped {
         Grouped::Alone => videos.extend(found.into_iter().map(|(_, id, frame)| video(id, frame))),
         Grouped::ByFolder => {
@@ -200,9 +202,29 @@ pub(super) fn digest(videos: &[Video]) -> String {
     files::sha256(names.as_bytes())
 }
 
+fn pictures_of_a_part(patches: Option<usize>) -> usize {
+    if patches.is_some() { PART_OF_PATCHES } else { PART }
+}
+
+/// Videos of more pictures than a part has become several. Each but the last is as long as a part, and so ends one: what
+/// goes on is the first of its part.
+pub(super) fn in_pieces(videos: Vec<Video>, patches: Option<usize>) -> Vec<Video> {
+    let most = pictures_of_a_part(patches);
+    let mut pieces = Vec::with_capacity(videos.len());
+    for mut video in videos {
+        while video.frames.len() > most {
+            let rest = video.frames.split_off(most);
+            let id = video.id.clone();
+            pieces.push(std::mem::replace(&mut video, Video { id, frames: rest, goes_on: true }));
+        }
+        pieces.push(video);
+    }
+    pieces
+}
+
 /// Runs of whole videos with about [`PART`] or [`PART_OF_PATCHES`] pictures.
 pub(super) fn cut(videos: &[Video], patches: Option<usize>) -> Vec<Range<usize>> {
-    let most = if patches.is_some() { PART_OF_PATCHES } else { PART };
+    let most = pictures_of_a_part(patches);
     let (mut parts, mut first, mut pictures) = (Vec::new(), 0, 0);
     for (index, video) in videos.iter().enumerate() {
         pictures += video.frames.len();
@@ -343,6 +365,7 @@ fn encode(
     }
     let rows = good.iter().filter(|&&good| good).count();
     part.width = part.rows.len().checked_div(rows).unwrap_or(0);
+    part.names.goes_on = videos.first().is_some_and(|video| video.goes_on);
     let mut good = good.into_iter();
     for video in videos {
         let frames = good.by_ref().take(video.frames.len()).filter(|&good| good).count();

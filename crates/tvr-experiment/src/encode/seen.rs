@@ -77,7 +77,9 @@ impl Seen {
             Self::Files(videos) => videos,
         };
         let tower = encoder.checkpoint.load_image(encoder.device, encoder.precision).map_err(refused)?;
-        pictures::run(job, parts, &encoder.viewer(&tower)?, &videos, events)?;
+        let viewer = encoder.viewer(&tower)?;
+        let videos = pictures::in_pieces(videos, viewer.patches);
+        pictures::run(job, parts, &viewer, &videos, events)?;
         Ok(Box::new((parts, Kind::Frames)))
     }
 }
