@@ -1,10 +1,10 @@
 //! `--weights`: a folder, or the name of a repository on the Hugging Face hub.
 //!
 //! Downloads need the feature `hub`, which is off by default: nothing in tvr asks the network unless it was built to.
-//! The files of a checkpoint go into the hub's own cache (`HF_HOME`), where Python's libraries find them too; a file
-//! that is there whole is not fetched again, so an interrupted download goes on with the file it was at, from that
-//! file's beginning: `hf-hub` 1.0 asks for no ranges. `HF_TOKEN` opens private repositories, `HF_ENDPOINT` names a
-//! mirror, and with `HF_HUB_OFFLINE=1` the cache alone is asked.
+//! The files of a checkpoint go into the hub's own cache (`HF_HOME`), where Python's libraries find them too. A file
+//! that is there whole is not fetched again, and weights that were cut off go on at the byte where they were: the whole
+//! must then have the SHA-256 that the hub names, or it is fetched anew. `HF_TOKEN` opens private repositories,
+//! `HF_ENDPOINT` names a mirror, and with `HF_HUB_OFFLINE=1` the cache alone is asked.
 //! All files are of one commit, the one that `main` names when the first of them is fetched.
 
 use std::path::{Path, PathBuf};
@@ -90,16 +90,22 @@ mod download {
     //! The download itself.
 
     use std::collections::{BTreeMap, BTreeSet};
+    use std::fs::File;
+    use std::io::{Read, Write};
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
-    use hf_hub::repository::RepoTypeModel;
+    use hf_hub::repository::{RepoTreeEntry, RepoTypeModel};
     use hf_hub::{HFClientBuilder, HFError, HFRepositorySync};
+    use sha2::{Digest, Sha256};
 
     use super::{Fetched, Hub, Progress};
     use crate::ClipError;
+
+    /// Bytes of a request for the rest of a file.
+    const PIECE: u64 = 8 << 20;
 
     /// One of these must be there.
     const CONFIGS: [&str; 2] = ["config.json", "open_clip_config.json"];
@@ -155,17 +161,17 @@ mod download {
         pub(super) fn run(&self) -> Result<PathBuf, ClipError> {
             let mut config = None;
             for file in CONFIGS {
-                let commit = config.as_deref().and_then(commit);
-                config = self.file(file, commit)?.or(config);
+                let snapshot = config.as_deref().and_then(Path::parent);
+                config = self.file(file, snapshot)?.or(config);
             }
             let config =
                 config.ok_or_else(|| self.refused(format!("it has neither {}", CONFIGS.join(" nor "))))?;
-            let commit = commit(&config);
+            let snapshot = config.parent();
             for file in BESIDE {
-                self.file(file, commit)?;
+                self.file(file, snapshot)?;
             }
             for file in WEIGHTS {
-                let Some(path) = self.file(file, commit)? else { continue };
+                let Some(path) = self.file(file, snapshot)? else { continue };
                 if file.ends_with(".index.json") {
                     let index: BTreeMap<String, serde_json::Value> = crate::loader::layout::json(&path)?;
                     let shards = index.get("weight_map").and_then(|map| map.as_object());
@@ -175,11 +181,11 @@ mod download {
                         .filter_map(|shard| shard.as_str())
                         .collect();
                     for shard in shards {
-                        let found = self.file(shard, commit)?;
+                        let found = self.file(shard, snapshot)?;
                         found.ok_or_else(|| self.refused(format!("{shard} of its index is missing")))?;
                     }
                 }
-                return Ok(config.parent().map(Path::to_owned).unwrap_or_default());
+                return Ok(snapshot.map(Path::to_owned).unwrap_or_default());
             }
             Err(self.refused(format!(
                 "it has no safetensors ({}); convert its weights, or choose another revision",
@@ -187,8 +193,12 @@ mod download {
             )))
         }
 
-        /// A file of the repository, or `None` if it has none of that name.
-        fn file(&self, file: &str, commit: Option<&str>) -> Result<Option<PathBuf>, ClipError> {
+        /// A file of the repository, or `None` if it has none of that name. `snapshot` is the folder of the commit in
+        /// the cache, as soon as it is known.
+        fn file(&self, file: &str, snapshot: Option<&Path>) -> Result<Option<PathBuf>, ClipError> {
+            if let (Some(snapshot), false) = (snapshot, self.offline) {
+                self.go_on(file, snapshot)?;
+            }
             let announced = Arc::new(AtomicU64::new(0));
             let bar =
                 Bar { file: file.to_owned(), announced: announced.clone(), progress: self.progress.clone() };
@@ -196,7 +206,7 @@ mod download {
                 .repository
                 .download_file()
                 .filename(file)
-                .maybe_revision(commit)
+                .maybe_revision(snapshot.and_then(commit))
                 .local_files_only(self.offline)
                 .progress(bar)
                 .send();
@@ -205,6 +215,62 @@ mod download {
                 Err(HFError::EntryNotFound { .. } | HFError::LocalEntryNotFound { .. }) => Ok(None),
                 Err(error) => Err(self.refused(format!("{file}: {error}"))),
             }
+        }
+
+        /// Completes a file that was cut off. `hf-hub` 1.0 leaves what came in its cache, as `blobs/SHA256.incomplete`, and
+        /// begins anew; so it does where nothing can be gone on with.
+        fn go_on(&self, file: &str, snapshot: &Path) -> Result<(), ClipError> {
+            let (Some(commit), Some(repository)) = (commit(snapshot), snapshot.ancestors().nth(2)) else {
+                return Ok(());
+            };
+            // Nobody is asked where nothing was cut off.
+            if snapshot.join(file).exists() || !any_is_cut_off(&repository.join("blobs")) {
+                return Ok(());
+            }
+            let Some((sha256, total)) = self.announced(file, commit) else { return Ok(()) };
+            let whole = repository.join("blobs").join(&sha256);
+            let part = whole.with_extension("incomplete");
+            let Ok(mut kept) = File::options().append(true).open(&part) else { return Ok(()) };
+            // The library's lock of that file. Whoever has it is about to bring the file; the library waits for them.
+            let locks = repository.file_name().map(|name| repository.with_file_name(".locks").join(name));
+            let lock = locks.and_then(|locks| File::create(locks.join(format!("{sha256}.lock"))).ok());
+            if lock.as_ref().is_none_or(|lock| lock.try_lock().is_err()) {
+                return Ok(());
+            }
+            let broken = |error: &dyn std::fmt::Display| self.refused(format!("{file}: {error}"));
+            let mut done = kept.metadata().map_err(|error| broken(&error))?.len();
+            while done < total {
+                (self.progress)(&Fetched { file, done, total });
+                let wanted = done..total.min(done + PIECE);
+                let request = self.repository.download_file_to_bytes().filename(file).revision(commit);
+                let piece = match request.range(wanted.clone()).send() {
+                    Ok(piece) if piece.len() as u64 == wanted.end - wanted.start => piece,
+                    // A server that knows no ranges sends the whole, or refuses.
+                    Ok(_) | Err(HFError::Forbidden { .. }) => break,
+                    Err(HFError::Http { context }) if context.status.is_client_error() => break,
+                    Err(error) => return Err(broken(&error)),
+                };
+                kept.write_all(&piece).map_err(|error| broken(&error))?;
+                done = wanted.end;
+            }
+            (self.progress)(&Fetched { file, done, total });
+            drop(kept);
+            let found = sha256_of(&part).map_err(|error| broken(&error))?;
+            let settled =
+                if found == sha256 { std::fs::rename(&part, &whole) } else { std::fs::remove_file(&part) };
+            settled.map_err(|error| broken(&error))
+        }
+
+        /// SHA-256 and bytes of a file, where the hub tells both: of weights, and nothing else that is large.
+        fn announced(&self, file: &str, commit: &str) -> Option<(String, u64)> {
+            let request = self.repository.get_paths_info().paths(vec![file.to_owned()]).revision(commit);
+            let lfs = request.send().ok()?.into_iter().find_map(|entry| match entry {
+                RepoTreeEntry::File { path, lfs, .. } if path == file => lfs,
+                _ => None,
+            })?;
+            let sha256 =
+                lfs.sha256.filter(|sha| sha.len() == 64 && sha.chars().all(|c| c.is_ascii_hexdigit()))?;
+            Some((sha256, lfs.size?))
         }
 
         /// `path`, if it has as many bytes as the hub announced: the library puts whatever a refused request answers
@@ -232,9 +298,29 @@ mod download {
         }
     }
 
-    /// The commit of a file in the cache: its folder's name.
-    fn commit(path: &Path) -> Option<&str> {
-        path.parent()?.file_name()?.to_str()
+    /// The commit of a snapshot: its folder's name.
+    fn commit(snapshot: &Path) -> Option<&str> {
+        snapshot.file_name()?.to_str()
+    }
+
+    /// Whether a folder of the cache holds a file that did not come whole.
+    fn any_is_cut_off(blobs: &Path) -> bool {
+        let cut_off = |entry: std::io::Result<std::fs::DirEntry>| {
+            entry.is_ok_and(|entry| entry.path().extension().is_some_and(|ending| ending == "incomplete"))
+        };
+        std::fs::read_dir(blobs).is_ok_and(|mut entries| entries.any(cut_off))
+    }
+
+    /// SHA-256 of a file, in hexadecimal digits.
+    fn sha256_of(path: &Path) -> std::io::Result<String> {
+        let (mut file, mut hash, mut bytes) = (File::open(path)?, Sha256::new(), vec![0; 1 << 20]);
+        loop {
+            match file.read(&mut bytes)? {
+                0 => break,
+                count => hash.update(&bytes[..count]),
+            }
+        }
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Passes on what the library tells of one file.

@@ -36,12 +36,14 @@ mod server {
     //! A hub of a few files.
 
     use std::collections::BTreeMap;
-    use std::io::{BufRead, BufReader, Write};
+    use std::io::{BufRead, BufReader, Read, Write};
     use std::net::{TcpListener, TcpStream};
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::process::Command;
     use std::sync::{Arc, Mutex};
 
+    use serde_json::json;
+    use sha2::{Digest, Sha256};
     use tvr_clip::hub::{Fetched, Hub};
 
     const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -57,11 +59,13 @@ mod server {
 
     #[derive(Default)]
     struct Log {
-        /// Files, in the order of their GETs.
+        /// Files, in the order of their GETs, each with its range if it was asked for one.
         gets: Vec<String>,
         /// `authorization` of every request, empty where it had none.
         tokens: Vec<String>,
         accident: Option<Accident>,
+        /// Ranges are passed over, and the whole file comes.
+        without_ranges: bool,
     }
 
     struct Server {
@@ -93,37 +97,75 @@ mod server {
         Server { address, log }
     }
 
+    /// The name under which the cache keeps a file: that of its weights is what they hash to.
+    fn etag(file: &str, bytes: &[u8]) -> String {
+        let digits = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        if file.ends_with(".safetensors") { digits(&Sha256::digest(bytes)) } else { format!("{file}-1") }
+    }
+
+    /// What the hub tells of files: of weights their hash.
+    fn paths_info(files: &BTreeMap<&str, Vec<u8>>) -> Vec<u8> {
+        let entry = |(path, bytes): (&&str, &Vec<u8>)| {
+            let lfs = json!({ "size": bytes.len(), "sha256": etag(path, bytes), "pointerSize": 130 });
+            let lfs = if path.ends_with(".safetensors") { lfs } else { serde_json::Value::Null };
+            json!({ "type": "file", "oid": "0", "size": bytes.len(), "path": path, "lfs": lfs })
+        };
+        serde_json::to_vec(&files.iter().map(entry).collect::<Vec<_>>()).unwrap()
+    }
+
     fn answer(mut stream: TcpStream, files: &BTreeMap<&str, Vec<u8>>, log: &Mutex<Log>) {
-        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-        let request = lines.next().unwrap_or_default();
-        let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-        let token = head.iter().find_map(|line| {
-            let (name, value) = line.split_once(": ")?;
-            name.eq_ignore_ascii_case("authorization").then(|| value.to_owned())
-        });
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut line = || {
+            let mut line = String::new();
+            reader.read_line(&mut line).map_or_else(|_| String::new(), |_| line.trim_end().to_owned())
+        };
+        let request = line();
+        let head: Vec<String> = std::iter::repeat_with(line).take_while(|line| !line.is_empty()).collect();
+        let header = |wanted: &str| {
+            let mut named = head.iter().filter_map(|line| line.split_once(": "));
+            named.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.to_owned())
+        };
         let mut words = request.split(' ');
         let (method, path) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
         let file = path.rsplit('/').next().unwrap_or("");
         let mut log = log.lock().unwrap();
-        log.tokens.push(token.unwrap_or_default());
+        log.tokens.push(header("authorization").unwrap_or_default());
+        if (method, path) == ("POST", format!("/api/models/owner/model/paths-info/{COMMIT}").as_str()) {
+            let length = header("content-length").map_or(0, |length| length.parse().unwrap());
+            reader.take(length).read_to_end(&mut Vec::new()).unwrap();
+            let body = paths_info(files);
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            return stream.write_all(&body).unwrap();
+        }
         let Some(bytes) = files.get(file).filter(|_| path.starts_with("/owner/model/resolve/")) else {
             let head = "HTTP/1.1 404 Not Found\r\nx-error-code: EntryNotFound\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
             return stream.write_all(head.as_bytes()).unwrap();
         };
+        let range = header("range").filter(|_| method == "GET");
+        let part = range.as_ref().filter(|_| !log.without_ranges).map(|range| {
+            let (start, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+            start.parse().unwrap()..last.parse::<usize>().unwrap() + 1
+        });
+        let status = if part.is_some() { "206 Partial Content" } else { "200 OK" };
+        let body = &bytes[part.unwrap_or(0..bytes.len())];
         let head = format!(
-            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\netag: \"{file}-1\"\r\nx-repo-commit: {COMMIT}\r\n\
-             connection: close\r\n\r\n",
-            bytes.len()
+            "HTTP/1.1 {status}\r\ncontent-length: {}\r\netag: \"{}\"\r\nx-repo-commit: {COMMIT}\r\nconnection: close\r\n\r\n",
+            body.len(),
+            etag(file, bytes)
         );
         if method != "GET" {
             return stream.write_all(head.as_bytes()).unwrap();
         }
-        log.gets.push(file.to_owned());
+        log.gets.push(range.map_or(file.to_owned(), |range| format!("{file} {range}")));
         match log.accident {
             Some(Accident::Cut(cut)) if cut == file => {
                 log.accident = None;
                 stream.write_all(head.as_bytes()).unwrap();
-                stream.write_all(&bytes[..bytes.len() / 2]).unwrap();
+                stream.write_all(&body[..body.len() / 2]).unwrap();
             }
             Some(Accident::Refused(refused)) if refused == file => {
                 log.accident = None;
@@ -132,7 +174,7 @@ mod server {
             }
             _ => {
                 stream.write_all(head.as_bytes()).unwrap();
-                stream.write_all(bytes).unwrap();
+                stream.write_all(body).unwrap();
             }
         }
     }
@@ -184,21 +226,109 @@ mod server {
         );
     }
 
+    /// A download of which `one.safetensors` has come by half; where that lies.
+    fn interrupted(
+        files: BTreeMap<&'static str, Vec<u8>>,
+        hub: impl Fn(&Server) -> Hub,
+    ) -> (Server, PathBuf) {
+        let name = etag("one.safetensors", &files["one.safetensors"]);
+        let half = files["one.safetensors"].len() as u64 / 2;
+        let server = serve(files, Some(Accident::Cut("one.safetensors")));
+        let hub = hub(&server);
+        let message = hub.folder("owner/model", Arc::new(|_| ())).unwrap_err().to_string();
+        assert!(message.starts_with("owner/model: one.safetensors: "), "{message}");
+        let blobs = hub.cache.unwrap().join("models--owner--model/blobs");
+        let part = blobs.join(format!("{name}.incomplete"));
+        assert_eq!(part.metadata().unwrap().len(), half);
+        (server, part)
+    }
+
     #[test]
-    fn an_interrupted_download_goes_on_with_the_file_it_was_at() {
-        for accident in [Accident::Cut("one.safetensors"), Accident::Refused("one.safetensors")] {
-            let (server, cache) = (serve(files(), Some(accident)), tempfile::tempdir().unwrap());
-            let hub = server.hub(cache.path());
-            let message = hub.folder("owner/model", Arc::new(|_| ())).unwrap_err().to_string();
-            assert!(message.starts_with("owner/model: one.safetensors: "), "{message}");
-            if accident == Accident::Refused("one.safetensors") {
-                assert!(message.ends_with("4 bytes came in place of 70000; ask again"), "{message}");
+    fn an_interrupted_download_goes_on_at_the_byte_where_it_was() {
+        let cache = tempfile::tempdir().unwrap();
+        let (server, part) = interrupted(files(), |server| server.hub(cache.path()));
+        let before = server.gets().len();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tell = told.clone();
+        let progress =
+            Arc::new(move |at: &Fetched<'_>| tell.lock().unwrap().push((at.file.to_owned(), at.done)));
+        let folder = server.hub(cache.path()).folder("owner/model", progress).unwrap();
+        assert_eq!(server.gets()[before..], ["one.safetensors bytes=35000-69999", "two.safetensors"]);
+        assert_whole(&folder);
+        assert!(!part.exists());
+        let told: Vec<u64> = {
+            let told = told.lock().unwrap();
+            told.iter().filter(|(file, _)| file == "one.safetensors").map(|(_, done)| *done).collect()
+        };
+        assert_eq!((told[0], told.iter().max()), (35_000, Some(&70_000)), "what had come is told: {told:?}");
+    }
+
+    /// 20 MiB, of which pieces of 8 MiB are asked for; the second of them is cut as well.
+    #[test]
+    fn the_rest_comes_in_pieces_and_each_of_them_is_kept() {
+        let large = || {
+            let bytes = (0..20u32 << 18).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes());
+            let mut files = files();
+            files.insert("one.safetensors", bytes.collect());
+            files
+        };
+        let cache = tempfile::tempdir().unwrap();
+        let (server, part) = interrupted(large(), |server| server.hub(cache.path()));
+        let before = server.gets().len();
+        let mebibytes =
+            |from: usize, to: usize| format!("one.safetensors bytes={}-{}", from << 20, (to << 20) - 1);
+        // The cut comes in the second piece.
+        let log = server.log.clone();
+        let cut_the_next = Arc::new(move |at: &Fetched<'_>| {
+            if at.file == "one.safetensors" && at.done == 18 << 20 {
+                log.lock().unwrap().accident = Some(Accident::Cut("one.safetensors"));
             }
-            let before = server.gets().len();
-            let folder = hub.folder("owner/model", Arc::new(|_| ())).unwrap();
-            assert_eq!(server.gets()[before..], ["one.safetensors", "two.safetensors"]);
-            assert_whole(&folder);
-        }
+        });
+        let message = server.hub(cache.path()).folder("owner/model", cut_the_next).unwrap_err().to_string();
+        assert!(message.starts_with("owner/model: one.safetensors: "), "{message}");
+        assert_eq!(server.gets()[before..], [mebibytes(10, 18), mebibytes(18, 20)]);
+        assert_eq!(part.metadata().unwrap().len(), 18 << 20, "the first piece is kept");
+        let folder = server.hub(cache.path()).folder("owner/model", Arc::new(|_| ())).unwrap();
+        assert_eq!(server.gets()[before + 2..], [mebibytes(18, 20), "two.safetensors".to_owned()]);
+        assert!(std::fs::read(folder.join("one.safetensors")).unwrap() == large()["one.safetensors"]);
+    }
+
+    #[test]
+    fn what_is_not_of_the_hash_is_fetched_anew() {
+        let cache = tempfile::tempdir().unwrap();
+        let (server, part) = interrupted(files(), |server| server.hub(cache.path()));
+        std::fs::write(&part, vec![9; 35_000]).unwrap();
+        let before = server.gets().len();
+        let folder = server.hub(cache.path()).folder("owner/model", Arc::new(|_| ())).unwrap();
+        let rest = "one.safetensors bytes=35000-69999";
+        assert_eq!(server.gets()[before..], [rest, "one.safetensors", "two.safetensors"]);
+        assert_whole(&folder);
+    }
+
+    #[test]
+    fn a_server_without_ranges_sends_the_file_anew() {
+        let cache = tempfile::tempdir().unwrap();
+        let (server, _) = interrupted(files(), |server| server.hub(cache.path()));
+        server.log.lock().unwrap().without_ranges = true;
+        let before = server.gets().len();
+        let folder = server.hub(cache.path()).folder("owner/model", Arc::new(|_| ())).unwrap();
+        let rest = "one.safetensors bytes=35000-69999";
+        assert_eq!(server.gets()[before..], [rest, "one.safetensors", "two.safetensors"]);
+        assert_whole(&folder);
+    }
+
+    #[test]
+    fn what_is_refused_leaves_nothing_and_is_fetched_by_the_next() {
+        let accident = Some(Accident::Refused("one.safetensors"));
+        let (server, cache) = (serve(files(), accident), tempfile::tempdir().unwrap());
+        let hub = server.hub(cache.path());
+        let message = hub.folder("owner/model", Arc::new(|_| ())).unwrap_err().to_string();
+        let sentence = "owner/model: one.safetensors: 4 bytes came in place of 70000; ask again";
+        assert_eq!(message, sentence);
+        let before = server.gets().len();
+        let folder = hub.folder("owner/model", Arc::new(|_| ())).unwrap();
+        assert_eq!(server.gets()[before..], ["one.safetensors", "two.safetensors"]);
+        assert_whole(&folder);
     }
 
     /// The environment belongs to all tests of a process, so it is read in one of its own.
