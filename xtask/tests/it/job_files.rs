@@ -155,7 +155,7 @@ fn the_job_files_of_training_start_a_run() {
 
     let text = std::fs::read_to_string(job("kubernetes-train.yaml")).unwrap();
     let arguments = words(&text, "args");
-    let workers = text.split_once("Worker:").unwrap().1;
+    let workers = text.split_once(" Worker:\n").unwrap().1;
     let ranks = number(&text, "slotsPerWorker") * number(workers, "replicas");
     let at = arguments.iter().position(|word| word == "/usr/local/bin/xtask").unwrap();
     assert_eq!(arguments[at - 2..at], ["-n".to_string(), ranks.to_string()]);
