@@ -80,7 +80,6 @@ pub fn reproduce(
     events: Events<'_>,
 ) -> Result<Reproduction, ExperimentError> {
     let began = Instant::now();
-    let _held = lock::hold(&surroundings.runs)?;
     let papers: Vec<Paper> = request.paper.map_or(Paper::ALL.to_vec(), |paper| vec![paper]);
     let models: Vec<Trained> = request
         .data
@@ -97,6 +96,8 @@ pub fn reproduce(
             plan(&recipe, Path::new(&format!("recipes/{}.toml", model.name)), surroundings)
         })
         .collect::<Result<Vec<Plan>, _>>()?;
+    // What cannot be planned leaves no folder.
+    let _held = lock::hold(&surroundings.runs)?;
     if request.data == Data::World {
         events(Event::Note("the built-in world: drawing it and training its towers, once".into()));
     }
