@@ -1,6 +1,7 @@
 //! A device at work: ViT-B/32's encoding and whole training step in f32 and bf16, the steps of the temporal transformer
-//! on msrvtt476 and on the built-in world, and the operations that a tower is made of. `cargo bench ... --bench device -- DEVICE [PAIRS]`, by default `flex 2`; peer:
-//! `peers/device.py`, with the same ids.
+//! on msrvtt476 and on the built-in world, and the operations that a tower is made of.
+//! `cargo bench ... --bench device -- DEVICE [PAIRS] [PART]`, by default `flex 2`, all ids or those that hold a part such as
+//! `f32`; peer: `peers/device.py`, with the same ids.
 //!
 //! A line is id, `tvr`, milliseconds (median), items per second and TFLOP per second, with tabs. Items are pairs in a
 //! step and frames in encoding; the operations counted are those of the matrix products of a forward pass, three times
@@ -55,7 +56,8 @@ fn main() -> Result<(), ExperimentError> {
     let name = words.first().map_or(device::DEFAULT_DEVICE, String::as_str);
     let pairs = words.get(1).and_then(|word| word.parse().ok()).unwrap_or(2);
     let device = device::open(name)?;
-    let bench = Bench { device: &device, pairs };
+    let part = words.get(2).map_or("", String::as_str);
+    let bench = Bench { device: &device, pairs, part };
     // Inside the pool, as the commands run.
     rayon::scope(|_| {
         for precision in [Precision::F32, Precision::Bf16] {
@@ -70,11 +72,15 @@ fn main() -> Result<(), ExperimentError> {
 struct Bench<'a> {
     device: &'a Device,
     pairs: usize,
+    part: &'a str,
 }
 
 impl Bench<'_> {
     /// `items` of work with `operations` multiplications and additions each.
     fn measure<T>(&self, id: &str, items: usize, operations: f64, mut work: impl FnMut() -> T) {
+        if !id.contains(self.part) {
+            return;
+        }
         let mut once = || {
             let start = Instant::now();
             let result = std::hint::black_box(work());
@@ -187,8 +193,9 @@ impl Bench<'_> {
             clip_global_norm(&clip, &mut gradients, Some(1.0));
             clip = adam.step(1e-4, clip.clone(), gradients);
         });
-        let (first, last) = (losses.first().copied(), losses.last().copied());
-        let _ = writeln!(std::io::stdout(), "# {id}: loss {first:?} to {last:?}");
+        if let (Some(first), Some(last)) = (losses.first(), losses.last()) {
+            let _ = writeln!(std::io::stdout(), "# {id}: loss {first:?} to {last:?}");
+        }
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 """What `--bench device` measures, in PyTorch: bf16 under autocast, scaled-dot-product attention, fused AdamW, and
-torch.compile (`pytorch-compiled`). `device.py DEVICE [PAIRS]`, such as `device.py cuda 32`; same ids, same columns."""
+torch.compile (`pytorch-compiled`). `device.py DEVICE [PAIRS] [PART]`, such as `device.py cuda 32 f32`, all ids or those that
+hold the part; same ids, same columns."""
 
 import sys
 import time
@@ -11,6 +12,7 @@ from transformers import CLIPConfig, CLIPModel
 
 DEVICE = sys.argv[1] if len(sys.argv) > 1 else "cpu"
 PAIRS = int(sys.argv[2]) if len(sys.argv) > 2 else 2
+PART = sys.argv[3] if len(sys.argv) > 3 else ""
 FRAMES, TOKENS, WARM, MEASURED = 12, 32, 4, 10
 torch.manual_seed(1)
 torch.backends.cuda.matmul.allow_tf32 = True  # burn's f32 products may take tf32 too
@@ -30,6 +32,9 @@ def settle():
 
 
 def measure(identifier, name, items, operations, work):
+    if PART not in identifier:
+        return
+
     def once():
         start = time.perf_counter()
         work()
@@ -176,7 +181,7 @@ def whole(kind):
         measure(
             f"device/vit-b-32/step-{PAIRS}x{FRAMES}/{kind}", name, PAIRS, 3 * (FRAMES * FRAME + CAPTION), work
         )
-        if DEVICE.startswith("cuda"):
+        if DEVICE.startswith("cuda") and losses:
             peak = torch.cuda.max_memory_allocated() / 2**30
             print(f"# {name} {kind}: peak {peak:.2f} GiB, loss {losses[0]:.3f} to {losses[-1]:.3f}", flush=True)
 

@@ -3,7 +3,7 @@
 
 On a machine whose neighbours come and go, two sittings differ by more than two programs do. Each round runs tvr, then the
 peers; every figure is the median over the rounds (three, unless said), every ratio the median of the rounds' own ratios,
-with the least and the most. Prints the table that docs/results.md has. run.sh makes the peers' environment.
+with the least and the most. Prints the table that docs/results/speed.md has. run.sh makes the peers' environment.
 """
 
 import os

@@ -116,7 +116,7 @@ pub fn reproduce(
         runs.push(of_model);
         records.extend(of_runs);
     }
-    runs.extend(judged_again(request, &chosen, &opened, events)?);
+    runs.extend(judged_again(request, &papers, &chosen, &opened, events)?);
     let reproduction = Reproduction {
         schema: "tvr-reproduce/1".into(),
         data: request.data.clone(),
@@ -236,7 +236,7 @@ fn decide(
         .zip(plans)
         .map(|(model, plan)| (*model, plan.steps, step_seconds * model.relative_cost * share))
         .collect();
-    let again = request.data.again(extent).len() * allowance.seeds.len();
+    let again = request.data.again(extent, papers).len() * allowance.seeds.len();
     let spent = began.elapsed().as_secs_f64() + again as f64 * REJUDGE;
     let fitted = fit(&allowance, spent, &costs);
     let run_plan = RunPlan {
@@ -287,12 +287,13 @@ fn name(extent: Extent) -> &'static str {
 /// What is judged again, of the models that were trained.
 fn judged_again(
     request: &Request,
+    papers: &[Paper],
     chosen: &[(budget::Planned, Plan)],
     opened: &Opened,
     events: Events<'_>,
 ) -> Result<Vec<Runs>, ExperimentError> {
     let mut all = Vec::new();
-    for again in request.data.again(request.extent) {
+    for again in request.data.again(request.extent, papers) {
         let Some((planned, plan)) = chosen.iter().find(|(planned, _)| planned.model == again.of) else {
             continue;
         };

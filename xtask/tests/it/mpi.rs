@@ -1,4 +1,4 @@
-//! Ranks as processes: what a user of `mpirun` sees. Skipped where there is none of Open MPI.
+//! Ranks as processes: what a user of `mpirun` sees. Skipped where there is none of Open MPI or MPICH.
 
 mod engine;
 
@@ -17,8 +17,9 @@ const SOON: Duration = Duration::from_secs(40);
 /// skipped.
 fn there() -> bool {
     let version = Command::new("mpirun").arg("--version").output();
-    if !version.is_ok_and(|output| crate::stdout(&output).contains("Open MPI")) {
-        eprintln!("skipped: there is no mpirun of Open MPI");
+    let known = |said: &str| said.contains("Open MPI") || said.contains("HYDRA");
+    if !version.is_ok_and(|output| known(&crate::stdout(&output))) {
+        eprintln!("skipped: there is no mpirun of Open MPI or MPICH");
         return false;
     }
     let two = mpirun(Path::new(".")).args(["-n", "2", "true"]).output().unwrap();
@@ -65,17 +66,21 @@ fn weights(runs: &Path) -> Vec<u8> {
     std::fs::read(runs.join("model.safetensors")).unwrap()
 }
 
-/// The process of a rank below a launcher, by its environment.
+/// The process of a rank below a launcher, by its environment: a child of Open MPI's, a grandchild of MPICH's.
 fn process_of(launcher: &Child, rank: usize) -> PathBuf {
-    let wanted = format!("OMPI_COMM_WORLD_RANK={rank}");
-    let children = format!("/proc/{0}/task/{0}/children", launcher.id());
-    let children = std::fs::read_to_string(children).unwrap();
-    let mut found = children.split_whitespace().map(|child| Path::new("/proc").join(child));
-    let is_rank = |child: &PathBuf| {
-        let environment = std::fs::read(child.join("environ")).unwrap_or_default();
-        environment.split(|&byte| byte == 0).any(|variable| variable == wanted.as_bytes())
-    };
-    found.find(is_rank).unwrap_or_else(|| panic!("no process has {wanted}"))
+    let wanted = ["OMPI_COMM_WORLD_RANK", "PMI_RANK"].map(|name| format!("{name}={rank}"));
+    let mut open = vec![launcher.id().to_string()];
+    while let Some(process) = open.pop() {
+        let folder = Path::new("/proc").join(&process);
+        let environment = std::fs::read(folder.join("environ")).unwrap_or_default();
+        let mut variables = environment.split(|&byte| byte == 0);
+        if variables.any(|variable| wanted.iter().any(|wanted| variable == wanted.as_bytes())) {
+            return folder;
+        }
+        let children = std::fs::read_to_string(folder.join("task").join(&process).join("children"));
+        open.extend(children.unwrap_or_default().split_whitespace().map(str::to_owned));
+    }
+    panic!("no process below {} has {wanted:?}", launcher.id());
 }
 
 /// Sends a signal to one rank once step 5 is logged; what the run then says. Every process is gone soon.

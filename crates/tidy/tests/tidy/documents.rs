@@ -1,12 +1,17 @@
 //! What stands in the repository's files: commands beside numbers, and nothing of the machine they were written on.
 
-use crate::repository::{assert_none, output, read, root};
+use std::collections::BTreeSet;
+
+use crate::repository::{assert_none, files, output, read, root};
 
 /// How far from a table its command may stand, in lines.
 const NEAR: usize = 12;
 
-/// Documents whose tables of numbers need a command.
-const WITH_NUMBERS: [&str; 2] = ["README.md", "docs/results.md"];
+/// Documents whose tables of numbers need a command: the README, and what was measured.
+fn with_numbers() -> Vec<String> {
+    let named = ["README.md", "docs/results.md"].map(str::to_owned);
+    named.into_iter().chain(files("docs/results", ".md")).collect()
+}
 
 /// Documents that a reader looks for.
 const DOCUMENTS: [&str; 7] = [
@@ -18,6 +23,11 @@ const DOCUMENTS: [&str; 7] = [
     "docs/deviations.md",
     ".ci/run",
 ];
+
+/// All documents, each once.
+fn documents() -> BTreeSet<String> {
+    DOCUMENTS.iter().map(ToString::to_string).chain(files("docs", ".md")).collect()
+}
 
 /// Tables: first and last line, from 0.
 fn tables(lines: &[&str]) -> Vec<(usize, usize)> {
@@ -170,21 +180,20 @@ fn broken_links(path: &str, text: &str) -> Vec<String> {
 
 #[test]
 fn every_link_to_a_file_leads_somewhere() {
-    let complaints: Vec<String> = DOCUMENTS
+    let complaints: Vec<String> = documents()
         .iter()
-        .chain(&WITH_NUMBERS)
         .filter(|path| path.ends_with(".md"))
         .filter_map(|path| read(path).map(|text| broken_links(path, &text)))
         .flatten()
-        .collect::<std::collections::BTreeSet<_>>()
-        .into_iter()
         .collect();
     assert_none("A link leads somewhere.", &complaints);
 }
 
 #[test]
 fn every_table_of_numbers_stands_beside_its_command() {
-    let complaints: Vec<String> = WITH_NUMBERS
+    let measured = with_numbers();
+    assert!(measured.len() > 2, "docs/results has no document: {measured:?}");
+    let complaints: Vec<String> = measured
         .iter()
         .filter_map(|path| read(path).map(|text| tables_without_command(path, &text)))
         .flatten()
@@ -196,8 +205,8 @@ fn every_table_of_numbers_stands_beside_its_command() {
 fn no_number_of_the_documents_waits_to_be_measured() {
     let word = ["@@FI", "LL"].concat();
     let mut complaints = Vec::new();
-    for path in DOCUMENTS.iter().chain(&WITH_NUMBERS) {
-        for (index, line) in read(path).unwrap_or_default().lines().enumerate() {
+    for path in documents() {
+        for (index, line) in read(&path).unwrap_or_default().lines().enumerate() {
             if line.contains(&word) {
                 complaints.push(format!(
                     "{path}:{}: {} still stands for a number; measure it",
@@ -207,8 +216,6 @@ fn no_number_of_the_documents_waits_to_be_measured() {
             }
         }
     }
-    complaints.sort();
-    complaints.dedup();
     assert_none("Every number is measured.", &complaints);
 }
 

@@ -54,18 +54,25 @@ pub struct Rejudged {
     pub recipe: &'static str,
     /// The keys of `[eval]` that are then set, as `--set` does.
     pub set: &'static [(&'static str, &'static str)],
+    /// The paper whose claims need it.
+    pub paper: Paper,
 }
 
 const BANKS: &str = include_str!("../../../../recipes/world-banks.toml");
 const EMCL_INFERENCE: &str = include_str!("../../../../recipes/world-emcl-inference.toml");
 
-const fn again(
+/// Under a bank of training items.
+const fn banked(name: &'static str, of: &'static str) -> Rejudged {
+    Rejudged { name, of, recipe: BANKS, set: BANK_ROWS, paper: Ncl }
+}
+
+/// With EM at inference.
+const fn with_em(
     name: &'static str,
     of: &'static str,
-    recipe: &'static str,
     set: &'static [(&'static str, &'static str)],
 ) -> Rejudged {
-    Rejudged { name, of, recipe, set }
+    Rejudged { name, of, recipe: EMCL_INFERENCE, set, paper: Emcl }
 }
 
 /// The rows that are judged with a bank; `world-banks` has all, of which single-query Sinkhorn alone takes minutes.
@@ -88,21 +95,20 @@ const EM_PAPER: &[(&str, &str)] =
 /// What is judged again on the built-in world: banks of training items, and EM at inference in its three forms and
 /// with other numbers of bases and iterations.
 pub const WORLD_AGAIN: &[Rejudged] = &[
-    again("world-baseline+bank", "world-baseline", BANKS, BANK_ROWS),
-    again("world-ncl+bank", "world-ncl", BANKS, BANK_ROWS),
-    again("world-ncl-queue+bank", "world-ncl-queue", BANKS, BANK_ROWS),
-    again("world-baseline+em-reference", "world-baseline", EMCL_INFERENCE, &[]),
-    again("world-baseline+em-reference-k32", "world-baseline", EMCL_INFERENCE, EM_K32),
-    again("world-baseline+em-everything", "world-baseline", EMCL_INFERENCE, EM_EVERYTHING),
-    again("world-baseline+em-paper", "world-baseline", EMCL_INFERENCE, EM_PAPER),
+    banked("world-baseline+bank", "world-baseline"),
+    banked("world-ncl+bank", "world-ncl"),
+    banked("world-ncl-queue+bank", "world-ncl-queue"),
+    with_em("world-baseline+em-reference", "world-baseline", &[]),
+    with_em("world-baseline+em-reference-k32", "world-baseline", EM_K32),
+    with_em("world-baseline+em-everything", "world-baseline", EM_EVERYTHING),
+    with_em("world-baseline+em-paper", "world-baseline", EM_PAPER),
 ];
 
 macro_rules! em_grid {
     ($(($bases:literal, $iterations:literal)),* $(,)?) => {
-        &[$(again(
+        &[$(with_em(
             concat!("world-baseline+em-k", $bases, "-t", $iterations),
             "world-baseline",
-            EMCL_INFERENCE,
             &[
                 ("eval.emcl.layer.bases", $bases),
                 ("eval.emcl.layer.iterations", $iterations),
@@ -150,13 +156,13 @@ pub const WORLD: &[Trained] = &[
 
 /// What is judged again on the features: the same forms of EM and the same banks.
 pub const MSRVTT476_AGAIN: &[Rejudged] = &[
-    again("msrvtt476-mean-pooling+bank", "msrvtt476-mean-pooling", BANKS, BANK_ROWS),
-    again("msrvtt476-ncl+bank", "msrvtt476-ncl", BANKS, BANK_ROWS),
-    again("msrvtt476-ncl-queue+bank", "msrvtt476-ncl-queue", BANKS, BANK_ROWS),
-    again("msrvtt476-mean-pooling+em-reference", "msrvtt476-mean-pooling", EMCL_INFERENCE, &[]),
-    again("msrvtt476-mean-pooling+em-reference-k32", "msrvtt476-mean-pooling", EMCL_INFERENCE, EM_K32),
-    again("msrvtt476-mean-pooling+em-everything", "msrvtt476-mean-pooling", EMCL_INFERENCE, EM_EVERYTHING),
-    again("msrvtt476-mean-pooling+em-paper", "msrvtt476-mean-pooling", EMCL_INFERENCE, EM_PAPER),
+    banked("msrvtt476-mean-pooling+bank", "msrvtt476-mean-pooling"),
+    banked("msrvtt476-ncl+bank", "msrvtt476-ncl"),
+    banked("msrvtt476-ncl-queue+bank", "msrvtt476-ncl-queue"),
+    with_em("msrvtt476-mean-pooling+em-reference", "msrvtt476-mean-pooling", &[]),
+    with_em("msrvtt476-mean-pooling+em-reference-k32", "msrvtt476-mean-pooling", EM_K32),
+    with_em("msrvtt476-mean-pooling+em-everything", "msrvtt476-mean-pooling", EM_EVERYTHING),
+    with_em("msrvtt476-mean-pooling+em-paper", "msrvtt476-mean-pooling", EM_PAPER),
 ];
 
 /// The models on the feature file of 476 test videos of MSR-VTT; all of them run.

@@ -47,13 +47,14 @@ impl Data {
         }
     }
 
-    /// What is judged again under other settings.
-    pub fn again(&self, extent: Extent) -> Vec<Rejudged> {
-        match (self, extent) {
-            (Self::World, Extent::Full) => [WORLD_AGAIN, WORLD_GRID].concat(),
-            (Self::World, _) => WORLD_AGAIN.to_vec(),
-            (Self::Msrvtt476(_), _) => MSRVTT476_AGAIN.to_vec(),
-        }
+    /// What is judged again under other settings, for these papers.
+    pub fn again(&self, extent: Extent, papers: &[Paper]) -> Vec<Rejudged> {
+        let [some, grid]: [&[Rejudged]; 2] = match (self, extent) {
+            (Self::World, Extent::Full) => [WORLD_AGAIN, WORLD_GRID],
+            (Self::World, _) => [WORLD_AGAIN, &[]],
+            (Self::Msrvtt476(_), _) => [MSRVTT476_AGAIN, &[]],
+        };
+        some.iter().chain(grid).filter(|again| papers.contains(&again.paper)).copied().collect()
     }
 
     /// As file names and tables take it.

@@ -96,7 +96,7 @@ fn every_claim_has_its_models_and_every_model_its_recipe_and_a_claim() {
         for (paper, assertion) in claims() {
             for cell in [assertion.baseline, assertion.treatment] {
                 let trained = data
-                    .again(Extent::Full)
+                    .again(Extent::Full, &[paper])
                     .iter()
                     .find(|again| again.name == cell.model)
                     .map_or(cell.model, |again| again.of);
