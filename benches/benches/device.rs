@@ -57,7 +57,8 @@ fn main() -> Result<(), ExperimentError> {
     let pairs = words.get(1).and_then(|word| word.parse().ok()).unwrap_or(2);
     let device = device::open(name)?;
     let part = words.get(2).map_or("", String::as_str);
-    let bench = Bench { device: &device, pairs, part };
+    let large = if ["flex", "tch:cpu"].contains(&name) { 1024 } else { 8192 };
+    let bench = Bench { device: &device, pairs, part, large };
     // Inside the pool, as the commands run.
     rayon::scope(|_| {
         for precision in [Precision::F32, Precision::Bf16] {
@@ -73,6 +74,8 @@ struct Bench<'a> {
     device: &'a Device,
     pairs: usize,
     part: &'a str,
+    /// Rows of a product that fills the device: fewer on a processor.
+    large: usize,
 }
 
 impl Bench<'_> {
@@ -119,7 +122,7 @@ impl Bench<'_> {
         let (tokens, width, heads) = (50, 768, 12);
         let id = |part: &str| format!("device/{part}/{}", precision.name());
         let rows = images * tokens;
-        let large = if device::is_shared(self.device) { 1024 } else { 8192 };
+        let large = self.large;
         let square = self.normal([large, large]).cast(dtype);
         self.measure(&id(&format!("product-{large}")), 1, 2.0 * (large as f64).powi(3), || {
             square.clone().matmul(square.clone())
