@@ -83,10 +83,12 @@ fn process_of(launcher: &Child, rank: usize) -> PathBuf {
     panic!("no process below {} has {wanted:?}", launcher.id());
 }
 
-/// Sends a signal to one rank once step 5 is logged; what the run then says. Every process is gone soon.
+/// Sends a signal to one rank once step 5 is logged; what the run and its launcher then say, where MPICH's number of the
+/// process is the rank that it had. Every process is gone soon.
 fn struck(mut command: Command, signal: &str, rank: usize) -> String {
     let mut launcher =
-        command.arg("--log-steps").stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        command.arg("--log-steps").stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = launcher.stdout.take().unwrap();
     let mut lines = BufReader::new(launcher.stderr.take().unwrap());
     let mut said = String::new();
     while !said.lines().any(|line| line == "step 5") {
@@ -96,7 +98,10 @@ fn struck(mut command: Command, signal: &str, rank: usize) -> String {
     let number = ranks[rank].file_name().unwrap().to_str().unwrap();
     let began = Instant::now();
     assert!(Command::new("kill").args(["-s", signal, number]).status().unwrap().success());
-    let reader = std::thread::spawn(move || lines.read_to_string(&mut said).map(|_| said));
+    let reader = std::thread::spawn(move || {
+        lines.read_to_string(&mut said)?;
+        stdout.read_to_string(&mut said).map(|_| said) // MPICH's word; a run that is struck prints nothing
+    });
     let status = loop {
         if let Some(status) = launcher.try_wait().unwrap() {
             break status;
@@ -108,6 +113,7 @@ fn struck(mut command: Command, signal: &str, rank: usize) -> String {
         std::thread::sleep(Duration::from_millis(20));
     };
     let said = reader.join().unwrap().unwrap();
+    let said = said.replace(&format!("PID {number} "), &format!("rank {rank} "));
     assert!(!status.success(), "rank {rank} got {signal}, and the run says that all is well: {said}");
     // A launcher may go before the last of them has.
     while let Some(rank) = ranks.iter().find(|rank| rank.join("exe").read_link().is_ok()) {
