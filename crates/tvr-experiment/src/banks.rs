@@ -49,7 +49,8 @@ impl TrainingBank {
 ///   be compared
 ///
 /// # Errors
-/// A spec that does not parse, a bank that is missing, empty, or larger than the training split.
+/// A spec that does not parse, a bank that is missing, empty, or larger than the training split; fewer items in a bank or
+/// a gallery than a normaliser selects among.
 pub fn check(recipe: &EvalRecipe, offer: &Offer, by_vectors: bool) -> Result<(), ExperimentError> {
     if let Some(bank) = &recipe.bank {
         for (key, count, most) in
@@ -72,8 +73,10 @@ pub fn check(recipe: &EvalRecipe, offer: &Offer, by_vectors: bool) -> Result<(),
     for spec in &recipe.normalize {
         let wrong = |error: NormalizeError| format!("eval.normalize: {error}");
         let grid: Grid = spec.parse().map_err(|error| ExperimentError::request(wrong(error)))?;
-        // Two queries and banks of one row say whether a bank is missing; whether there are enough is seen later.
-        let missing = grid.candidates().iter().find_map(|chain| match chain.apply(&scores) {
+        // Two queries and banks of one row say whether a bank is missing; each step alone, because one that wants more
+        // queries than two would stop a chain before the next is asked.
+        let mut steps = grid.candidates().iter().flat_map(|chain| chain.steps());
+        let missing = steps.find_map(|step| match step.apply(&scores) {
             Err(error @ NormalizeError::BankMissing { .. }) => Some(error),
             _ => None,
         });
@@ -86,6 +89,12 @@ pub fn check(recipe: &EvalRecipe, offer: &Offer, by_vectors: bool) -> Result<(),
                 }
             };
             return Err(ExperimentError::request(format!("{}{mend}", wrong(error))));
+        }
+        let Some(gallery) = offer.gallery else { continue };
+        let sides = recipe.bank.as_ref().map_or([gallery; 2], |bank| [bank.texts, bank.videos]);
+        for queries in sides {
+            let counted = grid.candidates().iter().try_for_each(|chain| chain.check_counts(queries, gallery));
+            counted.map_err(|error| ExperimentError::request(wrong(error)))?;
         }
     }
     match &recipe.emcl {

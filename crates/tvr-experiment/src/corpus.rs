@@ -141,7 +141,8 @@ impl Corpus {
         }
         let shape = [videos.len(), self.frames_per_video, self.width];
         let frames = Tensor::from_data(TensorData::new(values, shape), device);
-        let experts = self.experts.iter().filter(|expert| needs.experts.contains(&expert.name));
+        let asked = |expert: &&ExpertRows| needs.experts.iter().any(|input| input.name == expert.name);
+        let experts = self.experts.iter().filter(asked);
         Ok(VideoFeatures {
             frames,
             mask: mask_rows(&self.mask, self.frames_per_video, videos, device),
@@ -180,8 +181,9 @@ impl Corpus {
         if needs.frames || needs.experts.is_empty() {
             return Ok(());
         }
+        let names: Vec<&str> = needs.experts.iter().map(|input| input.name.as_str()).collect();
         let asked: Vec<&ExpertRows> =
-            self.experts.iter().filter(|expert| needs.experts.contains(&expert.name)).collect();
+            self.experts.iter().filter(|expert| names.contains(&expert.name.as_str())).collect();
         let silent = |video: usize| {
             let says = |expert: &&ExpertRows| {
                 expert.mask[video * expert.steps..(video + 1) * expert.steps].contains(&true)
@@ -192,7 +194,7 @@ impl Corpus {
             Some(video) => Err(ExperimentError::work(format!(
                 "video {:?} has no expert at all: {} are silent about it; leave it out",
                 self.video_ids[video],
-                needs.experts.join(", ")
+                names.join(", ")
             ))),
             None => Ok(()),
         }

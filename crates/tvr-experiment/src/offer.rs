@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use tvr_data::{FeatureFile, Split, World};
 use tvr_heads::Head;
+use tvr_heads::experts::ExpertInput;
 use tvr_objectives::Objective;
 
 use crate::clips::{Listed, frames_of};
@@ -39,6 +40,8 @@ pub struct Offer {
     pub most_captions: usize,
     /// Videos of the validation split.
     pub val_videos: usize,
+    /// Videos of the smallest gallery that is judged, as far as is known before test is opened; each has one caption there.
+    pub gallery: Option<usize>,
 }
 
 impl Offer {
@@ -49,7 +52,8 @@ impl Offer {
     pub fn of(recipe: &Recipe, pretrained: Option<&Pretrained>) -> Result<Self, ExperimentError> {
         let wrong = |error: tvr_data::DataError| ExperimentError::work(error.to_string());
         let from_data = match &recipe.data {
-            DataRecipe::World { .. } => Self {
+            DataRecipe::World { gallery, .. } => Self {
+                gallery: Some(World::size(Split::Val).min(*gallery)),
                 frames: tvr_data::world::FRAMES,
                 train_videos: World::size(Split::Train),
                 train_texts: World::size(Split::Train) * corpus::WORLD_CAPTIONS,
@@ -69,6 +73,7 @@ impl Offer {
                         .max()
                         .unwrap_or(0),
                     val_videos: listed.of(Split::Val).count(),
+                    gallery: Some(listed.of(Split::Val).count()),
                     ..Self::default()
                 }
             }
@@ -96,6 +101,7 @@ impl Offer {
                 if pretrained.is_some() {
                     same_tokens(recipe.encoder.frame_tokens(), set.patches_per_frame(), path)?;
                 }
+                let val_videos = set.part(Split::Val).map_err(wrong)?.videos.len();
                 let mut captions = vec![0; train.videos.len()];
                 train.text_video.iter().for_each(|&video| captions[video] += 1);
                 let experts = set.experts().iter().map(|expert| (expert.name.clone(), expert.width));
@@ -107,7 +113,8 @@ impl Offer {
                     train_videos: train.videos.len(),
                     train_texts: train.texts.len(),
                     most_captions: captions.into_iter().max().unwrap_or(0),
-                    val_videos: set.part(Split::Val).map_err(wrong)?.videos.len(),
+                    val_videos,
+                    gallery: Some(val_videos),
                     ..Self::default()
                 }
             }
@@ -219,13 +226,20 @@ impl Offer {
                 "[head] needs the text stream \"{stream}\", but encoder.kind = \"{encoder}\" has {found}"
             ));
         }
-        if let Some(expert) = needs.experts.iter().find(|name| !self.experts.iter().any(|(n, _)| n == *name))
-        {
-            let names: Vec<&str> = self.experts.iter().map(|(name, _)| name.as_str()).collect();
-            return refuse(format!(
-                "[head] needs the expert \"{expert}\", but the data has {}",
-                if names.is_empty() { "none".into() } else { names.join(", ") }
-            ));
+        for ExpertInput { name, width } in &needs.experts {
+            let Some((_, found)) = self.experts.iter().find(|(known, _)| known == name) else {
+                let names: Vec<&str> = self.experts.iter().map(|(name, _)| name.as_str()).collect();
+                return refuse(format!(
+                    "[head] needs the expert \"{name}\", but the data has {}",
+                    if names.is_empty() { "none".into() } else { names.join(", ") }
+                ));
+            };
+            if found != width {
+                return refuse(format!(
+                    "[head] takes the expert \"{name}\" {width} wide, but the data has it {found} wide; set its width to \
+                     {found}"
+                ));
+            }
         }
         if wants.captions && self.vocabulary.is_none() {
             return refuse(format!(
@@ -241,7 +255,7 @@ impl Offer {
         }
         if let Some(most) = needs.max_frames.filter(|&most| most < self.frames) {
             return refuse(format!(
-                "head.max_frames = {most}, but the data has videos of {} frames; raise it",
+                "[head] has max_frames = {most}, but the data has videos of {} frames; raise it",
                 self.frames
             ));
         }

@@ -89,6 +89,18 @@ pub enum HeadError {
         /// The name.
         name: String,
     },
+    /// An expert whose features have another width than the head was made for.
+    #[error(
+        "the expert {name:?} is {found} wide, but the head was made for {expected}; set its width to {found}"
+    )]
+    ExpertWidth {
+        /// The expert.
+        name: String,
+        /// The width that the head was made for.
+        expected: usize,
+        /// The width of the features.
+        found: usize,
+    },
     /// A head needs what the features do not carry.
     #[error("the head needs {what}, but the features carry none")]
     Missing {

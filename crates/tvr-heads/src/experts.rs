@@ -236,7 +236,7 @@ impl Head for Experts {
     fn needs(&self) -> Needs {
         Needs {
             frames: self.frames,
-            experts: self.inputs.iter().map(|input| input.name.clone()).collect(),
+            experts: self.inputs.clone(),
             judges_pairs: true,
             // The transformer has a position for every step of an expert.
             in_time: self.frames && self.transformer.is_some(),

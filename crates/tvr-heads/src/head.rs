@@ -5,6 +5,7 @@ use burn::prelude::*;
 
 use crate::codes::{TextCodes, VideoCodes};
 use crate::error::HeadError;
+use crate::experts::ExpertInput;
 use crate::features::{TextFeatures, VideoFeatures};
 use crate::tiles::Tile;
 use crate::vectors::Vectors;
@@ -18,8 +19,8 @@ pub struct Needs {
     pub tokens: bool,
     /// These streams of the text, by name.
     pub streams: Vec<&'static str>,
-    /// These experts of the video, by name.
-    pub experts: Vec<String>,
+    /// These experts of the video, by name and width.
+    pub experts: Vec<ExpertInput>,
     /// Whether a similarity depends on the other items that are scored with it (EMCL). Such a head may give
     /// other figures for other tiles; every other head must not.
     pub mixes_items: bool,
@@ -38,16 +39,20 @@ impl Needs {
     /// Whether these videos are sound and have what the head wants. Called once where features enter.
     ///
     /// # Errors
-    /// What [`VideoFeatures::check`] finds; an expert that is missing; more frames than positions.
+    /// What [`VideoFeatures::check`] finds; an expert that is missing or of another width; more frames than positions.
     pub fn check_videos(&self, videos: &VideoFeatures) -> Result<(), HeadError> {
         videos.check()?;
         let [_, frames] = videos.mask.dims();
         if let Some(most) = self.max_frames.filter(|&most| frames > most) {
             return Err(HeadError::TooManyFrames { frames, most });
         }
-        for name in &self.experts {
-            if !videos.experts.iter().any(|expert| expert.name == *name) {
+        for ExpertInput { name, width } in &self.experts {
+            let Some(expert) = videos.experts.iter().find(|expert| expert.name == *name) else {
                 return Err(HeadError::Missing { what: format!("the expert \"{name}\"") });
+            };
+            let [_, _, found] = expert.features.dims();
+            if found != *width {
+                return Err(HeadError::ExpertWidth { name: name.clone(), expected: *width, found });
             }
         }
         Ok(())

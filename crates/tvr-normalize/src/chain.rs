@@ -43,6 +43,15 @@ impl Chain {
         &self.steps
     }
 
+    /// Whether a bank, or the test where there is none, of so many queries and gallery items holds as many as every step
+    /// selects among them.
+    ///
+    /// # Errors
+    /// [`NormalizeError::TooFew`] of the first step that wants more.
+    pub fn check_counts(&self, queries: usize, gallery: usize) -> Result<(), NormalizeError> {
+        self.steps.iter().try_for_each(|step| step.check_counts(queries, gallery))
+    }
+
     /// The one step that does something, if there is only one; `raw` if there is none.
     fn only(&self) -> Option<&Family> {
         let mut real = self.steps.iter().filter(|step| !matches!(step, Family::Raw(_)));

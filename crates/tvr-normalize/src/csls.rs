@@ -13,7 +13,7 @@ use crate::error::{NormalizeError, at_least_one};
 use crate::kernel;
 use crate::prepared::{Prepared, RowMap, Sources};
 use crate::scores::{Normalizer, Regime, Scores};
-use crate::top::{column_means_of_largest, enough, row_mean_of_largest};
+use crate::top::{GALLERY, column_means_of_largest, enough, row_mean_of_largest};
 use std::mem::MaybeUninit;
 
 /// The CSLS re-scorer.
@@ -44,6 +44,12 @@ impl Csls {
     pub fn k(&self) -> usize {
         self.k
     }
+
+    /// Whether both sides have as many items as it selects.
+    pub(crate) fn enough(&self, queries: usize, gallery: usize) -> Result<(), NormalizeError> {
+        enough(self.name(), self.k, queries, "queries to select from")?;
+        enough(self.name(), self.k, gallery, GALLERY)
+    }
 }
 
 impl Normalizer for Csls {
@@ -58,8 +64,7 @@ impl Normalizer for Csls {
     fn prepare<'a>(&self, sources: &Sources<'a>) -> Result<Prepared<'a>, NormalizeError> {
         let bank = sources.reference(self.name(), "the gallery term would be the query's own score")?;
         let [queries, gallery] = bank.shape();
-        enough(self.name(), self.k, queries, "queries to select from")?;
-        enough(self.name(), self.k, gallery, "gallery items to select from")?;
+        self.enough(queries, gallery)?;
         let items = column_means_of_largest(bank, self.k)?;
         let bias = items.iter().map(|item| item * -0.5).collect();
         Ok(Prepared::new(gallery, Scaling { k: self.k, items }).with_bias(bias))

@@ -3,6 +3,7 @@
 use crate::error::NormalizeError;
 use crate::prepared::{Prepared, Sources};
 use crate::scores::{Normalizer, Regime, Scores, Warning};
+use crate::top::{GALLERY, enough};
 use crate::{
     Csls, Dbsn, DualBank, DualSoftmax, InvertedSoftmax, Mutual, Nnn, QbNorm, Raw, Rows, SingleQuery, Sinkhorn,
 };
@@ -192,6 +193,21 @@ impl Family {
             Self::QbNorm(_) => true,
             Self::DualBank(method) => method.rows() == Rows::Active,
             _ => false,
+        }
+    }
+
+    /// Whether a bank, or the test where there is none, of so many queries and gallery items holds as many as are
+    /// selected among them: what can be said before there are scores.
+    ///
+    /// # Errors
+    /// [`NormalizeError::TooFew`]
+    pub fn check_counts(&self, queries: usize, gallery: usize) -> Result<(), NormalizeError> {
+        match self {
+            Self::Csls(method) => method.enough(queries, gallery),
+            Self::Nnn(method) => method.enough(queries),
+            Self::QbNorm(method) => enough(method.name(), method.k(), gallery, GALLERY),
+            Self::DualBank(method) => enough(method.name(), method.k(), gallery, GALLERY),
+            _ => Ok(()),
         }
     }
 

@@ -52,6 +52,11 @@ impl Nnn {
     pub fn alpha(&self) -> f32 {
         self.alpha
     }
+
+    /// Whether a bank has as many queries as it selects.
+    pub(crate) fn enough(&self, queries: usize) -> Result<(), NormalizeError> {
+        enough(self.name(), self.k, queries, "bank queries to select from")
+    }
 }
 
 impl Normalizer for Nnn {
@@ -65,7 +70,7 @@ impl Normalizer for Nnn {
 
     fn prepare<'a>(&self, sources: &Sources<'a>) -> Result<Prepared<'a>, NormalizeError> {
         let bank = sources.needs_query_bank(self.name())?;
-        enough(self.name(), self.k, bank.shape()[0], "bank queries to select from")?;
+        self.enough(bank.shape()[0])?;
         let means = column_means_of_largest(bank, self.k)?;
         Ok(Prepared::shift(means.into_iter().map(|mean| mean * -self.alpha).collect()))
     }

@@ -19,7 +19,7 @@ use crate::passes::{check_finite, each_chunk};
 use crate::prepared::{Prepared, RowMap, Sources};
 use crate::scores::{Normalizer, Regime, Scores};
 use crate::source::ScoreSource;
-use crate::top::{enough, largest};
+use crate::top::{GALLERY, enough, largest};
 use std::mem::MaybeUninit;
 
 /// The QB-Norm re-scorer.
@@ -88,7 +88,7 @@ pub(crate) fn active(
     threshold: usize,
 ) -> Result<Vec<bool>, NormalizeError> {
     let [_, gallery] = bank.shape();
-    enough(method, k, gallery, "gallery items to select from")?;
+    enough(method, k, gallery, GALLERY)?;
     let chunks = each_chunk(
         bank,
         || vec![0usize; gallery],

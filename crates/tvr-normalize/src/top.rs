@@ -123,6 +123,9 @@ pub(crate) fn largest(row: &[f32], k: usize, mut found: impl FnMut(usize)) {
     }
 }
 
+/// What [`enough`] calls the items of a gallery.
+pub(crate) const GALLERY: &str = "gallery items to select from";
+
 /// Refuses a `k` above what there is.
 pub(crate) fn enough(
     method: &'static str,

@@ -180,7 +180,7 @@ fn what_a_normaliser_or_emcl_misses_is_refused_when_planned() {
     let same = |text: String| text;
     let pairwise =
         |text: String| text.replace("kind = \"mean-pooling\"", "kind = \"conditioned\"\ntemperature = 1.0");
-    for method in ["nnn", "qb-norm", "dual-bank", "dbsn", "single-query", "raw+nnn"] {
+    for method in ["nnn", "qb-norm", "dual-bank", "dbsn", "single-query", "raw+nnn", "csls+nnn"] {
         let eval = format!("[eval]\nnormalize = [\"raw\", \"{method}\"]");
         refused(same, &eval, "; add eval.bank = { texts = ..., videos = ... }");
     }
@@ -190,6 +190,21 @@ fn what_a_normaliser_or_emcl_misses_is_refused_when_planned() {
         bank,
         "training and test items of one side cannot be compared; choose another normaliser",
     );
+    // Of 30 captions and 20 videos, or without a bank of val's 8 videos, nobody can select more.
+    let few = |method: &str, bank: &str| format!("[eval]\nnormalize = [\"raw\", \"{method}\"]\n{bank}");
+    let bank = "bank = { texts = 30, videos = 20 }";
+    let only = "but there are only";
+    for (method, bank, expected) in [
+        ("nnn", bank, format!("nnn: k = 128, {only} 30 bank queries to select from; lower k or give more")),
+        ("raw+nnn:k=25", bank, format!("nnn: k = 25, {only} 20 bank queries")),
+        ("nnn:k=5|31", bank, format!("nnn: k = 31, {only} 30 bank queries")),
+        ("csls", bank, format!("csls: k = 10, {only} 8 gallery items")),
+        ("csls", "", format!("csls: k = 10, {only} 8 queries")),
+        ("qb-norm:k=9", bank, format!("qb-norm: k = 9, {only} 8 gallery items")),
+        ("dual-bank:rows=active,k=9", bank, format!("dual-bank: k = 9, {only} 8 gallery items")),
+    ] {
+        refused(same, &few(method, bank), &format!("x.toml: eval.normalize: {expected}"));
+    }
     let size = |bank: &str| format!("[eval]\nbank = {{ {bank} }}");
     refused(
         same,

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
 
-const HIDDEN: usize = 6;
+/// Values of a frame, and of a step of an expert.
+pub const HIDDEN: usize = 6;
 const FRAMES: usize = 3;
 
 /// A number in [-1, 1), a function of its place.

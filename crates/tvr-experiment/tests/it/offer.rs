@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use burn::module::Module;
 use burn::prelude::*;
 use tvr_experiment::{Offer, Plan, Recipe, Surroundings, experiment, plan};
+use tvr_heads::experts::ExpertInput;
 use tvr_heads::{
     Head, MeanPooling, MeanPoolingConfig, Needs, Similarity, TextCodes, TextFeatures, VideoCodes,
     VideoFeatures,
@@ -63,7 +64,7 @@ struct Asking {
     #[module(skip)]
     streams: Vec<&'static str>,
     #[module(skip)]
-    experts: Vec<String>,
+    experts: Vec<ExpertInput>,
     #[module(skip)]
     frames: bool,
 }
@@ -75,7 +76,8 @@ impl Asking {
     }
 
     fn experts(names: &[&str]) -> Self {
-        Self { experts: names.iter().map(ToString::to_string).collect(), ..Self::nothing() }
+        let of = |name: &&str| ExpertInput { name: name.to_string(), width: crate::made_up::HIDDEN };
+        Self { experts: names.iter().map(of).collect(), ..Self::nothing() }
     }
 }
 
@@ -159,12 +161,7 @@ fn a_head_gets_what_it_asks_for_and_trains() {
     let _alone = crate::run::generator();
     let (folder, words) = made_up();
     let plan = planned(folder.path(), &words).unwrap();
-    let head = Asking {
-        tokens: true,
-        streams: vec!["fusion", "action"],
-        experts: vec!["sound".into()],
-        ..Asking::nothing()
-    };
+    let head = Asking { tokens: true, streams: vec!["fusion", "action"], ..Asking::experts(&["sound"]) };
     let objective = SymmetricConfig::ours().init().unwrap();
     let plan = plan.with(&head, &objective).unwrap();
     let never = AtomicBool::new(false);
@@ -192,6 +189,32 @@ fn a_video_without_any_expert_is_refused_by_name_when_it_is_opened() {
     );
     assert_eq!(open(&alone(&["sound", "motion"])), Ok(()));
     assert_eq!(open(&Asking::experts(&["sound"])), Ok(()), "frames speak where the expert is silent");
+}
+
+#[test]
+fn an_expert_of_another_width_and_too_many_frames_are_refused_by_name() {
+    let (folder, words) = made_up();
+    let head = |kind: &str| planned(folder.path(), &words.replace("kind = \"mean-pooling\"", kind));
+    let experts = |width: usize| {
+        head(&format!("kind = \"experts\"\nwidth = 8\nexperts = [{{ name = \"motion\", width = {width} }}]"))
+    };
+    assert!(experts(6).is_ok());
+    assert_eq!(
+        experts(5).unwrap_err(),
+        "x.toml: [head] takes the expert \"motion\" 5 wide, but the data has it 6 wide; set its width to 6"
+    );
+    // Whichever part of the head has the positions.
+    let blocks = "layers = 1, heads = 2, max_frames = 2";
+    for kind in [
+        format!("kind = \"seq-transf\"\n{}", blocks.replace(", ", "\n")),
+        format!("kind = \"conditioned\"\ntemperature = 1.0\ntemporal = {{ {blocks} }}"),
+        format!("kind = \"camoe\"\nfusion = {{ kind = \"seq-transf\", {blocks} }}"),
+    ] {
+        assert_eq!(
+            head(&kind).unwrap_err(),
+            "x.toml: [head] has max_frames = 2, but the data has videos of 3 frames; raise it"
+        );
+    }
 }
 
 #[test]

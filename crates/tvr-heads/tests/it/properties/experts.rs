@@ -133,15 +133,21 @@ fn the_text_weighs_experts_unless_they_are_equal() {
 #[test]
 fn experts_name_their_needs_and_refuse_settings_by_name() {
     let needs = experts(1).needs();
-    assert_eq!((needs.frames, needs.experts), (true, vec!["motion".to_string(), "audio".to_string()]));
+    assert_eq!((needs.frames, needs.experts), (true, expert_inputs()));
     assert!(!gated_experts(1).needs().frames);
     let plain = VideoFeatures::unmasked(Tensor::ones([1, 2, WIDTH], &Device::flex()));
     assert_eq!(
         refused(experts(1).needs().check_videos(&plain)),
         "the head needs the expert \"motion\", but the features carry none"
     );
+    let mut wide = Draw::new(1).videos(2, 3);
+    wide.experts[1].features = wide.experts[1].features.clone().repeat_dim(2, 2);
+    assert_eq!(
+        refused(experts(1).needs().check_videos(&wide)),
+        "the expert \"audio\" is 6 wide, but the head was made for 3; set its width to 6"
+    );
     let refuse = |config: ExpertsConfig| refused(config.init(WIDTH, &Device::flex()).map(|_| ()));
-    let none = || experts_config(Mixing::None);
+    let none = || experts_config(Mixing::None {});
     assert_eq!(
         refuse(ExpertsConfig { width: 0, ..none() }),
         "experts: width = 0, but it must be a number above 0"

@@ -7,7 +7,8 @@ use crate::oracles::{
 use ndarray::{Array1, Array2, Axis, array, concatenate};
 use proptest::prelude::*;
 use tvr_normalize::{
-    Family, InvertedSoftmax, MatrixSource, Nnn, Normalizer, QbNorm, Scores, SingleQuery, Sinkhorn, WarmStart,
+    Chain, Family, InvertedSoftmax, MatrixSource, Nnn, Normalizer, QbNorm, Scores, SingleQuery, Sinkhorn,
+    WarmStart,
 };
 
 fn method(spec: &str) -> Family {
@@ -54,7 +55,6 @@ proptest! {
             let bias = method(spec).bias(&flat.scores()).unwrap().unwrap();
             let spread = bias.iter().fold(f32::MIN, |a, &b| a.max(b)) - bias.iter().fold(f32::MAX, |a, &b| a.min(b));
             prop_assert!(spread <= 2e-6, "{spec}: {bias}");
-            let spec = if spec.starts_with("csls") { "csls:k=2" } else { spec };
             assert_order(&method(spec).apply(&flat.scores()).unwrap(), &flat.test.mapv(f64::from), 1e-5);
         }
     }
@@ -266,6 +266,19 @@ fn p_no_8_a_k_above_the_bank_is_refused() {
         method("nnn").apply(&scores).unwrap_err().to_string(),
         "nnn: k = 128, but there are only 9 bank queries to select from; lower k or give more"
     );
+    // The numbers alone say as much, before there are scores; of a chain the first step that wants more.
+    for (spec, queries, gallery, items) in [
+        ("csls", 9, 12, "csls: k = 10, but there are only 9 queries"),
+        ("raw+csls", 12, 9, "csls: k = 10, but there are only 9 gallery items"),
+        ("csls+nnn", 127, 12, "nnn: k = 128, but there are only 127 bank queries"),
+        ("qb-norm:k=13", 9, 12, "qb-norm: k = 13, but there are only 12 gallery items"),
+        ("dual-bank:rows=active,k=13", 9, 12, "dual-bank: k = 13, but there are only 12 gallery items"),
+    ] {
+        let chain: Chain = spec.parse().unwrap();
+        let error = chain.check_counts(queries, gallery).unwrap_err().to_string();
+        assert_eq!(error, format!("{items} to select from; lower k or give more"));
+        assert_eq!(chain.check_counts(128, 13), Ok(()));
+    }
 }
 
 #[test]
