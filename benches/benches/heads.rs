@@ -88,8 +88,8 @@ fn heads(criterion: &mut Criterion) {
     step(criterion, "camoe", 128, CamoeConfig::ours(FRAMES).init(WIDTH, device));
     let transformer = TransformerConfig { dropout: 0.0, ..TransformerConfig::reference() };
     for (name, mixing) in [
-        ("experts", Mixing::None),
-        ("experts-gating", Mixing::Gating),
+        ("experts", Mixing::None {}),
+        ("experts-gating", Mixing::Gating {}),
         ("experts-transformer", Mixing::Transformer(transformer)),
     ] {
         let inputs = EXPERTS.map(|(name, width)| ExpertInput { name: name.into(), width });

@@ -117,12 +117,12 @@ pub struct TrainRecipe {
     /// gradients, norms, softmax, heads and losses are f32 in every case.
     #[serde(default)]
     pub precision: Precision,
-    /// Several captions of one video in a batch: all its positives (`same`), or only the one drawn (`diagonal`).
+    /// How captions are drawn.
     #[serde(default)]
     pub captions: Captions,
 }
 
-/// How captions are drawn.
+/// Which captions an epoch has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Captions {

@@ -89,7 +89,7 @@ impl CamoeConfig {
                 heads: 4,
                 max_frames: Some(max_frames),
             })),
-            scene: Some(AggregatorConfig::Mean),
+            scene: Some(AggregatorConfig::Mean {}),
             fusion: AggregatorConfig::SeqTransf(fusion),
             missing: Missing::Fallback,
             adapter: Some(FrameAdapterConfig::ours()),

@@ -82,17 +82,22 @@ pub struct ExpertInput {
     pub width: usize,
 }
 
-/// How experts of a video see one another.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+/// How experts of a video see one another. With braces, because serde passes over the keys of a variant without them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Mixing {
     /// Not at all.
-    #[default]
-    None,
+    None {},
     /// CE's collaborative gating.
-    Gating,
+    Gating {},
     /// MMT's transformer.
     Transformer(TransformerConfig),
+}
+
+impl Default for Mixing {
+    fn default() -> Self {
+        Self::None {}
+    }
 }
 
 /// What an expert counts for a video that lacks it.
@@ -118,7 +123,7 @@ impl ExpertsConfig {
 
     /// CE's host at width 768, as its code builds it but for the batch norms.
     pub fn ce(experts: Vec<ExpertInput>) -> Self {
-        Self { width: 768, mixing: Mixing::Gating, ..Self::ours(experts) }
+        Self { width: 768, mixing: Mixing::Gating {}, ..Self::ours(experts) }
     }
 
     /// Experts that do not see one another, at width 256 (ours).
@@ -127,7 +132,7 @@ impl ExpertsConfig {
             width: 256,
             experts,
             frames: false,
-            mixing: Mixing::None,
+            mixing: Mixing::None {},
             norm: false,
             missing: MissingExpert::Drop,
         }
@@ -157,8 +162,8 @@ impl ExpertsConfig {
         }
         let (mut gating, mut transformer) = (None, None);
         match &self.mixing {
-            Mixing::None => {}
-            Mixing::Gating => gating = Some(Gating::new(width, self.norm, device)),
+            Mixing::None {} => {}
+            Mixing::Gating {} => gating = Some(Gating::new(width, self.norm, device)),
             Mixing::Transformer(config) => transformer = Some(config.init(width, count, device)?),
         }
         Ok(Experts {

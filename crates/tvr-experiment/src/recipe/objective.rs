@@ -14,7 +14,7 @@ use crate::offer::Offer;
 
 /// Similarities to a loss.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ObjectiveRecipe {
     /// Symmetric cross-entropy, InfoNCE.
     Symmetric(SymmetricConfig),

@@ -15,6 +15,7 @@ pub(super) fn explain(message: &str) -> String {
                 Some(nearest) if strsim::jaro_winkler(found, nearest) > 0.7 => {
                     format!("unknown {what} {found:?}; did you mean {nearest:?}?")
                 }
+                _ if known.is_empty() => format!("unknown {what} {found:?}; none belongs there"),
                 _ => format!("unknown {what} {found:?}; known are {}", known.join(", ")),
             }
         }

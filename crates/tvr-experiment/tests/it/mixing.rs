@@ -190,11 +190,11 @@ fn kinds() -> Vec<HeadKind> {
         HeadKind::Conditioned(ConditionedConfig::ours()),
         HeadKind::XPool(XPoolConfig::reference()),
         HeadKind::TokenWise(TokenWiseConfig::ours(2)),
-        HeadKind::Camoe(CamoeConfig { fusion: AggregatorConfig::Mean, ..CamoeConfig::ours(3) }),
+        HeadKind::Camoe(CamoeConfig { fusion: AggregatorConfig::Mean {}, ..CamoeConfig::ours(3) }),
         HeadKind::Experts(ExpertsConfig { width: WIDTH, frames: true, ..ExpertsConfig::ours(experts()) }),
         HeadKind::Experts(ExpertsConfig {
             width: WIDTH,
-            mixing: Mixing::Gating,
+            mixing: Mixing::Gating {},
             ..ExpertsConfig::ours(experts())
         }),
         HeadKind::Experts(ExpertsConfig {

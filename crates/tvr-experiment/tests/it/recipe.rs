@@ -164,6 +164,21 @@ fn an_absent_backend_is_named_with_its_feature() {
     assert!(message.contains("unknown device \"gpu\""), "{message}");
 }
 
+/// Where a kind has no key of its own, or a list alone, too.
+#[test]
+fn a_key_that_a_kind_does_not_have_is_refused_by_name() {
+    let bare = example().replace("[head.adapter]\nhidden_factor = 2\n", "");
+    let with = |from: &str, to: &str| Recipe::parse(&bare.replace(from, to)).unwrap_err().to_string();
+    let head = "kind = \"mean-pooling\"";
+    let experts = "kind = \"experts\"\nwidth = 8\nexperts = []\nmixing = { kind = \"gating\", layers = 2 }";
+    assert_eq!(with(head, experts), "unknown key \"layers\"; none belongs there");
+    let camoe = "kind = \"camoe\"\nfusion = { kind = \"mean\", heads = 2 }";
+    assert_eq!(with(head, camoe), "unknown key \"heads\"; none belongs there");
+    let term = "terms = [{ weight = 1.0, objective = { kind = \"symmetric\" } }]";
+    let weighted = format!("kind = \"weighted\"\nqueue = 4\n{term}");
+    assert_eq!(with("kind = \"symmetric\"", &weighted), "unknown key \"queue\"; known are terms");
+}
+
 #[test]
 fn a_queue_of_vectors_is_refused_where_a_similarity_is_no_product_of_vectors() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");

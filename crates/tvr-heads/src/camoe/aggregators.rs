@@ -25,12 +25,12 @@ use crate::seq_transf::{SeqTransf, SeqTransfConfig, waves};
 
 const NAME: &str = "camoe";
 
-/// An expert's aggregator.
+/// An expert's aggregator. With braces, because serde passes over the keys of a variant without them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum AggregatorConfig {
     /// The mean of the real frames.
-    Mean,
+    Mean {},
     /// A weighted mean, the weights from the frames themselves; or gated channels of the mean.
     SqueezeExcite(SqueezeExciteConfig),
     /// Frames that have seen one another, then their mean.
@@ -82,7 +82,7 @@ impl AggregatorConfig {
     pub(super) fn init(&self, width: usize, device: &Device) -> Result<Aggregator, HeadError> {
         let plain = |from: usize, to: usize| LinearConfig::new(from, to).with_bias(false).init(device);
         Ok(match self {
-            Self::Mean => Aggregator::Mean(Mean {}),
+            Self::Mean {} => Aggregator::Mean(Mean {}),
             Self::SqueezeExcite(SqueezeExciteConfig { reduction, over }) => {
                 let narrow = width / at_least_one(NAME, "reduction", *reduction)?;
                 if narrow == 0 {

@@ -290,7 +290,7 @@ pub fn camoe_config() -> CamoeConfig {
             heads: 2,
             max_frames: Some(MAX_FRAMES),
         })),
-        scene: Some(AggregatorConfig::Mean),
+        scene: Some(AggregatorConfig::Mean {}),
         fusion: AggregatorConfig::SeqTransf(seq_transf_config()),
         missing: tvr_heads::camoe::Missing::Fallback,
         adapter: None,
@@ -309,7 +309,7 @@ pub fn dropping_camoe(seed: u64) -> Camoe {
         entity: Some(AggregatorConfig::SqueezeExcite(SqueezeExciteConfig { reduction: 4, over })),
         action: None,
         scene: Some(AggregatorConfig::SelfAttention(attention)),
-        fusion: AggregatorConfig::Mean,
+        fusion: AggregatorConfig::Mean {},
         missing: tvr_heads::camoe::Missing::Drop,
         adapter: Some(FrameAdapterConfig::ours()),
     };
@@ -326,12 +326,12 @@ pub fn experts_config(mixing: Mixing) -> ExpertsConfig {
 }
 
 pub fn experts(seed: u64) -> Experts {
-    let config = ExpertsConfig { frames: true, ..experts_config(Mixing::None) };
+    let config = ExpertsConfig { frames: true, ..experts_config(Mixing::None {}) };
     Draw::new(seed).shake(config.init(WIDTH, &Device::flex()).unwrap())
 }
 
 pub fn gated_experts(seed: u64) -> Experts {
-    let config = ExpertsConfig { norm: true, ..experts_config(Mixing::Gating) };
+    let config = ExpertsConfig { norm: true, ..experts_config(Mixing::Gating {}) };
     Draw::new(seed).shake(config.init(WIDTH, &Device::flex()).unwrap())
 }
 

@@ -22,10 +22,10 @@ fn plain(golden: &Golden, name: &str) -> Linear {
 fn config() -> CamoeConfig {
     let (reduction, over) = (2, Excites::Frames);
     CamoeConfig {
-        entity: Some(AggregatorConfig::Mean),
+        entity: Some(AggregatorConfig::Mean {}),
         action: Some(AggregatorConfig::SelfAttention(SelfAttentionConfig { heads: 1, max_frames: None })),
         scene: Some(AggregatorConfig::SqueezeExcite(SqueezeExciteConfig { reduction, over })),
-        fusion: AggregatorConfig::Mean,
+        fusion: AggregatorConfig::Mean {},
         missing: Missing::Drop,
         adapter: None,
     }

@@ -105,9 +105,9 @@ proptest! {
         prop_assert!(largest_difference(&found.fused, &found.streams[0].similarity) <= 1e-6);
         // All streams alike, on both sides.
         let same = CamoeConfig {
-            entity: Some(AggregatorConfig::Mean),
-            action: Some(AggregatorConfig::Mean),
-            fusion: AggregatorConfig::Mean,
+            entity: Some(AggregatorConfig::Mean {}),
+            action: Some(AggregatorConfig::Mean {}),
+            fusion: AggregatorConfig::Mean {},
             ..camoe_config()
         };
         for missing in [Missing::Fallback, Missing::Drop] {

@@ -71,7 +71,7 @@ proptest! {
     fn p_ca_7_experts_permuted_with_their_parameters_leave_the_similarity(steps in 1usize..5, seed: u64) {
         let mut draw = Draw::new(seed);
         let (texts, videos) = (draw.texts(3), draw.videos(4, steps));
-        for mixing in [Mixing::None, Mixing::Gating, Mixing::Transformer(transformer())] {
+        for mixing in [Mixing::None {}, Mixing::Gating {}, Mixing::Transformer(transformer())] {
             let config = experts_config(mixing);
             let head = draw.shake(config.init(WIDTH, &Device::flex()).unwrap());
             let turned = ExpertsConfig { experts: expert_inputs().into_iter().rev().collect(), ..config };
@@ -104,7 +104,7 @@ fn p_ca_9_fails_with_the_reference_s_kept_weights() {
     let mut draw = Draw::new(7);
     let (texts, videos) = (draw.texts(3), draw.videos(4, 3));
     for missing in [MissingExpert::Keep, MissingExpert::Equal] {
-        let config = ExpertsConfig { missing, ..experts_config(Mixing::None) };
+        let config = ExpertsConfig { missing, ..experts_config(Mixing::None {}) };
         let head: Experts = draw.shake(config.init(WIDTH, &Device::flex()).unwrap());
         let mut deaf = head.clone();
         deaf.text[1] = draw.shake(deaf.text[1].clone());
@@ -119,7 +119,7 @@ fn the_text_weighs_experts_unless_they_are_equal() {
     let mut draw = Draw::new(8);
     let (texts, videos) = (draw.texts(2), draw.videos(3, 2));
     let weights = |missing| {
-        let config = ExpertsConfig { missing, ..experts_config(Mixing::None) };
+        let config = ExpertsConfig { missing, ..experts_config(Mixing::None {}) };
         let head = Draw::new(9).shake(config.init(WIDTH, &Device::flex()).unwrap());
         assert!(scores(&head, &texts, &videos).dims() == [2, 3]);
         floats(head.code_texts(texts.clone()).extra("weights").unwrap())

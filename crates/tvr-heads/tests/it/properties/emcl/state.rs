@@ -95,7 +95,7 @@ fn p_em_11_fails_with_the_published_start() {
 fn p_em_11_a_start_of_unit_bases_over_the_cosines_has_different_values() {
     let device = Device::flex();
     let config = EmclConfig { init: Init::Unit, bases: 32, ..EmclConfig::reference() };
-    let camoe = CamoeConfig { fusion: AggregatorConfig::Mean, ..CamoeConfig::ours(3) };
+    let camoe = CamoeConfig { fusion: AggregatorConfig::Mean {}, ..CamoeConfig::ours(3) };
     device.seed(5);
     let head = config.init(camoe.init(8, &device).unwrap(), 8, &device).unwrap();
     let values = head.average.values.val();
@@ -310,7 +310,7 @@ fn a_wrapped_head_has_the_ranks_of_its_vectors_the_mean_over_its_cosines() {
     assert!(head.effective_ranks(&texts, &videos).unwrap()[1] <= 2.0 + 1e-4);
     // Four cosines.
     let device = Device::flex();
-    let camoe = CamoeConfig { fusion: AggregatorConfig::Mean, ..CamoeConfig::ours(3) };
+    let camoe = CamoeConfig { fusion: AggregatorConfig::Mean {}, ..CamoeConfig::ours(3) };
     let head = config.init(camoe.init(8, &device).unwrap(), 8, &device).unwrap();
     let mut draw = Draw::new(14);
     let (texts, videos) = (head.code_texts(draw.texts(5)), head.code_videos(draw.videos(6, 3)));
