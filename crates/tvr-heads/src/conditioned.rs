@@ -25,7 +25,7 @@ use tvr_nn::attention;
 
 use crate::adapter::FrameAdapterConfig;
 use crate::codes::{TextCodes, VideoCodes};
-use crate::error::{HeadError, above_zero, at_least_one};
+use crate::error::{HeadError, at_least_one, divisor};
 use crate::features::{TextFeatures, VideoFeatures};
 use crate::frame_stage::FrameStage;
 use crate::head::{Head, Needs, Similarity};
@@ -93,7 +93,7 @@ impl ConditionedConfig {
     pub fn init(&self, width: usize, device: &Device) -> Result<Conditioned, HeadError> {
         at_least_one(NAME, "width", width)?;
         Ok(Conditioned {
-            temperature: above_zero(NAME, "temperature", self.temperature)?,
+            temperature: divisor(NAME, "temperature", self.temperature)?,
             mask: self.mask,
             frames: FrameStage::new(self.adapter.as_ref(), self.temporal.as_ref(), width, device)?,
         })

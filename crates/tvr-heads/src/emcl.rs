@@ -41,7 +41,7 @@ pub use layer::{Detach, Layer};
 pub use moments::{Moments, Running};
 
 use crate::codes::{TextCodes, VideoCodes};
-use crate::error::{HeadError, above_zero, at_least_one};
+use crate::error::{HeadError, at_least_one, divisor};
 use crate::features::{TextFeatures, VideoFeatures};
 use crate::head::{Head, Needs, Similarity, Unit};
 use crate::tiles::Tile;
@@ -212,6 +212,12 @@ impl EmclConfig {
                 "set scale = \"mean\"",
             );
         }
+        if self.items == Items::Global && self.momentum == 1.0 {
+            return together(
+                "momentum = 1 with items = \"global\": moving means that never move stay empty",
+                "set momentum below 1",
+            );
+        }
         let running =
             (self.items == Items::Global).then(|| Running::new(self.momentum, cosines, width, device));
         Ok(Emcl {
@@ -243,7 +249,7 @@ impl EmclConfig {
         let em = Em {
             mode: self.mode,
             iterations: at_least_one(NAME, "iterations", self.iterations)?,
-            sigma: above_zero(NAME, "sigma", self.sigma)?,
+            sigma: divisor(NAME, "sigma", self.sigma)?,
             scale: self.scale,
             epsilon: self.epsilon,
         };

@@ -122,11 +122,16 @@ pub(crate) fn at_least_one(
     }
 }
 
-/// A finite number above 0, or the error that names the setting.
-pub(crate) fn above_zero(head: &'static str, setting: &'static str, value: f64) -> Result<f64, HeadError> {
-    if value.is_finite() && value > 0.0 {
-        Ok(value)
-    } else {
-        Err(HeadError::Setting { head, setting, value, domain: "a number above 0" })
-    }
+/// The least number that products of features are divided by: the quotient by a smaller one may be more than f32 holds,
+/// and its share of a softmax NaN.
+const LEAST_DIVISOR: f64 = 1e-20;
+
+/// A number above 0 that products can be divided by, or the error that names the setting.
+pub(crate) fn divisor(head: &'static str, setting: &'static str, value: f64) -> Result<f64, HeadError> {
+    let domain = match value {
+        value if !(value.is_finite() && value > 0.0) => "a number above 0",
+        value if value < LEAST_DIVISOR => "a number of at least 1e-20",
+        value => return Ok(value),
+    };
+    Err(HeadError::Setting { head, setting, value, domain })
 }

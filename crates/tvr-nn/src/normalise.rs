@@ -55,13 +55,16 @@ pub fn weighted_by_itself(
     dim: usize,
     constant: bool,
 ) -> Tensor<2> {
-    if kernels::applies(&x) {
+    // The kernel takes x / T less the log of their sum, of which f32 leaves out as much as either is large: harmless to
+    // logits at T = 1 and above. Below, the largest value comes off first.
+    if temperature >= 1.0 && kernels::applies(&x) {
         return kernels::weighted_by_itself(
             x,
             OwnWeights { scale: 1.0 / temperature, factor, dim, constant },
         );
     }
-    let weights = activation::softmax(x.clone() / temperature, dim);
+    let largest = x.clone().detach().max_dim(dim);
+    let weights = activation::softmax((x.clone() - largest) / temperature, dim);
     let weights = if constant { weights.detach() } else { weights };
     x * weights * factor
 }

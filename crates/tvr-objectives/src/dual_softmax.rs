@@ -36,11 +36,10 @@
 //! the loss stands beside [`crate::Symmetric`] on one scale.
 
 use burn::prelude::*;
-use burn::tensor::activation;
 use serde::{Deserialize, Serialize};
 use tvr_nn::weighted_by_itself;
 
-use crate::error::{ObjectiveError, above_zero};
+use crate::error::{ObjectiveError, divisor};
 use crate::objective::{Loss, Needs, Objective, Pairs};
 use crate::positives::Positives;
 use crate::rows::Rows;
@@ -105,7 +104,7 @@ impl DualSoftmaxConfig {
     /// [`ObjectiveError::Setting`] names the first setting outside its domain.
     pub fn init(&self) -> Result<DualSoftmax, ObjectiveError> {
         Ok(DualSoftmax {
-            temperature: above_zero("dual-softmax", "temperature", self.temperature)?,
+            temperature: divisor("dual-softmax", "temperature", self.temperature)?,
             detach: self.detach,
             scale_by_batch: self.scale_by_batch,
             positives: self.positives,
@@ -130,12 +129,6 @@ pub struct DualSoftmax {
 }
 
 impl DualSoftmax {
-    /// Share of each row in its column. `[rows, columns]`, columns sum to 1
-    pub fn prior(&self, logits: Tensor<2>) -> Tensor<2> {
-        let prior = activation::softmax(logits / self.temperature, 0);
-        if self.detach { prior.detach() } else { prior }
-    }
-
     /// Logits times prior times `N`, where the prior runs along axis `over`: 0 for a search along the columns, and 1
     /// for one along the rows, which spares a transposed copy. `[rows, columns]`
     pub fn revise(&self, logits: Tensor<2>, over: usize) -> Tensor<2> {

@@ -89,6 +89,28 @@ pub enum ObjectiveError {
     },
 }
 
+/// The least number that scores are divided by: the quotient of a logit by a smaller one may be more than f32 holds, and
+/// its share of a softmax NaN.
+const LEAST_DIVISOR: f32 = 1e-20;
+
+/// A number above 0 that scores can be divided by, or the error that names the setting.
+pub(crate) fn divisor(
+    objective: &'static str,
+    setting: &'static str,
+    value: f32,
+) -> Result<f32, ObjectiveError> {
+    let value = above_zero(objective, setting, value)?;
+    if value >= LEAST_DIVISOR {
+        return Ok(value);
+    }
+    Err(ObjectiveError::Setting {
+        objective,
+        setting,
+        value: value.into(),
+        domain: "a number of at least 1e-20",
+    })
+}
+
 /// A finite number above 0, or the error that names the setting.
 pub(crate) fn above_zero(
     objective: &'static str,

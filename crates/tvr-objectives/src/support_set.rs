@@ -36,7 +36,7 @@ use burn::tensor::TensorData;
 use serde::{Deserialize, Serialize};
 use tvr_nn::sum;
 
-use crate::error::{ObjectiveError, above_zero};
+use crate::error::{ObjectiveError, divisor};
 use crate::hinge::{Hinge, HingeConfig};
 use crate::objective::{Loss, Needs, Objective, Pairs};
 use crate::queue::{Queue, numbers};
@@ -142,7 +142,7 @@ impl SupportSetConfig {
             return refuse("bank", self.bank as f64, "0 where support = \"identity\"");
         }
         Ok(SupportSet {
-            temperature: above_zero(NAME, "temperature", self.temperature)?,
+            temperature: divisor(NAME, "temperature", self.temperature)?,
             contrastive: match &self.contrastive {
                 ContrastiveConfig::Hinge(config) => Contrastive::Hinge(config.init()?),
                 ContrastiveConfig::Symmetric(config) => Contrastive::Symmetric(config.init()?),

@@ -33,6 +33,10 @@ use super::moments::gram;
 /// epsilon.
 const SHORTEST_SQUARED: f64 = 1e-30;
 
+/// A base without channels counts as one of so few, where no epsilon guards the division: it is zeros then, not NaN. Its
+/// square is still a number of f32, which the gradient divides by.
+const FEWEST_CHANNELS: f64 = 1e-18;
+
 /// Whose division it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -191,7 +195,7 @@ impl Em {
     /// `Z` of `Y`.
     fn per_base(&self, softmax: Tensor<2>) -> Tensor<2> {
         let sums = softmax.clone().sum_dim(0) + self.epsilon;
-        softmax / sums
+        softmax / sums.clamp_min(FEWEST_CHANNELS)
     }
 
     /// `n` from squared lengths, where the mode has one.

@@ -137,6 +137,26 @@ fn values_weighted_by_their_softmax_agree_with_plain_operations_in_f64() {
     }
 }
 
+/// Logits of a hundred over a small temperature: weights are still a distribution, and those of f64.
+#[test]
+fn values_are_weighted_at_a_low_temperature_as_in_f64() {
+    let (x, upstream) = (numbers([33, 70], 51) * 25.0 + 101.0, numbers([33, 70], 52));
+    for temperature in [0.5, 0.01, 1e-4, 1e-8, 1e-20] {
+        for dim in [0, 1] {
+            let f = |x: Tensor<2>| weighted_by_itself(x, temperature, 1.0, dim, false);
+            let shares = (f(x.clone()) / x.clone()).sum_dim(dim);
+            let off = error(shares.clone(), shares.ones_like());
+            assert!(off < 1e-6, "at {temperature}: a sum is {off} off");
+            let found = both(x.clone(), upstream.clone(), &f);
+            let expected = both(wide(&x), wide(&upstream), &f);
+            assert!(error(found[0].clone(), expected[0].clone()) < 1e-6, "at {temperature}");
+            if temperature >= 0.01 {
+                assert!(error(found[1].clone(), expected[1].clone()) < 1e-4, "the gradient at {temperature}");
+            }
+        }
+    }
+}
+
 #[test]
 fn log_sum_exp_takes_views_and_keeps_infinities() {
     let x = numbers([5, 4], 31);

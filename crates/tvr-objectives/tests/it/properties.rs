@@ -89,11 +89,22 @@ proptest! {
         rows in 1usize..9, columns in 1usize..9, log_temperature in -2f64..3.0, seed: u64,
     ) {
         let temperature = 10f64.powf(log_temperature) as f32;
+        let objective = dual_softmax(temperature, false);
         for size in [20.0, 1e4] {
-            let scores = matrix(&Draw::new(seed).scores(rows, columns, size));
-            let prior = dual_softmax(temperature, false).prior(scores);
-            prop_assert!(floats(&prior).iter().all(|&share| (0.0..=1.0 + 1e-12).contains(&share)));
-            assert_close(&floats(&prior.sum_dim(0)), &vec![1.0; columns], 1e-6);
+            // Above 0, so that the prior can be read back from what the loss compares.
+            let logits = matrix(&Draw::new(seed).scores(rows, columns, size)) + 1.5 * size;
+            for (over, items) in [(0, rows), (1, columns)] {
+                let of = |logits: Tensor<2>| objective.revise(logits.clone(), over) / logits / items as f64;
+                let prior = of(logits.clone());
+                prop_assert!(floats(&prior).iter().all(|&share| (0.0..=1.0 + 1e-12).contains(&share)));
+                let sums = floats(&prior.sum_dim(over));
+                assert_close(&sums, &vec![1.0; sums.len()], 1e-6);
+                // As training has it, at logits as large as the scale's limit lets them be.
+                if size == 20.0 || temperature < 1.0 {
+                    let sums = floats(&of(logits.clone().cast(burn::tensor::DType::F32)).sum_dim(over));
+                    assert_close(&sums, &vec![1.0; sums.len()], 1e-5);
+                }
+            }
         }
     }
 
@@ -121,7 +132,14 @@ proptest! {
         let temperature = 10f64.powf(log_temperature) as f32;
         let (z, same) = (Draw::new(seed).scores(n, n, 20.0), diagonal(n));
         let one_side = |z: &Rows| -> Vec<f64> {
-            let prior = floats(&dual_softmax(temperature, true).prior(matrix(z)));
+            let shares = transposed(z).into_iter().map(|column| {
+                let most = column.iter().copied().fold(f64::MIN, f64::max);
+                let terms: Vec<f64> =
+                    column.iter().map(|z| ((z - most) / f64::from(temperature)).exp()).collect();
+                let total: f64 = terms.iter().sum();
+                terms.into_iter().map(|term| term / total).collect()
+            });
+            let prior = transposed(&shares.collect()).concat();
             let mut gradient = Vec::new();
             for (text, row) in z.iter().enumerate() {
                 let share = &prior[text * n..][..n];
@@ -296,6 +314,12 @@ fn a_video_without_a_text_is_left_out_of_the_mean() {
 fn p_ds_1_the_loss_is_finite_at_the_edge() {
     let z = vec![vec![1e4, -1e4], vec![-1e4, 1e4]];
     assert!(loss(&dual_softmax(0.01, false), &z, &[0, 1]).is_finite());
+    // In f32, at the lowest temperature that is taken.
+    let coldest = dual_softmax(1e-20, false);
+    let logits = matrix(&z).cast(burn::tensor::DType::F32);
+    let (same, scale) = (indices(&[0, 1]), Tensor::from_data([1.0f32], &Device::flex()));
+    let total = coldest.loss(&Pairs::new(&logits, scale, &same)).total.into_scalar::<f32>();
+    assert!(total.is_finite(), "{total}");
 }
 
 #[test]
@@ -307,6 +331,11 @@ fn settings_outside_their_domain_are_refused_by_name() {
             format!("dual-softmax: temperature = {shown}, but it must be a number above 0")
         );
     }
+    // The quotient of a logit by such a number is infinite, and the loss NaN.
+    let config = DualSoftmaxConfig { temperature: 1e-38, ..DualSoftmaxConfig::paper() };
+    let message = config.init().unwrap_err().to_string();
+    assert!(message.starts_with("dual-softmax: temperature = 0.0000"), "{message}");
+    assert!(message.ends_with(", but it must be a number of at least 1e-20"), "{message}");
     let refuse = |config: NclConfig| config.init(4, &Device::flex()).map(|_| ()).unwrap_err().to_string();
     assert_eq!(
         refuse(NclConfig { sweeps: 0, ..NclConfig::reference() }),

@@ -169,6 +169,9 @@ fn settings_of_pairwise_heads_are_refused_by_name() {
             format!("conditioned: temperature = {shown}, but it must be a number above 0")
         );
     }
+    let config = ConditionedConfig { temperature: 1e-200, ..conditioned_config() };
+    let cold = refused(config.init(WIDTH, &device).map(|_| ()));
+    assert!(cold.ends_with(", but it must be a number of at least 1e-20"), "{cold}");
     let xpool = |config: XPoolConfig| refused(config.init(WIDTH, &device).map(|_| ()));
     assert_eq!(
         xpool(XPoolConfig { heads: 3, ..XPoolConfig::reference() }),

@@ -177,6 +177,30 @@ fn p_em_12_a_single_item_a_single_channel_and_more_bases_than_channels_are_finit
     }
 }
 
+/// Every channel goes to one base where sigma is small; the others are empty, and no epsilon is there.
+#[test]
+fn p_em_12_without_a_guard_an_empty_base_is_zeros() {
+    let mut draw = Draw::new(12);
+    let x: Rows = (0..6).map(|_| draw.normals(5)).collect();
+    let case = Case { items: 6, width: 5, bases: 8, iterations: 4, sigma: 1e-6, x, start: draw.normals(8) };
+    for mode in MODES {
+        let layer = EmclConfig { epsilon: 0.0, detach: Detach::None, ..config(mode, &case) }.layer().unwrap();
+        let items = tensor(&case.x).cast(DType::F32);
+        let leaf = Tensor::from_inner(items.clone()).require_grad();
+        let start = Start::Average(tensor(&vec![case.start.clone()]).cast(DType::F32));
+        let (clusters, bases) = layer.em().direct(&items, &start);
+        let channels = floats(&clusters.softmax.sum_dim(0));
+        assert!(channels.contains(&0.0), "{channels:?}");
+        assert!(floats(&bases).iter().all(|x| x.is_finite()), "{mode:?}");
+        let moments = layer.em().gram(&moments(&items), &start).reconstruct(items);
+        assert!(floats(&moments).iter().all(|x| x.is_finite()), "{mode:?}, moments");
+        let out = layer.of_call(leaf.clone(), &start);
+        assert!(floats(&out.clone().inner()).iter().all(|x| x.is_finite()), "{mode:?}");
+        let gradient = leaf.grad(&out.square().sum().backward()).unwrap();
+        assert!(floats(&gradient).iter().all(|x| x.is_finite()), "{mode:?}, gradient");
+    }
+}
+
 #[test]
 fn emcl_refuses_settings_and_heads_by_name() {
     let device = Device::flex();
@@ -210,6 +234,10 @@ fn emcl_refuses_settings_and_heads_by_name() {
              \"projection\"",
         ),
         (
+            EmclConfig { momentum: 1.0, ..EmclConfig::global() },
+            "emcl: momentum = 1 with items = \"global\": moving means that never move stay empty; set momentum below 1",
+        ),
+        (
             EmclConfig { items: Items::Global, ..base.clone() },
             "emcl: scale = \"sum\" with items = \"global\": moving means have no number of items; set scale = \"mean\"",
         ),
@@ -217,6 +245,9 @@ fn emcl_refuses_settings_and_heads_by_name() {
     for (config, expected) in cases {
         assert_eq!(refuse(config), expected);
     }
+    // Products divided by it are infinite in f32, and their softmax is NaN.
+    let cold = refuse(EmclConfig { sigma: 1e-40, ..base.clone() });
+    assert!(cold.ends_with(", but it must be a number of at least 1e-20"), "{cold}");
     assert_eq!(
         refused(base.init(tight_transf(1), 8, &device).map(|_| ())),
         "emcl: the wrapped head judges pairs by no cosine of two vectors; leave [head.emcl] out or choose another head"

@@ -12,6 +12,8 @@ fn settings_outside_their_domain_are_refused_by_name() {
         refuse(SupportSetConfig { temperature: 0.0, ..cross() }),
         "support-set: temperature = 0, but it must be a number above 0"
     );
+    let cold = refuse(SupportSetConfig { temperature: 1e-40, ..cross() });
+    assert!(cold.ends_with(", but it must be a number of at least 1e-20"), "{cold}");
     assert_eq!(
         refuse(SupportSetConfig { caption_weight: -1.0, ..cross() }),
         "support-set: caption_weight = -1, but it must be a number of 0 or above"
