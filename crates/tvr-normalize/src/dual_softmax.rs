@@ -109,10 +109,8 @@ impl Normalizer for DualSoftmax {
     fn prepare<'a>(&self, sources: &Sources<'a>) -> Result<Prepared<'a>, NormalizeError> {
         let scale = 1.0 / f64::from(self.temperature);
         let (test, bank) = (sources.test, sources.query_bank);
-        if let Some(test) = test
-            && self.along_row(sources.queries)
-        {
-            return Ok(Prepared::new(test.shape()[1], RowShare(narrow(scale))));
+        if let Some(any) = test.or(bank).filter(|_| self.along_row(sources.queries)) {
+            return Ok(Prepared::new(any.shape()[1], RowShare(narrow(scale))));
         }
         if let Some(test) = test.filter(|test| bank.is_none() && test.shape()[0] == 1) {
             // The share is 1, and rounding must not make it less.

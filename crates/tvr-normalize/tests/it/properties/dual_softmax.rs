@@ -3,7 +3,10 @@ use crate::oracles::{
 };
 use ndarray::{Array2, Axis, array, concatenate};
 use proptest::prelude::*;
-use tvr_normalize::{DualSoftmax, InvertedSoftmax, Normalizer, Prior, Regime, Scores, Side, Warning};
+use tvr_normalize::{
+    DualSoftmax, InvertedSoftmax, MatrixSource, Mutual, Normalizer, Prior, Regime, Scores, Side, Sources,
+    Warning,
+};
 
 fn apply(s: &Array2<f32>, temperature: f32) -> Array2<f32> {
     DualSoftmax::new(temperature).unwrap().apply(&Scores::new(s.view())).unwrap()
@@ -136,6 +139,11 @@ fn p_ds_6_a_shared_prior_read_the_other_way_is_raw() {
     for (raw, revised) in s.columns().into_iter().zip(other.rows()) {
         assert_eq!(order(raw), order(revised), "every video keeps its raw order");
     }
+    // Prepared with a bank alone it is raw as well: the share is the query's own.
+    let bank = noise(9, 12, 5.0, 4);
+    let bank = MatrixSource::new(bank.view());
+    let sources = Sources { query_bank: Some(&bank), queries: Side::Videos, ..Sources::default() };
+    assert_eq!(shared.prepare(&sources).unwrap().apply(s.t()).unwrap(), other);
     assert_eq!(shared.regime(&text_to_video), Regime::Transductive);
     assert_eq!(shared.regime(&video_to_text), Regime::Raw);
     // A prior of its own does re-rank.
@@ -209,6 +217,18 @@ fn p_ds_10_negative_scores_flip_and_the_warning_fires() {
     );
 }
 
+/// What docs/deviations.md says of shares that f32 does not hold: items tie there, which methods in logs keep apart.
+#[test]
+fn shares_too_small_for_f32_tie_and_logs_do_not() {
+    let s = array![[300.0f32, 100.0, 0.0], [0.0, 250.0, 180.0]];
+    let mutual = Mutual::new(1.0).unwrap().apply(&Scores::new(s.view())).unwrap();
+    let dual = apply(&s, 1.0);
+    let logs = InvertedSoftmax::new(1.0).unwrap().apply(&Scores::new(s.view())).unwrap();
+    assert_eq!((mutual[[0, 1]], mutual[[0, 2]]), (0.0, 0.0));
+    assert_eq!((dual[[0, 1]], dual[[0, 2]]), (0.0, 0.0));
+    assert!(logs[[0, 1]] > logs[[0, 2]], "{logs}");
+}
+
 #[test]
 fn mutual_is_its_formula() {
     let s = noise(9, 6, 4.0, 5);
@@ -218,6 +238,6 @@ fn mutual_is_its_formula() {
     let expected = Array2::from_shape_fn(s.dim(), |(i, j)| {
         columns[[i, j]] * (z[[i, j]] - column_lse(&transposed, i)).exp()
     });
-    let found = tvr_normalize::Mutual::new(2.0).unwrap().apply(&Scores::new(s.view())).unwrap();
+    let found = Mutual::new(2.0).unwrap().apply(&Scores::new(s.view())).unwrap();
     assert_close(found.view(), &expected, 1e-6);
 }
