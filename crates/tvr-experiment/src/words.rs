@@ -1,7 +1,7 @@
 //! Captions as words: the vocabulary of the small trained word encoder.
 //!
 //! ```text
-//! word = [a-z0-9']+ of the lower-cased caption, known if the training captions hold it `least` times
+//! word = [a-z0-9']+ of the caption with A to Z in lower case, known if the training captions hold it `least` times
 //! ```
 //!
 //! A word outside the vocabulary is passed over, as the measured PyTorch baseline of the feature set does; a caption
@@ -34,7 +34,7 @@ impl Vocabulary {
     pub fn learn<'a>(captions: impl Iterator<Item = &'a str>, least: usize) -> Self {
         let mut counts: HashMap<String, usize> = HashMap::new();
         for caption in captions {
-            let lower = caption.to_lowercase();
+            let lower = caption.to_ascii_lowercase();
             for span in spans(&lower) {
                 *counts.entry(lower[span].to_string()).or_default() += 1;
             }
@@ -53,10 +53,9 @@ impl Vocabulary {
         self.words.len()
     }
 
-    /// Numbers of a caption's words between start and end mark, with the bytes of the lower-cased caption that each
-    /// stands for.
+    /// Numbers of a caption's words between start and end mark, with the bytes of the caption that each stands for.
     pub fn encode(&self, caption: &str) -> (Vec<u32>, Vec<Range<usize>>) {
-        let lower = caption.to_lowercase();
+        let lower = caption.to_ascii_lowercase();
         let known = spans(&lower)
             .filter_map(|span| self.numbers.get(&lower[span.clone()]).map(|&number| (number, span)));
         let mut ids = vec![START];

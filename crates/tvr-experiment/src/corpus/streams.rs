@@ -54,11 +54,11 @@ pub fn of(
             return Ok(Parts::Whole);
         }
         let part = |sentence: &String| -> Result<Vec<u32>, ExperimentError> {
-            let lower = sentence.to_lowercase();
-            let split = CaptionStreams::split(&lower);
+            // As the whole caption is encoded: a tokenizer that keeps capitals has other tokens for it in lower case.
+            let split = CaptionStreams::split(sentence);
             let words = split.places(stream);
-            let bytes = word_bytes(&lower);
-            let (_, spans) = encode(&lower)?;
+            let bytes = word_bytes(sentence);
+            let (_, spans) = encode(sentence)?;
             let places: Vec<u32> = (0..spans.len())
                 .filter(|&token| words.iter().any(|&word| overlap(&bytes[word], &spans[token])))
                 .map(|token| token as u32)

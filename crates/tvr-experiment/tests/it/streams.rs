@@ -40,6 +40,27 @@ fn a_masked_stream_knows_the_places_of_its_words() {
     assert_eq!(found[3].1, Parts::Whole);
 }
 
+/// A tokenizer that keeps capitals: a token for a word of capitals, and one for every letter of another.
+#[test]
+fn places_are_those_of_the_caption_as_it_is_encoded() {
+    let encode = |text: &str| {
+        let (mut ids, mut spans) = (vec![0], vec![0..0]);
+        let mut at = 0;
+        for word in text.split(' ') {
+            let pieces = if word.chars().all(char::is_uppercase) { 1 } else { word.len() };
+            let size = word.len() / pieces;
+            spans.extend((0..pieces).map(|piece| at + piece * size..at + (piece + 1) * size));
+            ids.extend(vec![1; pieces]);
+            at += word.len() + 1;
+        }
+        Ok((ids, spans))
+    };
+    let sentences = ["A MAN runs".to_string()];
+    let found = streams::of(&sentences, &["entity", "action"], StreamMode::Mask, encode).unwrap();
+    let places: Vec<&Parts> = found.iter().map(|stream| &stream.parts).collect();
+    assert_eq!(places, [&Parts::Places(vec![vec![2]]), &Parts::Places(vec![vec![3, 4, 5, 6]])]);
+}
+
 #[test]
 fn a_stream_of_its_own_is_a_text_between_marks() {
     for (mode, before) in [(StreamMode::ReEncode, 0), (StreamMode::Prompt, 3)] {
