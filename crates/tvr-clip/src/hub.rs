@@ -39,8 +39,9 @@ pub struct Hub {
 impl Hub {
     /// As the environment says; `HF_HOME`, `HF_TOKEN` and `HF_ENDPOINT` are read when a download begins.
     pub fn from_environment() -> Self {
-        let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|value| !matches!(value.as_str(), "" | "0"));
-        Self { endpoint: None, cache: None, offline }
+        // What Python's library takes for yes.
+        let yes = |word: String| ["1", "ON", "YES", "TRUE"].contains(&word.to_uppercase().as_str());
+        Self { endpoint: None, cache: None, offline: std::env::var("HF_HUB_OFFLINE").is_ok_and(yes) }
     }
 
     /// The folder of a checkpoint: `weights` itself if it is one, else a download of the repository of that name.

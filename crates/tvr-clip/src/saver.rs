@@ -27,6 +27,8 @@ const BESIDE: &[&str] = &[
     "special_tokens_map.json",
     "preprocessor_config.json",
     "processor_config.json",
+    // The only one that says how pixels are made where OpenCLIP made the folder.
+    "open_clip_config.json",
 ];
 
 /// What is written.

@@ -1,6 +1,7 @@
 //! Byte-pair encoding as CLIP's: lower case, words closed by `</w>`, marks at both ends.
 //!
 //! A checkpoint's folder brings its own tokenizer, and that is followed as it stands, through the `tokenizers` crate.
+//! Texts are cut where the tower's positions end; a `model_max_length` of `tokenizer_config.json` is not read.
 //! OpenAI's own tokenizer gives other ids for some texts: it repairs text first (ftfy: curly quotes made straight,
 //! ligatures, mojibake), unescapes HTML twice, lower-cases a final sigma by context and matches its marks without
 //! regard to case. Captions of the common data sets are not among them.
@@ -105,30 +106,25 @@ impl Tokenizer {
             let need = "tokenizer.json, or vocab.json and merges.txt";
             return Err(ClipError::NoCheckpoint { path: folder.into(), need });
         }
-        let wrong = |error: tokenizers::Error| ClipError::TokenizerFile {
-            path: vocabulary.clone(),
-            reason: error.to_string(),
-        };
         let model = BPE::from_file(&vocabulary.to_string_lossy(), &merges.to_string_lossy())
             .end_of_word_suffix(WORD_END.into())
             .unk_token(END.into())
             .build()
-            .map_err(wrong)?;
+            .map_err(|error| of_file(&vocabulary, error))?;
         let mut inner = pipeline(model)?;
         let marks = MARKS.into_iter().filter(|mark| inner.token_to_id(mark).is_some());
         let marks: Vec<AddedToken> = marks.map(|mark| AddedToken::from(mark, true)).collect();
         inner.add_special_tokens(marks).map_err(refused)?;
-        Self::new(inner)
+        Self::new(inner).map_err(|error| of_file(&vocabulary, error))
     }
 
     /// Reads a `tokenizer.json`.
     ///
     /// # Errors
-    /// [`ClipError::TokenizerFile`] names the file, [`ClipError::Mark`] a missing mark.
+    /// [`ClipError::TokenizerFile`] names the file and what is wrong with it, such as a missing mark.
     pub fn load(path: &Path) -> Result<Self, ClipError> {
-        let inner = tokenizers::Tokenizer::from_file(path)
-            .map_err(|error| ClipError::TokenizerFile { path: path.into(), reason: error.to_string() })?;
-        Self::new(inner)
+        let inner = tokenizers::Tokenizer::from_file(path).map_err(|error| of_file(path, error))?;
+        Self::new(inner).map_err(|error| of_file(path, error))
     }
 
     /// Writes a `tokenizer.json`.
@@ -136,9 +132,15 @@ impl Tokenizer {
     /// # Errors
     /// [`ClipError::TokenizerFile`] names the file.
     pub fn save(&self, path: &Path) -> Result<(), ClipError> {
-        self.inner
-            .save(path, true)
-            .map_err(|error| ClipError::TokenizerFile { path: path.into(), reason: error.to_string() })
+        self.inner.save(path, true).map_err(|error| of_file(path, error))
+    }
+
+    /// Everything that ids depend on, as in a `tokenizer.json`; equal tokenizers give equal text.
+    ///
+    /// # Errors
+    /// [`ClipError::Tokenizer`] if the library refuses.
+    pub fn to_json(&self) -> Result<String, ClipError> {
+        self.inner.to_string(false).map_err(refused)
     }
 
     fn new(mut inner: tokenizers::Tokenizer) -> Result<Self, ClipError> {
@@ -293,6 +295,11 @@ fn words_of(tokenizer: &tokenizers::Tokenizer, text: &str) -> tokenizers::Result
     }
     let words = text.get_splits(OffsetReferential::Original, OffsetType::Byte);
     Ok(words.into_iter().map(|(word, _, _)| word.to_owned()).collect())
+}
+
+/// What is wrong, with the file's name.
+fn of_file(path: &Path, error: impl std::fmt::Display) -> ClipError {
+    ClipError::TokenizerFile { path: path.into(), reason: error.to_string() }
 }
 
 fn refused(error: tokenizers::Error) -> ClipError {

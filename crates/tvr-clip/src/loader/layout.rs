@@ -253,16 +253,16 @@ impl<'a> Fields<'a> {
         ClipError::Unsupported { path: self.path(), options }
     }
 
-    /// A table inside this one; `NAME_dict`, which older exports have beside it, goes before it.
+    /// A table inside this one. Older exports have `NAME_dict` beside it; then that holds and what it leaves out has its
+    /// default, whatever the table says, as in transformers.
     fn part(&self, name: &str) -> Result<Fields<'a>, ClipError> {
-        let mut map = match self.map.get(name) {
+        let over = format!("{name}_dict");
+        let name = if self.present(&over).is_some() { over.as_str() } else { name };
+        let map = match self.map.get(name) {
             Some(Value::Object(map)) => map.clone(),
             None | Some(Value::Null) => return Err(self.wrong(name, "is missing")),
             Some(_) => return Err(self.wrong(name, "is no table")),
         };
-        if let Some(Value::Object(over)) = self.map.get(&format!("{name}_dict")) {
-            map.extend(over.clone());
-        }
         Ok(Fields { prefix: format!("{}{name}.", self.prefix), map, ..*self })
     }
 

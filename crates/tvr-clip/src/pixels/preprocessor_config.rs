@@ -7,9 +7,11 @@
 //! | `crop_size` | `224` or `{"height": 224, "width": 224}` | 224 |
 //! | `image_mean`, `image_std` | three numbers | CLIP's |
 //! | `rescale_factor` | a number | 1/255 |
-//! | `do_rescale`, `do_normalize`, `do_center_crop` | true or false | true |
+//! | `do_rescale`, `do_normalize`, `do_center_crop` | true or false; null is false | true |
 //! | `do_resize`, `do_convert_rgb` | true | true |
 //! | `resample` | 3, which is bicubic | 3 |
+//! | `default_to_square` | true or false: whether `size` as a number means a square | false |
+//! | `use_square_size`, and `do_pad` with a `pad_size` | false | false |
 //!
 //! Whatever else stands there does not change pixels of CLIP's processor and is not read.
 
@@ -117,10 +119,19 @@ impl PreprocessorConfig {
                 keys.wrong(key, "must be true");
             }
         }
+        for (key, counts) in [("use_square_size", true), ("do_pad", keys.get("pad_size").is_some())] {
+            if counts && keys.get(key).is_some() && keys.flag(key) {
+                keys.wrong(key, "must be false");
+            }
+        }
         if keys.map.get("resample").is_some_and(|value| !value.is_null() && value.as_u64() != Some(3)) {
             keys.wrong("resample", "must be 3 (bicubic)");
         }
-        let size = keys.size("size");
+        let squashed = keys.get("default_to_square").is_some() && keys.flag("default_to_square");
+        let size = match (keys.size("size"), keys.get("size")) {
+            (Size::Short(side), Some(Value::Number(_))) if squashed => Size::Exact([side; 2]),
+            (size, _) => size,
+        };
         let crop = match (keys.flag("do_center_crop"), size) {
             (true, _) => keys.square("crop_size"),
             (false, Size::Exact([width, height])) if width == height => width,
@@ -242,12 +253,16 @@ impl Keys {
         self.map.get(key).filter(|value| !value.is_null()).cloned()
     }
 
+    /// True if absent. Null is false, as in transformers.
     fn flag(&mut self, key: &str) -> bool {
-        let Some(value) = self.get(key) else { return true };
-        value.as_bool().unwrap_or_else(|| {
-            self.wrong(key, "must be true or false");
-            true
-        })
+        match self.map.get(key) {
+            None => true,
+            Some(Value::Null) => false,
+            Some(value) => value.as_bool().unwrap_or_else(|| {
+                self.wrong(key, "must be true or false");
+                true
+            }),
+        }
     }
 
     fn number(&mut self, key: &str, absent: f64) -> f64 {
@@ -273,7 +288,7 @@ impl Keys {
         let length =
             |value: Option<&Value>| value.and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
         let read = length(Some(&value))
-            .or_else(|| length(value.get("shortest_edge")).filter(|_| value.get("longest_edge").is_none()))
+            .or_else(|| length(value.get("shortest_edge")).filter(|_| value["longest_edge"].is_null()))
             .map(Size::Short)
             .or_else(|| Some(Size::Exact([length(value.get("width"))?, length(value.get("height"))?])));
         read.unwrap_or_else(|| {

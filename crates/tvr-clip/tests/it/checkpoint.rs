@@ -97,6 +97,21 @@ fn what_is_saved_comes_back_bit_by_bit() {
     text.encode(ids(), lengths).into_data().assert_eq(&clip.encode_texts(ids()).into_data(), true);
 }
 
+/// A folder of OpenCLIP's says in its own config how pixels are made; what is saved from it says the same.
+#[test]
+fn pixels_of_open_clip_go_along() {
+    let _alone = alone();
+    let (began, saved) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    made::open_clip(began.path());
+    let read = |folder: &Path| tvr_clip::PreprocessorConfig::read(folder).unwrap();
+    let clip = ClipCheckpoint::open(began.path()).unwrap();
+    let towers = clip.load(&Device::flex()).unwrap();
+    saver::save(Towers::Both(&towers, &clip.config().unwrap()), saved.path()).unwrap();
+    saver::copy_beside(began.path(), saved.path()).unwrap();
+    assert_eq!(read(saved.path()), read(began.path()));
+    assert_eq!(ClipCheckpoint::open(saved.path()).unwrap().config().unwrap(), clip.config().unwrap());
+}
+
 /// What `transformers` asks of a file.
 #[test]
 fn the_scale_is_a_scalar_and_the_format_is_named() {

@@ -21,6 +21,34 @@ fn a_folder_is_itself_and_a_path_is_no_name() {
     }
 }
 
+/// As Python's `huggingface_hub` reads it. The environment belongs to all tests of a process, so it is read in others.
+#[test]
+fn offline_is_what_python_takes_for_yes() {
+    for (word, expected) in [
+        ("1", true),
+        ("true", true),
+        ("Yes", true),
+        ("ON", true),
+        ("0", false),
+        ("false", false),
+        ("", false),
+    ] {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "hub::says_whether_it_is_offline", "--ignored", "--nocapture"])
+            .env("HF_HUB_OFFLINE", word)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(&format!("offline: {expected}\n")), "{word:?}: {text}");
+    }
+}
+
+#[test]
+#[ignore = "run by the test above, in a process of its own"]
+fn says_whether_it_is_offline() {
+    println!("offline: {}", Hub::from_environment().offline);
+}
+
 #[cfg(not(feature = "hub"))]
 #[test]
 fn without_the_feature_the_error_names_it() {

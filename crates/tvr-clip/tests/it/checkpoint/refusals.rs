@@ -220,6 +220,56 @@ fn a_tokenizer_of_another_model_is_refused() {
     assert!(message.ends_with("but the text tower has 3"), "{message}");
 }
 
+#[test]
+fn a_tokenizer_without_clip_s_marks_is_refused_by_its_file() {
+    let _alone = alone();
+    let folder = folder();
+    let sentence = |name: &str| {
+        let path = folder.path().join(name);
+        format!(
+            "{}: tokenizer: no token <|startoftext|>; CLIP's texts begin and end with marks",
+            path.display()
+        )
+    };
+    let path = folder.path().join("tokenizer.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("startoftext", "s")).unwrap();
+    assert_eq!(Tokenizer::open(folder.path()).unwrap_err().to_string(), sentence("tokenizer.json"));
+    made::split_tokenizer(folder.path());
+    assert_eq!(Tokenizer::open(folder.path()).unwrap_err().to_string(), sentence("vocab.json"));
+}
+
+/// As `CLIPConfig` of transformers 5.24 reads it: what the older table leaves out has its default.
+#[test]
+fn the_older_table_of_a_tower_holds_alone() {
+    let _alone = alone();
+    let folder = folder();
+    let path = folder.path().join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let older = config["text_config"].clone();
+    config["text_config"]["hidden_act"] = "gelu".into();
+    config["text_config"]["layer_norm_eps"] = 1e-6.into();
+    let write = |config: &serde_json::Value| std::fs::write(&path, config.to_string()).unwrap();
+    let text = || ClipCheckpoint::open(folder.path()).unwrap().text_config().unwrap().clone();
+    config["text_config_dict"] = serde_json::Value::Null;
+    write(&config);
+    assert_eq!((text().activation, text().layer_norm_epsilon), (tvr_nn::Activation::Gelu, 1e-6));
+    config["text_config_dict"] = older;
+    let table = config["text_config_dict"].as_object_mut().unwrap();
+    for left_out in ["hidden_act", "layer_norm_eps", "eos_token_id"] {
+        table.remove(left_out).unwrap();
+    }
+    write(&config);
+    assert_eq!((text().activation, text().layer_norm_epsilon), (tvr_nn::Activation::QuickGelu, 1e-5));
+    assert_eq!(text().eos, EosRule::First(49_407));
+    config.as_object_mut().unwrap().remove("text_config");
+    write(&config);
+    assert_eq!(text().layers, 2, "nothing but the older table");
+    config["text_config_dict"]["num_hidden_layers"] = "two".into();
+    write(&config);
+    assert!(refusal(folder.path()).starts_with("config.json: text_config_dict.num_hidden_layers = \"two\""));
+}
+
 /// Older exports say 2 and mean the largest id; MetaCLIP 2 means it.
 #[test]
 fn an_end_of_text_of_2_is_the_largest_id_for_clip_and_itself_for_metaclip_2() {

@@ -46,6 +46,39 @@ fn height_and_width_do_not_keep_the_aspect() {
     );
 }
 
+/// Found by `CLIPImageProcessorPil` of transformers 5.24 with the same files.
+#[test]
+fn options_that_change_pixels_are_followed_or_refused() {
+    let squashed = hugging_face(r#"{"size": 48, "crop_size": 48, "default_to_square": true}"#).unwrap();
+    assert_eq!(squashed.size, Size::Exact([48, 48]));
+    for kept in [
+        r#"{"size": 48, "crop_size": 48, "default_to_square": false, "do_pad": null, "pad_size": null}"#,
+        r#"{"size": {"shortest_edge": 48, "longest_edge": null}, "crop_size": 48, "default_to_square": true}"#,
+        r#"{"size": 48, "crop_size": 48, "use_square_size": false, "do_pad": true}"#,
+    ] {
+        assert_eq!(hugging_face(kept).unwrap().size, Size::Short(48), "{kept}");
+    }
+    refuses(r#"{"use_square_size": true}"#, "use_square_size = true, but it must be false");
+    refuses(
+        r#"{"do_pad": true, "pad_size": {"height": 240, "width": 240}}"#,
+        "do_pad = true, but it must be false",
+    );
+    refuses(
+        r#"{"size": {"longest_edge": 60, "shortest_edge": 48}, "crop_size": 48}"#,
+        "size = {\"longest_edge\":60,\"shortest_edge\":48}, but it must be a number, a shortest_edge, or height and width",
+    );
+}
+
+#[test]
+fn null_switches_a_step_off() {
+    let bytes = hugging_face(r#"{"do_rescale": null, "do_normalize": null}"#).unwrap();
+    assert_eq!((bytes.rescale, bytes.mean, bytes.std), (1.0, [0.0; 3], [1.0; 3]));
+    refuses(
+        r#"{"do_resize": null, "do_convert_rgb": null}"#,
+        "do_resize = null, but it must be true; do_convert_rgb = null, but it must be true",
+    );
+}
+
 #[test]
 fn all_that_is_not_supported_is_told_at_once() {
     refuses(
