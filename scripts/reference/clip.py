@@ -83,10 +83,16 @@ def lossy(folder):
 
 
 def openai_pixels(image, processor):
-    """OpenAI's transform on Pillow: the short side by bicubic, the centre with an offset rounded half to even."""
-    side, crop = processor.size["shortest_edge"], processor.crop_size["height"]
+    """OpenAI's transform on Pillow: the short side by bicubic, the centre with an offset rounded half to even. Palettes
+    become colours first: Pillow would resize them by the nearest neighbour (docs/deviations.md)."""
+    if image.mode in ("1", "P"):
+        image = image.convert("RGBA" if image.info.get("transparency") is not None else "RGB")
+    side, crop = processor.size.shortest_edge, processor.crop_size["height"]
     width, height = image.size
-    size = (side, int(side * height / width)) if width <= height else (int(side * width / height), side)
+    if side is None:
+        size = (processor.size.width, processor.size.height)
+    else:
+        size = (side, int(side * height / width)) if width <= height else (int(side * width / height), side)
     image = image if image.size == size else image.resize(size, Image.BICUBIC)
     image = image.convert("RGB")
     left, top = (int(round((n - crop) / 2.0)) for n in image.size)

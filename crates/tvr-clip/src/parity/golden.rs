@@ -110,10 +110,10 @@ impl Golden {
         Ok(self.typed(name, Dtype::U8)?.to_vec())
     }
 
-    /// The texts.
+    /// The texts, one for each row of `input_ids`.
     ///
     /// # Errors
-    /// [`ClipError::File`].
+    /// [`ClipError::File`]; [`ClipError::Format`] for another number of texts.
     pub fn texts(&self) -> Result<Vec<String>, ClipError> {
         let path = self.folder.join("texts.txt");
         let text = std::fs::read_to_string(&path).map_err(|source| ClipError::File {
@@ -122,7 +122,16 @@ impl Golden {
             source,
         })?;
         // Not `lines()`: a carriage return belongs to its text.
-        Ok(text.split('\n').filter(|line| !line.is_empty()).map(str::to_owned).collect())
+        let texts: Vec<String> =
+            text.split('\n').filter(|line| !line.is_empty()).map(str::to_owned).collect();
+        let (_, shape, _) = self.read("input_ids")?;
+        if shape.first() != Some(&texts.len()) {
+            let found = texts.len();
+            return Err(
+                self.wrong(format!("input_ids has the shape {shape:?}, but texts.txt has {found} texts"))
+            );
+        }
+        Ok(texts)
     }
 
     /// The pictures of a folder inside, in the order of their names.
@@ -164,11 +173,6 @@ impl Golden {
             Ok(Picture::from_rgb(width, height, pixels.collect())?)
         });
         crops.collect()
-    }
-
-    /// Names that begin with `prefix` and end with a number, in the numbers' order.
-    pub(crate) fn series(&self, prefix: &str) -> Vec<String> {
-        (0..).map(|index| format!("{prefix}{index}")).take_while(|name| self.has(name)).collect()
     }
 
     fn typed(&self, name: &str, expected: Dtype) -> Result<&[u8], ClipError> {

@@ -131,8 +131,60 @@ fn a_golden_tensor_without_a_stage_is_named() {
     std::fs::write(golden.path().join("expected.safetensors"), bytes).unwrap();
     let certificate = certificate(&fixture(), golden.path(), Precision::F32);
     let count = file.names().len();
-    let sentence = format!("of {count} golden tensors: vision_hidden.2, vision_hidden.one");
+    let sentence = format!("of {count} golden tensors: vision_hidden.one");
     assert_eq!(certificate.left_out, [sentence]);
+    assert_parity(&certificate); // the states after the one that is missing are compared as ever
+}
+
+/// The tokenizer takes the end's mark in a text for the end, and the tower pools at the first one, as the reference.
+#[test]
+fn a_text_with_the_mark_of_the_end_inside_is_compared_by_the_tower_s_rule() {
+    let golden = tempfile::tempdir().unwrap();
+    for name in ["images", "images_other"] {
+        std::os::unix::fs::symlink(fixture().join(name), golden.path().join(name)).unwrap();
+    }
+    let text = "a man <|endoftext|> drives a car";
+    std::fs::write(golden.path().join("texts.txt"), format!("{text}\n")).unwrap();
+    let (checkpoint, device) = (ClipCheckpoint::open(&fixture()).unwrap(), Device::flex());
+    let ids = checkpoint.tokenizer().unwrap().encode(text, 20).unwrap();
+    let (count, end) = (ids.len(), *ids.last().unwrap());
+    assert!(ids[..count - 1].contains(&end), "the mark is inside: {ids:?}");
+    let clip = checkpoint.load(&device).unwrap();
+    let tensor = Tensor::<2, Int>::from_data(
+        TensorData::new(ids.iter().map(|&id| i64::from(id)).collect::<Vec<_>>(), [1, count]),
+        &device,
+    );
+    let codes = clip.encode_texts(tensor.clone());
+    let whole = Tensor::<1, Int>::from_data([count as i64], &device);
+    let states = clip.text.encode_tokens(tensor, whole).states;
+
+    let bytes = std::fs::read(fixture().join("expected.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let of_texts =
+        |name: &str| name.starts_with("text") || ["input_ids", "attention_mask", "logits"].contains(&name);
+    let mut tensors: Vec<(String, safetensors::Dtype, Vec<usize>, Vec<u8>)> = (file.tensors().into_iter())
+        .filter(|(name, _)| !of_texts(name))
+        .map(|(name, view)| (name, view.dtype(), view.shape().to_vec(), view.data().to_vec()))
+        .collect();
+    let whole = |values: Vec<i64>| values.into_iter().flat_map(i64::to_le_bytes).collect::<Vec<u8>>();
+    let float = |values: Vec<f32>| values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
+    let (integers, floats) = (safetensors::Dtype::I64, safetensors::Dtype::F32);
+    let ids = whole(ids.into_iter().map(i64::from).collect());
+    tensors.push(("input_ids".into(), integers, vec![1, count], ids));
+    tensors.push(("attention_mask".into(), integers, vec![1, count], whole(vec![1; count])));
+    let (of_codes, of_states) = (codes.dims().to_vec(), states.dims().to_vec());
+    tensors.push(("text".into(), floats, of_codes, float(codes.into_data().iter().collect())));
+    tensors.push(("text_tokens".into(), floats, of_states, float(states.into_data().iter().collect())));
+    let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
+        (name, safetensors::tensor::TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+    });
+    let bytes = safetensors::serialize(views, None).unwrap();
+    std::fs::write(golden.path().join("expected.safetensors"), bytes).unwrap();
+    let certificate = certificate(&fixture(), golden.path(), Precision::F32);
+    assert_parity(&certificate);
+    for stage in ["tokenizer", "text tower", "from words"] {
+        assert!(certificate.lines.iter().any(|line| line.stage == stage), "{stage}");
+    }
 }
 
 /// Half precision has a tolerance of its own, and needs it.
@@ -213,6 +265,23 @@ fn a_golden_file_without_a_tensor_names_it() {
         message.ends_with("expected.safetensors: input_ids is missing; scripts/reference/clip.py makes it"),
         "{message}"
     );
+}
+
+/// Otherwise an empty file of texts would show a tokenizer that is never wrong.
+#[test]
+fn texts_that_are_not_those_of_the_golden_ids_are_refused() {
+    for (texts, count) in [("", 0), ("a man is driving a car\n", 1)] {
+        let golden = tempfile::tempdir().unwrap();
+        std::fs::copy(fixture().join("expected.safetensors"), golden.path().join("expected.safetensors"))
+            .unwrap();
+        std::fs::write(golden.path().join("texts.txt"), texts).unwrap();
+        let (checkpoint, golden) =
+            (ClipCheckpoint::open(&fixture()).unwrap(), Golden::open(golden.path()).unwrap());
+        let message =
+            certify(&checkpoint, &golden, &Device::flex(), "flex", Precision::F32).unwrap_err().to_string();
+        let sentence = format!("input_ids has the shape [7, 20], but texts.txt has {count} texts");
+        assert!(message.ends_with(&sentence), "{message}");
+    }
 }
 
 /// The golden route of saving: load, save, reload, equal. What comes out is left in the build folder, where
