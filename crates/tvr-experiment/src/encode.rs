@@ -24,12 +24,12 @@ mod seen;
 mod texts;
 mod told;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use tvr_clip::{ClipCheckpoint, ClipError, Precision};
+use tvr_clip::{ClipCheckpoint, ClipError, Precision, Tokenizer};
 use tvr_data::Sampler;
 
 use crate::error::ExperimentError;
@@ -37,7 +37,7 @@ use crate::pretrained::{preprocessor, refused};
 use crate::progress::{Event, Events};
 use crate::recipe::FrameTokens;
 use crate::shard::Shard;
-use crate::{device, weights};
+use crate::{device, files, weights};
 use kept::Encoder;
 pub use merge::merge;
 use parts::{Kind, Parts};
@@ -125,6 +125,9 @@ pub struct Report {
 struct Settings {
     schema: String,
     encoder: String,
+    /// SHA-256 of the towers' settings and of the tokenizer; weights do not show them.
+    #[serde(default)]
+    wiring: String,
     /// How pixels are made; nothing for texts alone.
     pixels: Option<String>,
     precision: String,
@@ -202,6 +205,7 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
     let settings = Settings {
         schema: "tvr-encode/2".to_owned(),
         encoder: named(&checkpoint),
+        wiring: wiring(&checkpoint, texts.as_ref().map(|(_, tokenizer, _)| tokenizer))?,
         pixels: preprocessor.as_ref().map(|preprocessor| preprocessor.config().describe()),
         precision: request.precision.name().to_owned(),
         tokens: request.tokens,
@@ -241,6 +245,7 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
 }
 
 fn check(request: &Request) -> Result<(), ExperimentError> {
+    no_folder(&request.out)?;
     let wrong = |sentence: &str| Err(ExperimentError::request(sentence));
     if request.texts.is_none() && request.pictures.is_none() {
         return wrong("nothing to encode; give --texts, --images, --frames or --videos");
@@ -253,6 +258,17 @@ fn check(request: &Request) -> Result<(), ExperimentError> {
     }
     if request.frame_tokens == FrameTokens::Patches && request.pictures.is_none() {
         return wrong("--patches: only pictures have patches; give --images, --frames or --videos");
+    }
+    Ok(())
+}
+
+/// Refuses a folder in place of the file that is to be written, before there is anything to lose.
+fn no_folder(out: &Path) -> Result<(), ExperimentError> {
+    if out.is_dir() {
+        return Err(ExperimentError::request(format!(
+            "--out {}: is a folder; name the file to write",
+            out.display()
+        )));
     }
     Ok(())
 }
@@ -281,6 +297,15 @@ fn named(checkpoint: &ClipCheckpoint) -> String {
     words.push(format!("joint {}", checkpoint.joint()));
     words.push(format!("sha256 {}", checkpoint.sha256()));
     words.join(", ")
+}
+
+/// What makes a code beside weights and pixels: settings of the towers, and the tokenizer of texts.
+fn wiring(checkpoint: &ClipCheckpoint, tokenizer: Option<&Tokenizer>) -> Result<String, ExperimentError> {
+    let towers = (checkpoint.image_config().ok(), checkpoint.text_config().ok());
+    let towers = serde_json::to_string(&towers)
+        .map_err(|cause| ExperimentError::work(format!("the towers' settings cannot be JSON: {cause}")))?;
+    let tokenizer = tokenizer.map(Tokenizer::to_json).transpose().map_err(refused)?.unwrap_or_default();
+    Ok(files::sha256(format!("{towers}\n{tokenizer}").as_bytes()))
 }
 
 impl Job<'_> {

@@ -1,6 +1,7 @@
 //! `encode` on tiny checkpoints, against the reference's tensors; bad input, shards, and going on after a stop.
 
 mod bad_input;
+mod left_behind;
 mod long;
 mod patches;
 
@@ -251,6 +252,7 @@ fn pictures_and_captions_together_are_a_whole_feature_file() {
         |video: usize, frame: usize| &frames[(video * 3 + frame) * width..(video * 3 + frame + 1) * width];
     assert_eq!(frame(0, 1), vec![0.0; width], "padding is zero");
     close(frame(0, 0), frame(2, 2), 1e-5); // the same picture in another batch
+    close(frame(0, 0), frame(2, 0), 1e-5); // f2, which is before f10 and not after it
     assert!(frame(2, 0) != frame(2, 1), "f2 is the wide one, f10 the small one");
 }
 

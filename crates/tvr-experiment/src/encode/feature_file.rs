@@ -7,8 +7,8 @@
 //! | `text_video` | i64 `[captions]` | if the texts name videos and all of them are in this file |
 //! | `text_tokens`, `text_mask` | f32 `[captions, tokens, width]`, u8 `[captions, tokens]` | with `--tokens` |
 //!
-//! Metadata: `format`, `encoder`, `unit_rows` ("false": rows are not of unit length), `pixels` (how they were made),
-//! `precision`, `frame_tokens` (that rows are patches) and `tokens_per_frame` (how many to a frame), `shard`, `video_ids`,
+//! Metadata: `format`, `encoder`, `wiring` (a hash of what else makes a code: config and tokenizer), `unit_rows`
+//! ("false": rows are not of unit length), `pixels` (how they were made), `precision`, `frame_tokens` (that rows are patches) and `tokens_per_frame` (how many to a frame), `shard`, `video_ids`,
 //! `text_ids`, `text_videos` (the video's name for each text), `skipped`.
 
 use std::collections::{BTreeMap, HashMap};
@@ -163,6 +163,7 @@ fn metadata(
     let mut entries = BTreeMap::from([
         ("format", "tvr-features/1".to_owned()),
         ("encoder", settings.encoder.clone()),
+        ("wiring", settings.wiring.clone()),
         ("unit_rows", "false".to_owned()),
         ("precision", settings.precision.clone()),
         ("video_ids", list(&frames.ids)?),

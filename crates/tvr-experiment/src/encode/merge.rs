@@ -21,18 +21,21 @@ use crate::shard::{Shard, ShardFile, in_order};
 /// A file that is no shard, a shard that is missing or there twice, shards of different checkpoints; a file that cannot be
 /// written.
 pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Report, ExperimentError> {
+    super::no_folder(out)?;
     let mut files = Vec::new();
     for path in shards {
         let (shard, common) = settings(path, &files::read(path)?)?;
         files.push(ShardFile { path, shard, common });
     }
     let order = in_order(files, |one, other| {
-        let words = "were not encoded alike: checkpoint, pixels, --dtype, --patches, texts and pictures must be the same";
+        let words = "were not encoded alike: checkpoint, tokenizer, pixels, --dtype, --patches, texts and pictures must be \
+                     the same";
         (one != other).then(|| words.to_owned())
     })?;
     let Some(settings) = order.first().map(|file| file.common.clone()) else { return Ok(Report::default()) };
-    // What a joining that was killed has left is written again.
+    // What a joining that was killed has left may be of more shards than these, and is written again.
     let parts = Parts::open(out, &settings, true)?;
+    parts.empty()?;
     for (number, ShardFile { path, .. }) in order.into_iter().enumerate() {
         let bytes = files::read(path)?;
         for kind in [Kind::Frames, Kind::Text] {
@@ -72,6 +75,7 @@ fn settings(path: &Path, bytes: &[u8]) -> Result<(Shard, Settings), ExperimentEr
     let settings = Settings {
         schema: "tvr-merge/1".to_owned(),
         encoder: text("encoder").unwrap_or_default(),
+        wiring: text("wiring").unwrap_or_default(),
         pixels: text("pixels"),
         precision: text("precision").unwrap_or_default(),
         tokens: has("text_tokens"),

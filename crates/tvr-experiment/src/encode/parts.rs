@@ -95,9 +95,26 @@ impl Parts {
                     difference(&eased, settings)
                 )));
             }
+        } else {
+            // Whose parts these are nothing says: their run was killed while it removed its folder.
+            Self { folder: folder.clone() }.empty()?;
         }
         files::write_json(&path, settings)?;
         Ok(Self { folder })
+    }
+
+    /// Removes all parts.
+    pub fn empty(&self) -> Result<(), ExperimentError> {
+        for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let of_a_kind = [Kind::Frames, Kind::Text].iter().any(|kind| name.starts_with(kind.name()));
+            if of_a_kind && name.ends_with(".safetensors") {
+                let path = entry.path();
+                std::fs::remove_file(&path).map_err(ExperimentError::file(&path, "remove"))?;
+            }
+        }
+        Ok(())
     }
 
     /// The folder.
@@ -199,6 +216,7 @@ fn parse(file: &[u8]) -> Option<Part> {
 fn difference(found: &Settings, wanted: &Settings) -> &'static str {
     [
         (found.encoder != wanted.encoder, "weights"),
+        (found.wiring != wanted.wiring, "config or tokenizer"),
         (found.pixels != wanted.pixels, "pixels"),
         (found.precision != wanted.precision, "--dtype"),
         (found.tokens != wanted.tokens, "--tokens"),

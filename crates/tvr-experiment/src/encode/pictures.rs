@@ -10,7 +10,7 @@ use std::time::Instant;
 use burn::prelude::*;
 use tvr_clip::{ImageTower, Picture, Preprocessor};
 use tvr_data::{Key, Store};
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use super::parts::{Kind, Part, Parts};
 use super::{Job, Pace, share};
@@ -106,12 +106,24 @@ pub(super) fn list(
     grouped: Grouped,
     shard: Option<Shard>,
 ) -> Result<Vec<Video>, ExperimentError> {
+    if folder.is_file() {
+        let words = "is a file; give the folder in which pictures lie";
+        return Err(ExperimentError::request(format!("{}: {words}", folder.display())));
+    }
     let mut found: Vec<(String, String, Frame)> = Vec::new(); // folder and name below it, what is there
     let mut keep = |path: &Path, frame| {
         let below = path.strip_prefix(folder).unwrap_or(path);
-        found.push((below.parent().map(slashed).unwrap_or_default(), slashed(below), frame));
+        let parent = below.parent().unwrap_or(below);
+        let names_an_item = if grouped == Grouped::Alone { below } else { parent };
+        let frame = match names_an_item.to_str() {
+            Some(_) => frame,
+            None => Frame::Lost(format!("{}: its name is not UTF-8; rename it", path.display())),
+        };
+        found.push((slashed(parent), slashed(below), frame));
     };
-    for entry in WalkDir::new(folder).follow_links(true) {
+    // What a system or an editor puts beside pictures, folders as well; the folder that is asked for may be one.
+    let shown = |it: &DirEntry| it.depth() == 0 || !it.file_name().to_string_lossy().starts_with('.');
+    for entry in WalkDir::new(folder).follow_links(true).into_iter().filter_entry(shown) {
         let entry = match entry {
             Ok(entry) => entry,
             Err(cause) => match cause.path().filter(|_| cause.depth() > 0) {
@@ -125,8 +137,7 @@ pub(super) fn list(
         };
         let path = entry.path();
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-        let hidden = entry.file_name().to_string_lossy().starts_with('.');
-        if !entry.file_type().is_file() || hidden || !ending.is_some_and(|e| ENDINGS.contains(&e.as_str())) {
+        if !entry.file_type().is_file() || !ending.is_some_and(|e| ENDINGS.contains(&e.as_str())) {
             continue;
         }
         keep(path, Frame::File(path.to_path_buf()));
@@ -145,13 +156,22 @@ pub(super) fn list(
         Grouped::ByFolder => {
             let own = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
             let own = own.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let mut of = None; // the folder of the last video
             for (parent, _, frame) in found {
-                // Pictures of the folder itself are a video of the folder's name.
-                let id = if parent.is_empty() { own.clone() } else { parent };
-                match videos.last_mut().filter(|video| video.id == id) {
+                match videos.last_mut().filter(|_| of.as_ref() == Some(&parent)) {
                     Some(video) => video.frames.push(frame),
-                    None => videos.push(video(id, frame)),
+                    // Pictures of the folder itself are a video of the folder's name.
+                    None if parent.is_empty() => videos.push(video(own.clone(), frame)),
+                    None => videos.push(video(parent.clone(), frame)),
                 }
+                of = Some(parent);
+            }
+            let named = videos.iter().filter(|video| video.id == own).count();
+            if named > 1 {
+                return Err(ExperimentError::work(format!(
+                    "{}: its own pictures, and those of {own} in it, would both be the video {own}; rename one folder",
+                    folder.display()
+                )));
             }
         }
     }
