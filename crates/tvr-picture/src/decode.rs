@@ -9,7 +9,8 @@
 //! | CMYK, YCCK (JPEG) | `round((255 − c)(255 − k) / 255)` |
 //! | GIF, WebP, animated | the first picture |
 //!
-//! Lossless files give Pillow's bytes. A JPEG decoder is free in its rounding: this one and Pillow's libjpeg-turbo
+//! Lossless files give Pillow's bytes, but for what the first picture of a GIF leaves open: transparent here, in Pillow of
+//! the palette's first colour unless it names a transparent one. A JPEG decoder is free in its rounding: this one and Pillow's libjpeg-turbo
 //! differ by a few levels, which the tests of `tvr-clip` bound.
 
 use std::io::Cursor;
