@@ -136,6 +136,8 @@ struct Settings {
     patches: Option<usize>,
     skip_bad: bool,
     shard: Option<Shard>,
+    /// SHA-256 of all that is shared out, of which a shard has its share.
+    collection: Option<String>,
     /// SHA-256 of the names of all pictures.
     pictures: Option<String>,
     /// SHA-256 of the file of texts.
@@ -202,6 +204,12 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
             Some((texts, tokenizer, context))
         }
     };
+    // What is said of a list's videos is in the list.
+    let of_texts = texts.as_ref().filter(|_| matches!(request.texts, Some(Captions::File(_))));
+    let collection = || {
+        let pictures = pictures.as_ref().map_or("", Seen::collection);
+        files::sha256(format!("{pictures} {}", of_texts.map_or("", |(texts, ..)| texts.digest())).as_bytes())
+    };
     let settings = Settings {
         schema: "tvr-encode/2".to_owned(),
         encoder: named(&checkpoint),
@@ -212,6 +220,7 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
         patches: encoder.as_ref().map(Encoder::patches).transpose()?.flatten(),
         skip_bad: request.skip_bad,
         shard: request.shard,
+        collection: request.shard.map(|_| collection()),
         pictures: pictures.as_ref().map(Seen::digest),
         texts: texts.as_ref().map(|(texts, ..)| texts.digest().to_owned()),
     };

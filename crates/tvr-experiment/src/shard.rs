@@ -3,6 +3,7 @@
 //! A share is a run of neighbours, so that shares in their order are the whole; of `n` items share `i` of `N` takes those
 //! from `⌊i · n / N⌋` to `⌊(i + 1) · n / N⌋`.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
@@ -70,7 +71,7 @@ pub(crate) struct ShardFile<'a, Common> {
 /// - `difference`: in words, in what two shards are not of one work; `None` where they are
 ///
 /// # Errors
-/// A shard that is missing, there twice, or of another work; each by its file.
+/// A shard that is missing, there twice, none, or of another work; each by its file.
 pub(crate) fn in_order<'a, Common>(
     files: Vec<ShardFile<'a, Common>>,
     difference: impl Fn(&Common, &Common) -> Option<String>,
@@ -79,33 +80,37 @@ pub(crate) fn in_order<'a, Common>(
     let Some(count) = files.first().map(|file| file.shard.of) else {
         return refuse("nothing to join; name the shards".to_owned());
     };
-    let mut order: Vec<Option<ShardFile<'a, Common>>> = Vec::new();
-    order.resize_with(count, || None);
+    let mut order: BTreeMap<usize, ShardFile<'a, Common>> = BTreeMap::new();
     for file in files {
         let path = file.path.display();
+        if file.shard.index >= file.shard.of {
+            return refuse(format!(
+                "{path}: says that it is shard {}, which there is not; make it again",
+                file.shard
+            ));
+        }
         if file.shard.of != count {
             return refuse(format!(
                 "{path} is one of {} shards, and another file one of {count}; join those of one run",
                 file.shard.of
             ));
         }
-        if let Some(other) = order.iter().flatten().next()
+        if let Some(other) = order.values().next()
             && let Some(words) = difference(&other.common, &file.common)
         {
             return refuse(format!("{} and {path} {words}", other.path.display()));
         }
-        let place = &mut order[file.shard.index];
-        if let Some(earlier) = place {
+        if let Some(earlier) = order.get(&file.shard.index) {
             return refuse(format!(
                 "{} and {path} are both shard {}; name each once",
                 earlier.path.display(),
                 file.shard
             ));
         }
-        *place = Some(file);
+        order.insert(file.shard.index, file);
     }
-    match order.iter().position(Option::is_none) {
+    match (0..count).find(|index| !order.contains_key(index)) {
         Some(missing) => refuse(format!("shard {missing}/{count} is missing; make it, or name its file")),
-        None => Ok(order.into_iter().flatten().collect()),
+        None => Ok(order.into_values().collect()),
     }
 }

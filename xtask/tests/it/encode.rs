@@ -312,6 +312,19 @@ fn shards_are_joined_to_the_file_of_the_whole() {
         2,
         "whole.safetensors: was encoded without --shard; there is nothing to join it with",
     );
+    // With one more of either side the last third begins elsewhere: something would be lost or doubled.
+    let different =
+        "are shards of different collections: pictures or texts have come or gone; encode all shards of one";
+    let captions = std::fs::read_to_string(path("captions.jsonl")).unwrap();
+    std::fs::write(path("captions.jsonl"), format!("{captions}{captions}").replacen("\"a\"", "\"d\"", 1))
+        .unwrap();
+    run(&["--batch", "1", "--shard", "2/3"], "d");
+    fails(&merge(&["a", "b", "d"]), 2, &format!("a and d {different}"));
+    std::fs::write(path("captions.jsonl"), captions).unwrap();
+    std::fs::create_dir(path("videos/v11")).unwrap();
+    std::fs::copy(path("videos/v1/f2.png"), path("videos/v11/f2.png")).unwrap();
+    run(&["--batch", "1", "--shard", "2/3"], "e");
+    fails(&merge(&["e", "b", "a"]), 2, &format!("e and b {different}"));
     assert!(!path("again").exists() && !path("again.parts").exists());
 }
 

@@ -8,8 +8,9 @@
 //! | `text_tokens`, `text_mask` | f32 `[captions, tokens, width]`, u8 `[captions, tokens]` | with `--tokens` |
 //!
 //! Metadata: `format`, `encoder`, `wiring` (a hash of what else makes a code: config and tokenizer), `unit_rows`
-//! ("false": rows are not of unit length), `pixels` (how they were made), `precision`, `frame_tokens` (that rows are patches) and `tokens_per_frame` (how many to a frame), `shard`, `video_ids`,
-//! `text_ids`, `text_videos` (the video's name for each text), `skipped`.
+//! ("false": rows are not of unit length), `pixels` (how they were made), `precision`, `frame_tokens` (that rows are
+//! patches) and `tokens_per_frame` (how many to a frame), `shard` and `collection` (SHA-256 of all that is shared out),
+//! `video_ids`, `text_ids`, `text_videos` (the video's name for each text), `skipped`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -175,6 +176,7 @@ fn metadata(
         ("frame_tokens", settings.patches.map(|_| "patches, without the class token".to_owned())),
         ("tokens_per_frame", settings.patches.map(|count| count.to_string())),
         ("shard", settings.shard.map(|shard| shard.to_string())),
+        ("collection", settings.collection.clone().filter(|_| settings.shard.is_some())),
         ("text_videos", if text.videos.is_empty() { None } else { Some(list(&text.videos)?) }),
         ("skipped", if skipped.is_empty() { None } else { Some(list(&skipped)?) }),
     ] {

@@ -22,6 +22,8 @@ const TOGETHER: usize = 64;
 #[derive(Debug)]
 pub(super) struct Listed {
     pub entries: Vec<Entry>,
+    /// SHA-256 of the whole list.
+    pub list: String,
     keys: Vec<Key>,
     store: Store,
     features: FrameFeatures,
@@ -75,7 +77,8 @@ impl Listed {
             }
         }
         let (features, patches) = (encoder.features()?, encoder.patches()?);
-        Ok(Self { entries, keys, store: prepared.store, features, patches, left_out })
+        let list = files::sha256_of_file(manifest)?;
+        Ok(Self { entries, list, keys, store: prepared.store, features, patches, left_out })
     }
 
     /// Encodes what is not in the store.

@@ -18,8 +18,8 @@ use crate::shard::{Shard, ShardFile, in_order};
 /// Joins the shards of one `encode` to the file that it would have written without shards.
 ///
 /// # Errors
-/// A file that is no shard, a shard that is missing or there twice, shards of different checkpoints; a file that cannot be
-/// written.
+/// A file that is no shard, a shard that is missing or there twice, shards of different checkpoints or collections; a file that
+/// cannot be written.
 pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Report, ExperimentError> {
     super::no_folder(out)?;
     let mut files = Vec::new();
@@ -28,8 +28,15 @@ pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Report, ExperimentError> 
         files.push(ShardFile { path, shard, common });
     }
     let order = in_order(files, |one, other| {
-        let words = "were not encoded alike: checkpoint, tokenizer, pixels, --dtype, --patches, texts and pictures must be \
-                     the same";
+        let words = match one.collection == other.collection {
+            true => {
+                "were not encoded alike: checkpoint, tokenizer, pixels, --dtype, --patches, texts and pictures must be \
+                 the same"
+            }
+            false => {
+                "are shards of different collections: pictures or texts have come or gone; encode all shards of one"
+            }
+        };
         (one != other).then(|| words.to_owned())
     })?;
     let Some(settings) = order.first().map(|file| file.common.clone()) else { return Ok(Report::default()) };
@@ -82,6 +89,7 @@ fn settings(path: &Path, bytes: &[u8]) -> Result<(Shard, Settings), ExperimentEr
         patches: text("tokens_per_frame").and_then(|count| count.parse().ok()),
         skip_bad: true,
         shard: None,
+        collection: text("collection"),
         pictures: has("frames").then(String::new),
         texts: has("text").then(String::new),
     };

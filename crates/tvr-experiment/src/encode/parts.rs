@@ -223,6 +223,7 @@ fn difference(found: &Settings, wanted: &Settings) -> &'static str {
         (found.patches != wanted.patches, "--patches"),
         (found.skip_bad != wanted.skip_bad, "--skip-bad"),
         (found.shard != wanted.shard, "--shard"),
+        (found.collection != wanted.collection, "pictures or texts"),
         (found.pictures != wanted.pictures, "pictures"),
         (found.texts != wanted.texts, "texts"),
     ]

@@ -100,12 +100,13 @@ pub(super) enum Grouped {
     ByFolder,
 }
 
-/// The videos of a folder, or a shard of them, in natural order of their names.
+/// The videos of a folder, or a shard of them, in natural order of their names; and the SHA-256 of the names of all pictures
+/// below it.
 pub(super) fn list(
     folder: &Path,
     grouped: Grouped,
     shard: Option<Shard>,
-) -> Result<Vec<Video>, ExperimentError> {
+) -> Result<(Vec<Video>, String), ExperimentError> {
     if folder.is_file() {
         let words = "is a file; give the folder in which pictures lie";
         return Err(ExperimentError::request(format!("{}: {words}", folder.display())));
@@ -149,6 +150,8 @@ pub(super) fn list(
         )));
     }
     found.sort_by(|a, b| natural(&a.0, &b.0).then_with(|| natural(&a.1, &b.1)));
+    let names: Vec<&str> = found.iter().map(|(_, below, _)| below.as_str()).collect();
+    let names = files::sha256(names.join("\0").as_bytes());
     let mut videos: Vec<Video> = Vec::new();
     let video = |id, frame| Video { id, frames: vec![frame], goes_on: false };
     match grouped {
@@ -182,7 +185,7 @@ pub(super) fn list(
             videos.len()
         )));
     }
-    Ok(videos.drain(share).collect())
+    Ok((videos.drain(share).collect(), names))
 }
 
 /// Why nothing can be opened there, with its name.

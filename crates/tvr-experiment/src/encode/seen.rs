@@ -16,8 +16,8 @@ use crate::progress::Events;
 /// The items of a request.
 #[derive(Debug)]
 pub(super) enum Seen {
-    /// Pictures of files.
-    Files(Vec<Video>),
+    /// Pictures of files, or a shard of them; and the SHA-256 of the names of all.
+    Files(Vec<Video>, String),
     /// Frames of a store.
     Kept(Box<Listed>),
 }
@@ -34,7 +34,9 @@ impl Seen {
         stop: &AtomicBool,
         events: Events<'_>,
     ) -> Result<Self, ExperimentError> {
-        let files = |folder, grouped| pictures::list(folder, grouped, request.shard).map(Self::Files);
+        let files = |folder, grouped| {
+            pictures::list(folder, grouped, request.shard).map(|(videos, names)| Self::Files(videos, names))
+        };
         match pictures {
             Pictures::Images(folder) => files(folder, Grouped::Alone),
             Pictures::Frames(folder) => files(folder, Grouped::ByFolder),
@@ -48,7 +50,7 @@ impl Seen {
     /// What a list says of its videos.
     pub fn told(&self) -> Option<Told> {
         match self {
-            Self::Files(_) => None,
+            Self::Files(..) => None,
             Self::Kept(listed) => Told::of(&listed.entries),
         }
     }
@@ -56,8 +58,16 @@ impl Seen {
     /// SHA-256 of all names, for a resumed run to compare.
     pub fn digest(&self) -> String {
         match self {
-            Self::Files(videos) => pictures::digest(videos),
+            Self::Files(videos, _) => pictures::digest(videos),
             Self::Kept(listed) => listed.digest(),
+        }
+    }
+
+    /// SHA-256 of what shards share out: the same in each of them.
+    pub fn collection(&self) -> &str {
+        match self {
+            Self::Files(_, names) => names,
+            Self::Kept(listed) => &listed.list,
         }
     }
 
@@ -74,7 +84,7 @@ impl Seen {
     ) -> Result<Box<dyn Side + 'a>, ExperimentError> {
         let videos = match self {
             Self::Kept(listed) => return Ok(Box::new(listed.encode(encoder, job.stop, events)?)),
-            Self::Files(videos) => videos,
+            Self::Files(videos, _) => videos,
         };
         let tower = encoder.checkpoint.load_image(encoder.device, encoder.precision).map_err(refused)?;
         let viewer = encoder.viewer(&tower)?;

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use tvr_experiment::score::{Given, Policy, Report, Request, Written, merge, score};
+use tvr_experiment::files::{FileTensor, write_tensors};
+use tvr_experiment::score::{Given, Policy, Report, Request, Written, merge, score, share};
 use tvr_experiment::shard::Shard;
 use tvr_experiment::{Plan, Recipe, Surroundings, experiment, plan};
 
@@ -92,6 +93,31 @@ fn shares_of_a_run_are_joined_to_the_figures_of_the_whole() {
             }
         }
     }
+}
+
+#[test]
+fn a_shard_that_says_a_number_which_there_is_not_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let bytes = (0..9).flat_map(|value| (value as f32).to_le_bytes()).collect();
+    let scores =
+        FileTensor { name: "similarity".into(), dtype: safetensors::Dtype::F32, shape: vec![3, 3], bytes };
+    write_tensors(&path("s.safetensors"), &[scores]).unwrap();
+    let given = Given::Similarity(format!("{}:similarity", path("s.safetensors").display()));
+    for index in 0..2 {
+        share(&given, Shard { index, of: 2 }, &path(&index.to_string())).unwrap();
+    }
+    // As a file may be that another program has written.
+    let mut bytes = std::fs::read(path("1")).unwrap();
+    let number = br#"index\":1"#;
+    let place = bytes.windows(number.len()).position(|window| window == number).unwrap();
+    bytes[place + number.len() - 1] = b'7';
+    std::fs::write(path("1"), bytes).unwrap();
+    let error = merge(&[path("0"), path("1")], &path("all.safetensors")).unwrap_err();
+    let sentence =
+        format!("{}: says that it is shard 7/2, which there is not; make it again", path("1").display());
+    assert_eq!((error.exit_code(), error.to_string()), (2, sentence));
+    assert!(!path("all.safetensors").exists());
 }
 
 #[test]
