@@ -15,6 +15,8 @@ recipe=${1:?name a recipe, as recipes/world-seq-transf.toml}
 # Built beforehand, with the cluster's MPI: cargo build -p xtask --features cuda,mpi
 xtask=${XTASK:-target/debug/xtask}
 
-export RAYON_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
+# srun does not take --cpus-per-task from the job (Slurm 22.05 and later): without it a rank would have one core for all threads.
+cpus=${SLURM_CPUS_PER_TASK:-1}
+export RAYON_NUM_THREADS=$cpus
 # A rank takes the device that its number on its machine gives it. srun must speak the MPI's protocol: srun --mpi=list.
-exec srun --mpi="${TVR_MPI:-pmix}" --kill-on-bad-exit=1 "$xtask" train "$recipe" --devices cuda:0-3 --resume
+exec srun --mpi="${TVR_MPI:-pmix}" --cpus-per-task="$cpus" --kill-on-bad-exit=1 "$xtask" train "$recipe" --devices cuda:0-3 --resume

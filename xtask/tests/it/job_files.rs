@@ -98,9 +98,13 @@ fn the_tasks_of_slurm_s_array_encode_the_whole() {
     encoded(folder, &weights, |index| {
         let mut job_file = Command::new("bash");
         job_file.arg(job("slurm-encode.sh")).arg(&weights).args(["videos", "shares"]).current_dir(folder);
-        job_file.envs([("SLURM_ARRAY_TASK_ID", index.to_string()), ("SLURM_ARRAY_TASK_COUNT", "2".into())]);
+        // As where one share is started again by itself.
+        job_file.envs([("SLURM_ARRAY_TASK_ID", index.to_string()), ("SLURM_ARRAY_TASK_COUNT", "1".into())]);
+        job_file.env("SHARES", "2");
         job_file.env("XTASK", &xtask).output().unwrap()
     });
+    let text = std::fs::read_to_string(job("slurm-encode.sh")).unwrap();
+    assert!(text.contains("#SBATCH --array=0-15\n") && text.contains("shares=${SHARES:-16}\n"), "{text}");
     let without = Command::new("bash").arg(job("slurm-encode.sh")).current_dir(folder).output().unwrap();
     assert!(stderr(&without).contains("name a checkpoint"), "{}", stderr(&without));
 }
@@ -149,9 +153,10 @@ fn the_job_files_of_training_start_a_run() {
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
     let mut slurm = Command::new("bash");
     slurm.arg(job("slurm-train.sh")).arg("small.toml").env("XTASK", &xtask).env("PATH", path);
+    slurm.env("SLURM_CPUS_PER_TASK", "3");
     trained(slurm, "slurm");
     let options = std::fs::read_to_string(folder.join("srun.log")).unwrap();
-    assert_eq!(options, "--mpi=pmix\n--kill-on-bad-exit=1\n");
+    assert_eq!(options, "--mpi=pmix\n--cpus-per-task=3\n--kill-on-bad-exit=1\n");
 
     let text = std::fs::read_to_string(job("kubernetes-train.yaml")).unwrap();
     let arguments = words(&text, "args");
@@ -159,7 +164,10 @@ fn the_job_files_of_training_start_a_run() {
     let ranks = number(&text, "slotsPerWorker") * number(workers, "replicas");
     let at = arguments.iter().position(|word| word == "/usr/local/bin/xtask").unwrap();
     assert_eq!(arguments[at - 2..at], ["-n".to_string(), ranks.to_string()]);
-    assert_eq!(number(workers, "nvidia.com/gpu"), number(&text, "slotsPerWorker"));
+    let slots = number(&text, "slotsPerWorker");
+    assert_eq!(number(workers, "nvidia.com/gpu"), slots);
+    let threads = arguments.iter().find_map(|word| word.strip_prefix("RAYON_NUM_THREADS=")).unwrap();
+    assert_eq!(number(workers, "cpu"), slots * threads.parse::<usize>().unwrap());
     assert!(root().join(&arguments[at + 2]).exists(), "{}", arguments[at + 2]);
     let mut rank = Command::new(&xtask);
     let own = arguments[at + 1..].iter().map(String::as_str);
