@@ -271,6 +271,8 @@ impl Work<'_> {
                 }
             }
             if stopping && step + 1 < steps {
+                // Nobody says that one can go on there before rank 0 has written it.
+                ranks.barrier("the checkpoint")?;
                 return Err(ExperimentError::Interrupted {
                     step: step + 1,
                     recipe: plan.source.display().to_string(),

@@ -78,16 +78,42 @@ fn planned(folder: &Path, runs: &str) -> Plan {
 }
 
 fn run(plan: &Plan, resume: bool) -> Result<(), ExperimentError> {
-    let never = AtomicBool::new(false);
-    let opened = experiment::open(plan, &never, &mut |_| ())?;
+    run_until(plan, resume, &AtomicBool::new(false))
+}
+
+/// A run that was asked to stop before it began: it takes one step.
+fn stopped(plan: &Plan) -> Result<(), ExperimentError> {
+    run_until(plan, true, &AtomicBool::new(true))
+}
+
+fn run_until(plan: &Plan, resume: bool, stop: &AtomicBool) -> Result<(), ExperimentError> {
+    let opened = experiment::open(plan, &AtomicBool::new(false), &mut |_| ())?;
     let device = plan.device.clone().autodiff();
     let head = Failing { head: MeanPoolingConfig::reference().init(16, &device).unwrap() };
     let objective = SymmetricConfig::ours().init().unwrap();
-    experiment::run_with(plan, &opened, head, objective, 0, resume, &never, &mut |_| ()).map(|_| ())
+    experiment::run_with(plan, &opened, head, objective, 0, resume, stop, &mut |_| ()).map(|_| ())
 }
 
 fn weights(plan: &Plan) -> Vec<u8> {
     std::fs::read(plan.run_folder(0).join("model.safetensors")).unwrap()
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_is_said_of_a_run_that_is_stopped() {
+    let _alone = crate::run::generator();
+    let folder = tempfile::tempdir().unwrap();
+    crate::run::features(&folder.path().join("data"));
+    let plan = planned(folder.path(), "full");
+    let place = plan.run_folder(0).join("checkpoints/step-000001");
+    std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+    // No folder can take a file's place.
+    std::fs::write(&place, "in the way").unwrap();
+    let error = stopped(&plan).unwrap_err().to_string();
+    let start = format!("rank 0 of 2: {}: cannot replace: ", place.display());
+    assert!(error.starts_with(&start), "{error}");
+    std::fs::remove_file(place).unwrap();
+    let error = stopped(&plan).unwrap_err();
+    assert!(matches!(error, ExperimentError::Interrupted { step: 1, .. }), "{error}");
 }
 
 #[test]
