@@ -25,7 +25,7 @@ mod start;
 pub mod threads;
 
 use std::any::Any;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use burn::prelude::*;
@@ -75,8 +75,11 @@ pub trait Collective {
     }
 
     /// Held while a part draws random numbers, where ranks share one generator; `None` where they do not.
-    fn generator(&self) -> Option<MutexGuard<'_, ()>> {
-        None
+    ///
+    /// # Errors
+    /// A rank that failed, or that holds it for too long, by its number.
+    fn generator(&self) -> Result<Option<threads::Drawing<'_>>, ExperimentError> {
+        Ok(None)
     }
 
     /// What rank 0 gave, at every rank; the others give nothing.
@@ -115,20 +118,24 @@ impl Collective for Single {
 /// The codes of every rank, in the order of ranks, on the device of `own` and outside any graph; and the first rank
 /// whose codes are not all finite.
 ///
+/// - `own`: this rank's codes, or some of the same head where it has none of the batch
+/// - `given`: whether it has any
+///
 /// # Errors
 /// As [`Collective::gather`].
 pub fn gather_codes<Side>(
     ranks: &dyn Collective,
     what: &'static str,
     own: Codes<Side>,
+    given: bool,
 ) -> Result<(Codes<Side>, Option<usize>), ExperimentError> {
     if ranks.size() == 1 {
         return Ok((own, None));
     }
-    let all = ranks.gather(what, bytes_of(&own.to_flat()))?;
+    let all = ranks.gather(what, if given { bytes_of(&own.to_flat()) } else { Vec::new() })?;
     let all: Vec<Vec<f32>> = all.iter().map(|bytes| numbers_of(bytes)).collect();
     let broken = all.iter().position(|numbers| !all_finite(numbers));
-    let parts = all.iter().map(|numbers| own.of_flat(numbers));
+    let parts = all.iter().filter(|numbers| !numbers.is_empty()).map(|numbers| own.of_flat(numbers));
     let parts = parts.collect::<Result<Vec<_>, _>>().map_err(|error| refused(&error))?;
     Ok((Codes::cat(parts).map_err(|error| refused(&error))?, broken))
 }

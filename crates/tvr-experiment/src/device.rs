@@ -28,6 +28,9 @@ pub const DEVICE_HELP: &str = "flex | cuda:N | vulkan:N | tch:cpu | tch:cuda:N";
 /// How `--devices` names several, as help shows it.
 pub const DEVICES_HELP: &str = "flex:COUNT, cuda:FIRST-LAST, or names with commas between";
 
+/// Devices that one name may stand for, at most: more are a slip of the finger.
+const MOST: usize = 1024;
+
 /// The device that needs nothing but a processor.
 pub const DEFAULT_DEVICE: &str = "flex";
 
@@ -160,20 +163,24 @@ pub fn adder(_devices: &[Device], _patience: Duration) -> Result<Option<Add>, Ex
 fn spelled_out(name: &str) -> Result<Vec<String>, ExperimentError> {
     let wrong =
         |word: &str| ExperimentError::request(format!("device {name:?}: {word}; write {DEVICES_HELP}"));
+    let too_many = format!("that is more than {MOST} devices");
     if let Some(count) = name.strip_prefix("flex:") {
         let count: usize = count.parse().map_err(|_| wrong("the count is not a number"))?;
-        return if count == 0 {
-            Err(wrong("the count is 0"))
-        } else {
-            Ok(vec![DEFAULT_DEVICE.into(); count])
+        return match count {
+            0 => Err(wrong("the count is 0")),
+            1..=MOST => Ok(vec![DEFAULT_DEVICE.into(); count]),
+            _ => Err(wrong(&too_many)),
         };
     }
     let range = name.rsplit_once(':').and_then(|(backend, range)| Some((backend, range.split_once('-')?)));
     let Some((backend, (first, last))) = range else {
-        // The first of a kind has two names.
-        return Ok(vec![match name {
-            "cuda" | "vulkan" | "tch:cuda" => format!("{name}:0"),
-            "tch" => "tch:cpu".into(),
+        // The first of a kind has two names, and a number may have more.
+        let number =
+            name.rsplit_once(':').and_then(|(kind, index)| Some((kind, index.parse::<usize>().ok()?)));
+        return Ok(vec![match (name, number) {
+            ("cuda" | "vulkan" | "tch:cuda", _) => format!("{name}:0"),
+            ("tch", _) => "tch:cpu".into(),
+            (_, Some((kind, index))) => format!("{kind}:{index}"),
             _ => name.into(),
         }]);
     };
@@ -181,6 +188,9 @@ fn spelled_out(name: &str) -> Result<Vec<String>, ExperimentError> {
     let (first, last) = (number(first)?, number(last)?);
     if first > last {
         return Err(wrong("the range runs backwards"));
+    }
+    if last - first >= MOST {
+        return Err(wrong(&too_many));
     }
     Ok((first..=last).map(|index| format!("{backend}:{index}")).collect())
 }

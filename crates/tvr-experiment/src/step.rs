@@ -141,7 +141,7 @@ struct Step<'a, H: Head, O: Objective> {
 /// Gradients of the loss of a batch, and what the loss is; the same at every rank.
 ///
 /// # Errors
-/// A batch that the objective refuses, or that has fewer items than there are ranks; a rank that failed.
+/// A batch that the objective refuses, or that has fewer captions than there are ranks; a rank that failed.
 pub fn gradients<H: Head, O: Objective>(
     model: &Model<H, O>,
     corpus: &Corpus,
@@ -151,25 +151,27 @@ pub fn gradients<H: Head, O: Objective>(
     let needs = model.head.needs();
     let step = Step { model, corpus, batch, needs, device: way.device.clone().autodiff(), way };
     let ranks = way.ranks;
-    let texts = Share::of(batch.texts.len(), way)?;
-    let videos = Share::of(batch.videos.len(), way)?;
+    let texts = Share::of_texts(batch.texts.len(), way)?;
+    let videos = Share::of(batch.videos.len(), way);
     if let ([text_part], [video_part], 1) = (&texts.parts[..], &videos.parts[..], ranks.size()) {
-        let (texts, videos) = (step.code_texts(model, text_part), step.code_videos(model, video_part)?);
+        let (texts, videos) = (step.code_texts(model, text_part)?, step.code_videos(model, video_part)?);
         let (loss, similarity) = step.judge(&texts, &videos)?;
         let judged = read(&loss);
         let seen = step.seen(texts.inner(), videos.inner(), Some(similarity));
         return Ok((GradientsParams::from_grads(loss.total.backward(), model), judged, seen));
     }
-    let code_texts = |model: &Model<H, O>, part: &Part| Ok(step.code_texts(model, part));
+    let code_texts = |model: &Model<H, O>, part: &Part| step.code_texts(model, part);
     let code_videos = |model: &Model<H, O>, part: &Part| step.code_videos(model, part);
     let own_texts = Encoded::of(model, &texts, code_texts)?;
     let own_videos = Encoded::of(model, &videos, code_videos)?;
-    let (text_codes, broken_texts) = gather_codes(ranks, "codes of texts", own_texts.codes.clone())?;
-    let (video_codes, broken_videos) = gather_codes(ranks, "codes of videos", own_videos.codes.clone())?;
+    let (text_codes, broken_texts) = gather_codes(ranks, "codes of texts", own_texts.codes.clone(), true)?;
+    let (video_codes, broken_videos) =
+        gather_codes(ranks, "codes of videos", own_videos.codes.clone(), !videos.rows.is_empty())?;
     let (text_leaves, video_leaves) = (text_codes.leaves(), video_codes.leaves());
 
     let by_rows = match (ranks.size(), Judging::of(&model.head, &model.objective)) {
-        (2.., Judging::Rows) => model.objective.by_rows(),
+        // Several captions of a video may leave a batch with fewer videos than ranks: too little to be split.
+        (2.., Judging::Rows) if batch.videos.len() >= ranks.size() => model.objective.by_rows(),
         _ => None,
     };
     let (loss, similarity) = match by_rows {
@@ -248,14 +250,14 @@ pub fn after_step<H: Head, O: Objective>(model: &mut Model<H, O>, seen: &Seen) {
 }
 
 impl<H: Head, O: Objective> Step<'_, H, O> {
-    fn code_texts(&self, model: &Model<H, O>, part: &Part) -> TextCodes {
-        let _drawing = self.seeded("texts", part.number as u64);
+    fn code_texts(&self, model: &Model<H, O>, part: &Part) -> Result<TextCodes, ExperimentError> {
+        let _drawing = self.seeded("texts", part.number as u64)?;
         let texts = &self.batch.texts[part.rows.clone()];
-        model.head.code_texts(model.text.encode(self.corpus, texts, &self.needs, &self.device))
+        Ok(model.head.code_texts(model.text.encode(self.corpus, texts, &self.needs, &self.device)))
     }
 
     fn code_videos(&self, model: &Model<H, O>, part: &Part) -> Result<VideoCodes, ExperimentError> {
-        let _drawing = self.seeded("videos", part.number as u64);
+        let _drawing = self.seeded("videos", part.number as u64)?;
         let order = self.batch.shuffle.map(|seed| FrameOrder { corpus: self.corpus, seed });
         let order = order.map(|order| move |video| order.of(video));
         let order = order.as_ref().map(|order| order as &dyn Fn(usize) -> Vec<usize>);
@@ -266,10 +268,15 @@ impl<H: Head, O: Objective> Step<'_, H, O> {
 
     /// The similarities of a batch, or of one rank's rows of it. Of several ranks each draws from its own numbers, in its
     /// own time; those that judge the whole batch draw the same.
-    fn similarity(&self, texts: &TextCodes, videos: &VideoCodes, rank: u64) -> Similarity {
+    fn similarity(
+        &self,
+        texts: &TextCodes,
+        videos: &VideoCodes,
+        rank: u64,
+    ) -> Result<Similarity, ExperimentError> {
         // One rank goes on drawing where its videos ended.
-        let _drawing = if self.way.ranks.size() > 1 { self.seeded("pairs", rank) } else { None };
-        self.model.head.similarity(texts, videos)
+        let _drawing = if self.way.ranks.size() > 1 { self.seeded("pairs", rank)? } else { None };
+        Ok(self.model.head.similarity(texts, videos))
     }
 
     /// What one rank's rows add to the loss.
@@ -281,8 +288,8 @@ impl<H: Head, O: Objective> Step<'_, H, O> {
         [own_texts, own_videos]: [&Range<usize>; 2],
     ) -> Result<Loss, ExperimentError> {
         let draws = 2 * self.way.ranks.rank() as u64;
-        let of_texts = self.similarity(&texts.rows(own_texts.clone()), videos, draws).fused;
-        let of_videos = self.similarity(texts, &videos.rows(own_videos.clone()), draws + 1).fused;
+        let of_texts = self.similarity(&texts.rows(own_texts.clone()), videos, draws)?.fused;
+        let of_videos = self.similarity(texts, &videos.rows(own_videos.clone()), draws + 1)?.fused;
         let same = self.same();
         let rows = Rows {
             of_texts: &of_texts,
@@ -317,7 +324,7 @@ impl<H: Head, O: Objective> Step<'_, H, O> {
 
     /// The loss, and the similarities outside its graph.
     fn judge(&self, texts: &TextCodes, videos: &VideoCodes) -> Result<(Loss, Similarity), ExperimentError> {
-        let similarity = self.similarity(texts, videos, 0);
+        let similarity = self.similarity(texts, videos, 0)?;
         let (same, video_ids) = (self.same(), self.video_ids());
         let streams = streams(&similarity);
         let wants = self.model.objective.needs();

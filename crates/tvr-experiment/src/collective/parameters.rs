@@ -36,6 +36,7 @@ pub fn sum_gradients<M: Module>(
     let mut given = Given { own: &own, counts: Vec::new(), numbers: Vec::new(), touched: Vec::new() };
     model.visit(&mut given);
     let Given { counts, numbers, touched, .. } = given;
+    drop(own);
     let (mut sums, mut places) = (Vec::with_capacity(numbers.len()), Vec::with_capacity(counts.len()));
     let (mut first, mut start) = (0, 0);
     while first < counts.len() {
@@ -63,6 +64,7 @@ pub fn sum_gradients<M: Module>(
             said.iter().position(|finite| finite.first() == Some(&0))
         }
     };
+    drop(numbers);
     let mut taken = Taken { sums: &sums, touched: places.iter(), gradients: GradientsParams::new() };
     model.visit(&mut taken);
     Ok((taken.gradients, broken))

@@ -6,7 +6,7 @@
 //! themselves: a device waits without end for one that does not come.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,7 +29,6 @@ struct Hub {
     add: Option<Add>,
     state: Mutex<State>,
     turn: Condvar,
-    generator: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +40,8 @@ struct State {
     rounds: u64,
     /// Whose devices exchange rows among themselves.
     between: Vec<bool>,
+    /// Who has the generator of random numbers.
+    drawing: Option<usize>,
     /// The first failure: whose, and its sentence.
     failed: Option<(usize, String)>,
 }
@@ -48,14 +49,7 @@ struct State {
 impl Hub {
     fn new(size: usize, add: Option<Add>, patience: Duration) -> Self {
         let state = State { given: vec![None; size], between: vec![false; size], ..State::default() };
-        Self {
-            size,
-            patience,
-            add,
-            state: Mutex::new(state),
-            turn: Condvar::new(),
-            generator: Mutex::new(()),
-        }
+        Self { size, patience, add, state: Mutex::new(state), turn: Condvar::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -103,6 +97,18 @@ impl Between<'_> {
 impl Drop for Between<'_> {
     fn drop(&mut self) {
         self.ranks.hub.state().between[self.ranks.rank] = false;
+    }
+}
+
+/// One rank's turn with the generator of random numbers; over when dropped.
+pub struct Drawing<'a> {
+    hub: &'a Hub,
+}
+
+impl Drop for Drawing<'_> {
+    fn drop(&mut self) {
+        self.hub.state().drawing = None;
+        self.hub.turn.notify_all();
     }
 }
 
@@ -186,8 +192,26 @@ impl Collective for Threads {
         Some(Between { add, ranks: self })
     }
 
-    fn generator(&self) -> Option<MutexGuard<'_, ()>> {
-        Some(self.hub.generator.lock().unwrap_or_else(PoisonError::into_inner))
+    fn generator(&self) -> Result<Option<Drawing<'_>>, ExperimentError> {
+        let hub = &self.hub;
+        let taken = |state: &mut State| state.drawing.is_some() && state.failed.is_none();
+        let waited = hub.turn.wait_timeout_while(hub.state(), hub.patience, taken);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if let Some(failed) = &state.failed {
+            return Err(stopped(failed));
+        }
+        if let Some(holder) = state.drawing {
+            drop(state);
+            let sentence = format!(
+                "rank {holder} of {}: did not end its turn with the random numbers within {} s; it hangs, or --patience is too short",
+                hub.size,
+                hub.patience.as_secs_f64()
+            );
+            hub.fail(holder, sentence.clone());
+            return Err(ExperimentError::work(sentence));
+        }
+        state.drawing = Some(self.rank);
+        Ok(Some(Drawing { hub }))
     }
 }
 
@@ -195,6 +219,21 @@ impl Collective for Threads {
 enum Word {
     Said(Event),
     Ended,
+}
+
+/// The listening end of a run. Where whoever listens breaks off, nobody waits to be heard, and every rank stops at its
+/// next exchange.
+struct Listening<'a> {
+    hub: &'a Hub,
+    receive: Receiver<Word>,
+}
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.hub.fail(0, "whoever listened to the run broke off".into());
+        }
+    }
 }
 
 /// Runs `work` once for each of `parts`, each on a thread of its own, and gives what rank 0 made of it.
@@ -217,6 +256,7 @@ pub fn run<P: Send, T: Send>(
     let mut results: Vec<Option<Result<T, ExperimentError>>> = (0..size).map(|_| None).collect();
     let (send, receive) = sync_channel::<Word>(0);
     std::thread::scope(|scope| {
+        let listening = Listening { hub: &hub, receive };
         for ((rank, part), result) in parts.into_iter().enumerate().zip(&mut results) {
             let (ranks, send, work) = (Threads { rank, hub: hub.clone() }, send.clone(), &work);
             scope.spawn(move || {
@@ -232,7 +272,7 @@ pub fn run<P: Send, T: Send>(
         let mut running = size;
         let (mut told, mut watched) = (false, None);
         while running > 0 {
-            match receive.recv_timeout(patience) {
+            match listening.receive.recv_timeout(patience) {
                 Ok(Word::Said(event)) => events(event),
                 Ok(Word::Ended) => running -= 1,
                 Err(RecvTimeoutError::Timeout) => {

@@ -15,7 +15,7 @@ use crate::error::ExperimentError;
 
 /// The codes of a share.
 pub(super) struct Encoded<Side> {
-    /// Of all parts, outside any graph.
+    /// Of all parts, outside any graph; where there are none, those of one item of the batch, for their form.
     pub codes: Codes<Side>,
     /// Of the last part, with its graph.
     last: Option<Codes<Side>>,
@@ -44,6 +44,8 @@ impl<Side> Encoded<Side> {
             let codes = code(model, last_part)?;
             parts.push(codes.inner());
             last = Some(codes);
+        } else {
+            parts.push(code(&model.clone().no_grad(), &Part { number: 0, rows: 0..1 })?.inner());
         }
         Ok(Self { codes: Codes::cat(parts).map_err(|error| refused(&error))?, last })
     }

@@ -3,13 +3,12 @@
 //! burn keeps one generator for all of a processor. It is seeded before each part from (step, side, part), so that a part's
 //! second pass draws what its first has drawn; ranks that share the generator hold it meanwhile.
 
-use std::sync::MutexGuard;
-
 use burn::prelude::*;
 use burn::tensor::Distribution;
 use tvr_heads::Head;
 use tvr_objectives::Objective;
 
+use crate::collective::threads::Drawing;
 use crate::collective::{Collective, Single};
 use crate::corpus::Corpus;
 use crate::error::ExperimentError;
@@ -20,38 +19,41 @@ use crate::step::{Batch, Step, Way};
 /// Whether codes or similarities of a model draw random numbers (dropout): tried on one pair of `corpus`.
 ///
 /// # Errors
-/// A video that cannot be read.
+/// A video that cannot be read; as [`Collective::generator`].
 pub fn draws<H: Head, O: Objective>(
     model: &Model<H, O>,
     corpus: &Corpus,
     ranks: &dyn Collective,
     device: &Device,
 ) -> Result<bool, ExperimentError> {
-    let _alone = ranks.generator();
+    let _alone = ranks.generator()?;
     let batch =
         Batch { texts: vec![0], videos: vec![corpus.text_video[0]], text_video: vec![0], shuffle: None };
     let way = Way { ranks: &Single, chunk: 0, device, random: 0, draws: true };
     let device = device.clone().autodiff();
     let step = Step { model, corpus, batch: &batch, needs: model.head.needs(), device, way: &way };
     let part = Part { number: 0, rows: 0..1 };
-    let texts = step.code_texts(model, &part);
+    let texts = step.code_texts(model, &part)?;
     // An encoder that draws nothing leaves the generator as its seed has set it.
-    let text_draws = step.next_number() != step.first_number("texts");
+    let text_draws = step.next_number() != step.first_number("texts")?;
     let videos = step.code_videos(model, &part)?;
     let _ = step.model.head.similarity(&texts, &videos);
-    Ok(text_draws || step.next_number() != step.first_number("videos"))
+    Ok(text_draws || step.next_number() != step.first_number("videos")?)
 }
 
 impl<H: Head, O: Objective> Step<'_, H, O> {
     /// Seeds what is drawn next, and keeps other ranks from drawing until the guard is dropped. Nothing is done for a model
     /// that draws nothing.
-    pub(super) fn seeded(&self, purpose: &str, number: u64) -> Option<MutexGuard<'_, ()>> {
+    ///
+    /// # Errors
+    /// As [`Collective::generator`].
+    pub(super) fn seeded(&self, purpose: &str, number: u64) -> Result<Option<Drawing<'_>>, ExperimentError> {
         if !self.way.draws {
-            return None;
+            return Ok(None);
         }
-        let guard = self.way.ranks.generator();
+        let guard = self.way.ranks.generator()?;
         self.device.seed(tvr_data::stream(self.way.random, purpose, number).next());
-        guard
+        Ok(guard)
     }
 
     fn next_number(&self) -> f32 {
@@ -59,8 +61,8 @@ impl<H: Head, O: Objective> Step<'_, H, O> {
     }
 
     /// The number that follows the seed of a side's first part.
-    fn first_number(&self, side: &str) -> f32 {
-        let _drawing = self.seeded(side, 0);
-        self.next_number()
+    fn first_number(&self, side: &str) -> Result<f32, ExperimentError> {
+        let _drawing = self.seeded(side, 0)?;
+        Ok(self.next_number())
     }
 }

@@ -13,7 +13,7 @@ pub(super) struct Part {
     pub rows: Range<usize>,
 }
 
-/// One rank's parts of one side, in order.
+/// One rank's parts of one side, in order; none where a batch has fewer items of that side than there are ranks.
 pub(super) struct Share {
     /// Where they stand in the batch.
     pub rows: Range<usize>,
@@ -22,18 +22,27 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// Consecutive items, as many for each rank as for any other or one more, in pieces of `chunk`.
-    pub fn of(items: usize, way: &Way) -> Result<Self, ExperimentError> {
-        let (rank, size) = (way.ranks.rank(), way.ranks.size());
-        if items < size {
+    /// Consecutive captions, at least one for each rank.
+    ///
+    /// # Errors
+    /// Fewer captions than ranks.
+    pub fn of_texts(texts: usize, way: &Way) -> Result<Self, ExperimentError> {
+        let size = way.ranks.size();
+        if texts < size {
             return Err(ExperimentError::request(format!(
-                "{size} devices, but a batch has {items} items of one side; take fewer devices, or raise train.batch"
+                "{size} devices, but a batch has {texts} captions; take fewer devices, or raise train.batch"
             )));
         }
+        Ok(Self::of(texts, way))
+    }
+
+    /// Consecutive items, as many for each rank as for any other or one more, in pieces of `chunk`.
+    pub fn of(items: usize, way: &Way) -> Self {
+        let (rank, size) = (way.ranks.rank(), way.ranks.size());
         let start = |rank: usize| rank * items / size;
         let pieces = |rank: usize| {
             let count = start(rank + 1) - start(rank);
-            if way.chunk == 0 { 1 } else { count.div_ceil(way.chunk) }
+            if way.chunk == 0 { count.min(1) } else { count.div_ceil(way.chunk) }
         };
         let first: usize = (0..rank).map(pieces).sum();
         let rows = start(rank)..start(rank + 1);
@@ -42,6 +51,6 @@ impl Share {
             let from = rows.start + piece * chunk;
             Part { number: first + piece, rows: from..(from + chunk).min(rows.end) }
         });
-        Ok(Self { parts: parts.collect(), rows })
+        Self { parts: parts.collect(), rows }
     }
 }

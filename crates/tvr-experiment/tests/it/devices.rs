@@ -195,20 +195,62 @@ fn a_model_with_dropout_draws_and_one_without_does_not() {
 }
 
 #[test]
-fn more_devices_than_items_are_refused() {
+fn more_devices_than_captions_are_refused() {
     let _alone = generator();
     let training = Device::flex().autodiff();
     let head = MeanPoolingConfig::reference().init(8, &training).unwrap();
     let objective = tvr_objectives::SymmetricConfig::ours().init().unwrap();
     let model = crate::step::model(head, objective, 0.0, &training);
-    let forks = (0..6).map(|_| model.clone().fork(&training)).collect();
+    let forks = (0..8).map(|_| model.clone().fork(&training)).collect();
     let error = threads::run(forks, None, patient(), &mut |_| (), |ranks, model, _| {
         let way = Way { ranks, chunk: 0, device: &Device::flex(), random: 1, draws: true };
         gradients(&model, &crate::step::corpus(8), &batches(false)[0], &way).map(|_| ())
     })
     .unwrap_err();
-    let sentence = "6 devices, but a batch has 5 items of one side; take fewer devices, or raise train.batch";
+    let sentence = "8 devices, but a batch has 7 captions; take fewer devices, or raise train.batch";
     assert_eq!((error.to_string().as_str(), error.exit_code()), (sentence, 2));
+}
+
+#[test]
+fn captions_of_fewer_videos_than_devices_have_the_gradient_of_one_device() {
+    let _alone = generator();
+    let training = Device::flex().autodiff();
+    let batch =
+        Batch { texts: vec![0, 1, 6, 7], videos: vec![0, 3], text_video: vec![0, 0, 1, 1], shuffle: None };
+    let ncl = NclConfig { queue: 0, ..NclConfig::reference() };
+    for (objective, name) in
+        [(ObjectiveRecipe::Ncl(ncl), "whole"), (objectives().remove(0), "rows, were there videos enough")]
+    {
+        let head = MeanPoolingConfig::reference().init(8, &training).unwrap();
+        let objective = objective.init(&Encoder::Projection.offer(), &training).unwrap();
+        let model = crate::step::model(head, objective, 0.0, &training);
+        let step = |ranks: &dyn Collective, model: &Model<_, _>, chunk| {
+            let way = Way { ranks, chunk, device: &Device::flex(), random: 1, draws: false };
+            let (found, judged, _) = gradients(model, &crate::step::corpus(8), &batch, &way)?;
+            Ok((judged.loss, flat(model, &found)))
+        };
+        let (loss, expected) = step(&Single, &model.clone().fork(&training), 0).unwrap();
+        let largest = expected.iter().fold(0f32, |most, value| most.max(value.abs()));
+        assert!(largest > 1e-4, "{name}: the gradient is nothing");
+        for (count, chunk) in [(3, 0), (4, 0), (4, 1)] {
+            let forks = (0..count).map(|_| model.clone().fork(&training)).collect();
+            let (of_ranks, found) = threads::run(forks, None, patient(), &mut |_| (), |ranks, model, _| {
+                step(ranks, &model, chunk)
+            })
+            .unwrap();
+            assert!(
+                (loss - of_ranks).abs() <= 1e-5 * loss.abs().max(1.0),
+                "{name}, {count}: {loss} {of_ranks}"
+            );
+            for (found, expected) in found.iter().zip(&expected) {
+                let difference = (found - expected).abs();
+                assert!(
+                    difference <= 1e-5 * largest,
+                    "{name}, {count} ranks: {found} {expected} of {largest}"
+                );
+            }
+        }
+    }
 }
 
 fn planned(folder: &Path, runs: &str, devices: &str) -> Plan {

@@ -1,6 +1,7 @@
 //! Ranks that fail, differ, or were started by some launcher; names of devices.
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use burn::module::{Module, Param};
@@ -97,6 +98,65 @@ fn a_rank_that_never_comes_back_is_told_of_while_the_others_wait() {
     })
     .unwrap_err();
     assert_eq!(stuck, [error.to_string()]);
+}
+
+#[test]
+fn a_rank_that_hangs_in_its_turn_with_the_random_numbers_stops_all_when_patience_is_over() {
+    let patience = Duration::from_millis(300);
+    let (send, receive) = std::sync::mpsc::sync_channel(1);
+    let receive = Mutex::new(receive);
+    let error = threads::run(vec![(); 2], None, patience, &mut |_| (), |ranks: &Threads, (), _| {
+        if ranks.rank() == 0 {
+            receive.lock().unwrap().recv().unwrap();
+        }
+        let _turn = ranks.generator()?;
+        if ranks.rank() == 1 {
+            send.send(()).unwrap();
+            std::thread::sleep(Duration::from_millis(1500));
+        }
+        Ok(())
+    })
+    .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "rank 1 of 2: did not end its turn with the random numbers within 0.3 s; it hangs, or --patience is too short"
+    );
+}
+
+#[test]
+fn a_rank_that_breaks_off_in_its_turn_with_the_random_numbers_lets_go_of_them() {
+    let patience = Duration::from_secs(20);
+    let error = threads::run(vec![(); 3], None, patience, &mut |_| (), |ranks: &Threads, (), _| {
+        for turn in 0..20 {
+            let _turn = ranks.generator()?;
+            if (turn, ranks.rank()) == (10, 1) {
+                panic!("out of memory");
+            }
+        }
+        ranks.barrier("the end")
+    })
+    .unwrap_err();
+    assert_eq!(error.to_string(), "rank 1 of 3: it broke off: out of memory");
+}
+
+#[test]
+fn whoever_listens_and_breaks_off_leaves_no_rank_waiting() {
+    let (send, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let run = || {
+            let listen: &mut dyn FnMut(_) = &mut |_| panic!("nobody can be told");
+            threads::run(vec![(); 2], None, Duration::from_secs(60), listen, |ranks, (), events| {
+                for _ in 0..3 {
+                    events(tvr_experiment::Event::End);
+                    ranks.barrier("a barrier")?;
+                }
+                Ok(())
+            })
+        };
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+        let _ = send.send(outcome.is_err());
+    });
+    assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Ok(true), "the run goes on without end");
 }
 
 #[test]
@@ -222,6 +282,12 @@ fn launchers_that_disagree_and_variables_that_make_no_sense_are_refused() {
         launched(&[("PMI_RANK", "x"), ("PMI_SIZE", "4")]).unwrap_err(),
         "PMI_RANK = \"x\", but it must be a number; unset it or mend the launcher"
     );
+    for (name, value) in [("RANK", "-1"), ("WORLD_SIZE", ""), ("LOCAL_RANK", "gpu0")] {
+        let mut all = [("RANK", "1"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "1")];
+        all.iter_mut().filter(|(known, _)| *known == name).for_each(|variable| variable.1 = value);
+        let sentence = format!("{name} = {value:?}, but it must be a number; unset it or mend the launcher");
+        assert_eq!(launched(&all).unwrap_err(), sentence);
+    }
     assert_eq!(
         launched(&[("JOB_COMPLETION_INDEX", "2")]).unwrap_err(),
         "JOB_COMPLETION_INDEX = 2, but Kubernetes sets no number of ranks; set RANK and WORLD_SIZE, or share the work with --shard"
@@ -243,6 +309,18 @@ fn devices_are_named_one_by_one_by_range_or_by_count() {
     assert_eq!(refused("cuda:0-1,cuda"), (twice.into(), 2));
     let form = "write flex:COUNT, cuda:FIRST-LAST, or names with commas between";
     assert_eq!(refused("flex:0").0, format!("device \"flex:0\": the count is 0; {form}"));
+    assert_eq!(
+        refused("flex:18446744073709551615").0,
+        format!("device \"flex:18446744073709551615\": that is more than 1024 devices; {form}")
+    );
+    assert_eq!(
+        refused("cuda:0-99999999999").0,
+        format!("device \"cuda:0-99999999999\": that is more than 1024 devices; {form}")
+    );
+    assert!(
+        refused("cuda:0-3,cuda:01").0.starts_with("device cuda:1 is named twice"),
+        "one number, two spellings"
+    );
     assert_eq!(refused("flex:x").0, format!("device \"flex:x\": the count is not a number; {form}"));
     assert_eq!(refused("cuda:3-1").0, format!("device \"cuda:3-1\": the range runs backwards; {form}"));
     assert_eq!(refused("cuda:a-b").0, format!("device \"cuda:a-b\": the range is not of numbers; {form}"));
