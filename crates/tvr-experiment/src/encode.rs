@@ -15,6 +15,7 @@
 //! A shard takes a run of neighbours, so that shards in their order are the whole; [`merge()`] joins them.
 
 mod feature_file;
+mod folder;
 pub(crate) mod kept;
 mod listed;
 mod merge;

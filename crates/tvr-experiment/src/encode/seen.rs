@@ -3,10 +3,11 @@
 use std::sync::atomic::AtomicBool;
 
 use super::feature_file::Side;
+use super::folder::{self, Grouped};
 use super::kept::Encoder;
 use super::listed::Listed;
 use super::parts::{Kind, Parts};
-use super::pictures::{self, Grouped, Video};
+use super::pictures::{self, Video};
 use super::told::Told;
 use super::{Job, Pictures, Request};
 use crate::error::ExperimentError;
@@ -26,7 +27,7 @@ impl Seen {
     /// Lists what is asked for; videos of a list are decoded first.
     ///
     /// # Errors
-    /// As [`pictures::list`] and [`Listed::open`].
+    /// As [`folder::list`] and [`Listed::open`].
     pub fn open(
         pictures: &Pictures,
         request: &Request,
@@ -35,7 +36,7 @@ impl Seen {
         events: Events<'_>,
     ) -> Result<Self, ExperimentError> {
         let files = |folder, grouped| {
-            pictures::list(folder, grouped, request.shard).map(|(videos, names)| Self::Files(videos, names))
+            folder::list(folder, grouped, request.shard).map(|(videos, names)| Self::Files(videos, names))
         };
         match pictures {
             Pictures::Images(folder) => files(folder, Grouped::Alone),
