@@ -27,12 +27,15 @@ pub mod vatex;
 pub mod manifest;
 pub mod protocols;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
+use crate::galleries::of_another;
+use protocols::Protocol;
 use source::Folder;
 
 /// A benchmark.
@@ -174,14 +177,16 @@ impl Benchmark {
     /// A path that is no folder; a file that is there and cannot be read as what it is.
     pub fn look(self, folder: &Path) -> Result<Annotations, DataError> {
         let folder = Folder::open(folder)?;
-        match self {
+        let mut annotations = match self {
             Self::Msrvtt => msrvtt::read(&folder),
             Self::Msvd => msvd::read(&folder),
             Self::Lsmdc => lsmdc::read(&folder),
             Self::Didemo => didemo::read(&folder),
             Self::Activitynet => activitynet::read(&folder),
             Self::Vatex => vatex::read(&folder),
-        }
+        }?;
+        annotations.name_mistaken();
+        Ok(annotations)
     }
 }
 
@@ -214,12 +219,36 @@ impl Annotations {
 
     /// Counts captions of videos that no listing names; of listings that are there.
     fn strangers<'a>(&mut self, told: impl Iterator<Item = (&'a String, usize)>) {
-        let listed: std::collections::HashSet<&str> =
+        let listed: HashSet<&str> =
             self.listings.iter().flat_map(|listing| &listing.videos).map(String::as_str).collect();
         let strangers =
             told.filter(|(id, _)| !listed.contains(id.as_str())).map(|(_, captions)| captions).sum();
         if !self.listings.is_empty() {
             self.odd(None, "captions of videos that no listing names", strangers);
+        }
+    }
+
+    /// Names lists that lie in the place of others: those of MSVD, DiDeMo and VATEX have the same names.
+    fn name_mistaken(&mut self) {
+        let mut found = Vec::new();
+        for listing in &self.listings {
+            if let Some(gallery) = of_another(self.benchmark, &listing.videos) {
+                let what =
+                    format!("videos of another benchmark: this is {}'s {}", gallery.benchmark, gallery.name);
+                found.push((listing.name, what, listing.videos.len()));
+            }
+        }
+        for Protocol { train, val, test, .. } in Protocol::of(self.benchmark) {
+            for (held_out, from) in [(Some(*test), Some(*train)), (Some(*test), *val), (*val, Some(*train))] {
+                let of = |name: Option<&'static str>| name.and_then(|name| self.listing(name));
+                let (Some(held_out), Some(from)) = (of(held_out), of(from)) else { continue };
+                let known: HashSet<&String> = from.videos.iter().collect();
+                let shared = held_out.videos.iter().filter(|id| known.contains(id)).count();
+                found.push((held_out.name, format!("videos that {} lists too", from.name), shared));
+            }
+        }
+        for (listing, what, count) in found {
+            self.odd(Some(listing), what, count);
         }
     }
 
@@ -255,6 +284,6 @@ impl Listing {
     /// Distinct captions, after trimming and lower-casing.
     pub fn distinct_captions(&self) -> usize {
         let texts = self.captions.iter().map(|caption| caption.text.trim().to_lowercase());
-        texts.collect::<std::collections::HashSet<_>>().len()
+        texts.collect::<HashSet<_>>().len()
     }
 }

@@ -14,9 +14,13 @@ use crate::benchmarks::{Annotations, Listing, Oddity, didemo};
 use crate::error::DataError;
 use crate::galleries::{Match, ids_hash, recognise};
 
-/// Endings of video files, in lower case. A clip of none of them is not looked for.
-const ENDINGS: [&str; 14] =
-    ["mp4", "avi", "mkv", "mov", "webm", "m4v", "mpg", "mpeg", "wmv", "flv", "3gp", "gif", "webp", "ts"];
+/// Endings of video files, in lower case. A clip of none of them is not looked for. The second row is what else DiDeMo's
+/// official names end in, the last of them in a dot with nothing behind it.
+const ENDINGS: [&str; 23] = [
+    "mp4", "avi", "mkv", "mov", "webm", "m4v", "mpg", "mpeg", "wmv", "flv", "3gp", "gif", "webp",
+    "ts", //
+    "3g2", "3gpp", "mts", "m2ts", "qt", "divx", "asf", "null", "",
+];
 
 /// Video files below a folder, by the id they would have.
 #[derive(Clone, Debug, Default)]
@@ -198,9 +202,14 @@ impl Clips {
     }
 
     fn of(&self, benchmark: Benchmark, id: &str) -> Option<&Vec<PathBuf>> {
-        // DiDeMo's ids have no ending, and contain dots.
-        let stem = if benchmark == Benchmark::Didemo { didemo::clip(id) } else { id };
-        self.files.get(id).or_else(|| self.files.get(stem))
+        let other = match benchmark {
+            // DiDeMo's ids have no ending, and contain dots.
+            Benchmark::Didemo => didemo::clip(id),
+            // Files bear YouTube's name as well, without what the annotations put in front: CLIP4Clip's, for one.
+            Benchmark::Activitynet => id.strip_prefix("v_").unwrap_or(id),
+            _ => id,
+        };
+        self.files.get(id).or_else(|| self.files.get(other))
     }
 }
 
@@ -211,7 +220,13 @@ pub fn diagnose(
     decoded: &Decoded,
     quarantine: &BTreeSet<String>,
 ) -> Vec<Diagnosis> {
-    annotations.listings.iter().map(|listing| one(annotations, listing, clips, decoded, quarantine)).collect()
+    let one = |listing| one(annotations, listing, clips, decoded, quarantine);
+    let mut found: Vec<Diagnosis> = annotations.listings.iter().map(one).collect();
+    let copies: Vec<_> = found.iter().map(|listing| copies(annotations, listing, &found)).collect();
+    for (listing, copies) in found.iter_mut().zip(copies) {
+        listing.copies = copies;
+    }
+    found
 }
 
 fn one(
@@ -274,7 +289,6 @@ fn one(
     captions(listing, &mut found);
     found.present_gallery = recognise(benchmark, &found.present);
     found.present_hash = ids_hash(&found.present);
-    found.copies = copies(annotations, listing, clips);
     found
 }
 
@@ -303,25 +317,22 @@ fn captions(listing: &Listing, found: &mut Diagnosis) {
 }
 
 /// Present test clips that show what a present training clip shows.
-fn copies(annotations: &Annotations, listing: &Listing, clips: &Clips) -> Vec<[String; 2]> {
-    let train = match listing.name {
+fn copies(annotations: &Annotations, test: &Diagnosis, found: &[Diagnosis]) -> Vec<[String; 2]> {
+    let train = match test.listing {
         "test-1k-a" => "train-9k",
         "test-1k-b" => "train-1k-b",
         "test-full" => "train-full",
         "test" | "val-1" | "val-2" => "train",
         _ => return Vec::new(),
     };
-    let Some(train) = annotations.listing(train) else { return Vec::new() };
-    let present = |listing: &Listing| -> HashSet<String> {
-        let there = |id: &&String| clips.of(annotations.benchmark, id).is_some();
-        listing.videos.iter().filter(there).cloned().collect()
-    };
-    let (test, train) = (present(listing), present(train));
+    let Some(train) = found.iter().find(|found| found.listing == train) else { return Vec::new() };
+    let (test, train): (HashSet<&String>, HashSet<&String>) =
+        (test.present.iter().collect(), train.present.iter().collect());
     let mut pairs: Vec<[String; 2]> = annotations
         .copies
         .iter()
         .flat_map(|[first, second]| [[first, second], [second, first]])
-        .filter(|[of_test, of_train]| test.contains(*of_test) && train.contains(*of_train))
+        .filter(|[of_test, of_train]| test.contains(of_test) && train.contains(of_train))
         .map(|[of_test, of_train]| [of_test.clone(), of_train.clone()])
         .collect();
     pairs.sort();

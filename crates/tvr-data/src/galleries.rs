@@ -4,7 +4,7 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::benchmarks::Benchmark;
+use crate::benchmarks::{Benchmark, didemo};
 
 /// A gallery that circulates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -195,6 +195,18 @@ pub fn recognise(benchmark: Benchmark, videos: &[String]) -> Match {
     }
     let by_number = of_benchmark().find(|gallery| gallery.hash.is_none() && gallery.videos == videos.len());
     by_number.map_or(Match::Unknown, Match::NumberAlone)
+}
+
+/// The gallery of another benchmark that these videos are. Of DiDeMo's, names may have their endings, which its reader
+/// takes off.
+pub(crate) fn of_another(benchmark: Benchmark, videos: &[String]) -> Option<&'static Gallery> {
+    let others = || GALLERIES.iter().filter(|gallery| gallery.benchmark != benchmark);
+    if others().all(|gallery| gallery.videos != videos.len()) {
+        return None;
+    }
+    let clips: Vec<String> = videos.iter().map(|name| didemo::clip(name).to_owned()).collect();
+    let hashes = [ids_hash(videos), ids_hash(&clips)];
+    others().find(|gallery| gallery.hash.is_some_and(|hash| hashes.iter().any(|known| known == hash)))
 }
 
 impl std::fmt::Display for Match {

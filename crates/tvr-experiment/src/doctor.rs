@@ -163,7 +163,8 @@ impl Examined {
     ) -> Result<Self, ExperimentError> {
         let entries = self.clips_to_decode(request.shard);
         if !entries.is_empty() {
-            events(Event::Note(format!("{}: {} clips are here", request.benchmark, entries.len())));
+            let are = if entries.len() == 1 { "clip is" } else { "clips are" };
+            events(Event::Note(format!("{}: {} {are} here", request.benchmark, entries.len())));
             let decoding = Decoding {
                 store: &request.store,
                 sampler: request.sampler,

@@ -56,8 +56,11 @@ pub fn read(folder: &Folder) -> Result<Annotations, DataError> {
             continue;
         };
         let without = videos.iter().filter(|id| !texts.of.contains_key(*id)).count();
+        let listed: HashSet<&String> = videos.iter().collect();
+        let unlisted = texts.order.iter().filter(|id| !listed.contains(id)).count();
         let listing = Listing::gather(name, videos, of);
         annotations.odd(Some(name), "listed clips without a paragraph", without);
+        annotations.odd(Some(name), "clips with a paragraph that the list does not name", unlisted);
         annotations.listings.push(listing);
     }
     Ok(annotations)
@@ -118,9 +121,15 @@ fn from_paragraphs(file: &File) -> Result<Texts, DataError> {
                 format!("is no such JSON: {cause}{cut}"),
             )
         })?;
-        let id = clip(&row.video).to_string();
-        texts.order.push(id.clone());
-        texts.of.insert(id, vec![paragraph([row.paragraph.as_str()])]);
+        let id = clip(&row.video);
+        match texts.of.get_mut(id).and_then(|of| of.first_mut()) {
+            // Another name of the same clip.
+            Some(known) => *known = paragraph([known.as_str(), &row.paragraph]),
+            None => {
+                texts.order.push(id.to_string());
+                texts.of.insert(id.to_string(), vec![paragraph([row.paragraph.as_str()])]);
+            }
+        }
     }
     Ok(texts)
 }

@@ -186,10 +186,11 @@ fn table(path: &Path, delimiter: u8, text: &str) -> Result<Vec<(usize, Raw)>, Da
         let found: Vec<&str> = names.iter().collect();
         return Err(DataError::format(path, format!("has no column \"path\", only {found:?}")));
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut breaks) = (Vec::new(), false);
     for (index, record) in reader.records().enumerate() {
         let number = index + 2; // the titles are row 1
         let record = record.map_err(|cause| wrong(number, cause.to_string()))?;
+        breaks = record.iter().any(|cell| cell.contains('\n'));
         let cell = |column: Option<usize>| column.and_then(|column| record.get(column)).map(str::to_owned);
         let listed = cell(captions).filter(|list| !list.trim().is_empty());
         let listed: Option<Vec<String>> = listed
@@ -206,7 +207,14 @@ fn table(path: &Path, delimiter: u8, text: &str) -> Result<Vec<(usize, Raw)>, Da
             Raw { id: cell(id), path: cell(written), captions: listed, caption: cell(caption), split },
         ));
     }
-    Ok(rows)
+    // A quote that is opened and never closed has swallowed all rows behind it.
+    match rows.last() {
+        Some((number, _)) if breaks && !text.matches('"').count().is_multiple_of(2) => {
+            let problem = "opens a quote that nothing closes; within quotes, a quote is written twice";
+            Err(wrong(*number, problem.into()))
+        }
+        _ => Ok(rows),
+    }
 }
 
 fn parquet(path: &Path) -> Result<Vec<(usize, Raw)>, DataError> {

@@ -12,6 +12,7 @@
 //! so that all are given.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -99,13 +100,14 @@ fn is_table(file: &File) -> bool {
 }
 
 fn sentences(folder: &Folder, annotations: &mut Annotations) -> Result<Sentences, DataError> {
-    let mut packages: Vec<Package> = Vec::new();
+    let mut packages: Vec<(PathBuf, Package)> = Vec::new();
+    let read = |file: File| file.json().map(|package| (file.path, package));
     match folder.find(&["MSRVTT_data.json"])? {
-        Some(file) => packages.push(file.json()?),
+        Some(file) => packages.push(read(file)?),
         None => {
             for name in ["train_val_videodatainfo.json", "test_videodatainfo.json"] {
                 match folder.find(&[name])? {
-                    Some(file) => packages.push(file.json()?),
+                    Some(file) => packages.push(read(file)?),
                     None => annotations.lack(name, "captions of every listing but test-1k-a"),
                 }
             }
@@ -113,7 +115,11 @@ fn sentences(folder: &Folder, annotations: &mut Annotations) -> Result<Sentences
     }
     let mut numbered: HashMap<String, Vec<(u64, String)>> = HashMap::new();
     let mut cuts = HashMap::new();
-    for package in packages {
+    for (path, package) in packages {
+        if let Some(twice) = package.sentences.iter().find(|told| numbered.contains_key(&told.video_id)) {
+            let problem = "has captions in train_val_videodatainfo.json too; is it one file under two names?";
+            return Err(DataError::item(&path, &twice.video_id, problem));
+        }
         for sentence in package.sentences {
             numbered.entry(sentence.video_id).or_default().push((sentence.sen_id, sentence.caption));
         }

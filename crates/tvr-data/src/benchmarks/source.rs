@@ -8,6 +8,9 @@ use serde::de::DeserializeOwned;
 use crate::error::DataError;
 use crate::files;
 
+/// The byte order mark, in UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// A folder of annotation files.
 #[derive(Clone, Debug)]
 pub struct Folder {
@@ -19,7 +22,7 @@ pub struct Folder {
 pub struct File {
     /// Where it lies.
     pub path: PathBuf,
-    /// What is in it, unpacked.
+    /// What is in it, unpacked, without the mark that editors put in front of UTF-8.
     pub bytes: Vec<u8>,
 }
 
@@ -52,7 +55,10 @@ impl Folder {
                 if !path.is_file() {
                     continue;
                 }
-                let bytes = files::read(&path, packed)?;
+                let mut bytes = files::read(&path, packed)?;
+                if bytes.starts_with(MARK) {
+                    bytes.drain(..MARK.len()); // or it would belong to the first id
+                }
                 return Ok(Some(File { path, bytes }));
             }
         }

@@ -189,7 +189,7 @@ impl Shelf {
     }
 }
 
-const PACKAGE: &str = r#"{"info": {}, "videos": [
+pub const PACKAGE: &str = r#"{"info": {}, "videos": [
   {"video_id": "video1", "url": "film-a", "start time": 0.0, "end time": 9.0, "split": "train", "id": 1},
   {"video_id": "video2", "url": "film-a", "start time": 8.0, "end time": 12.0, "split": "test", "id": 2},
   {"video_id": "video3", "url": "film-a", "start time": 12.0, "end time": 15.0, "split": "test", "id": 3}],

@@ -7,7 +7,7 @@ use tvr_data::benchmarks::Benchmark;
 use tvr_data::doctor::{Clips, Decoded, GalleryFile, diagnose, quarantine};
 use tvr_data::galleries::{Match, ids_hash, recognise};
 
-use crate::benchmarks::{Shelf, real};
+use crate::benchmarks::{PACKAGE, Shelf, real};
 
 /// Videos, captions, videos without one, blank captions, repeated within a video, shared between videos; and the known
 /// gallery. The figures come from a script of Python's `json`, `csv` and `gzip` that counts the same files.
@@ -152,6 +152,82 @@ fn the_doctor_sorts_what_is_there_from_what_is_not() {
     assert_eq!(file.find(&["fine".into()]), None);
     let error = GalleryFile::read(&shelf.path("quarantine.txt")).unwrap_err().to_string();
     assert!(error.contains("quarantine.txt: is no tvr-gallery/1: "), "{error}");
+}
+
+#[test]
+fn clips_are_found_under_every_name_that_they_circulate_with() {
+    let present = |benchmark: Benchmark, shelf: &Shelf, listing: &str| {
+        let annotations = benchmark.read(&shelf.path("lists")).unwrap();
+        let clips = Clips::find(&shelf.path("videos")).unwrap();
+        assert!(clips.strays(&annotations).is_empty(), "{benchmark}");
+        let found = diagnose(&annotations, &clips, &Decoded::default(), &BTreeSet::new());
+        let found = found.into_iter().find(|found| found.listing == listing).unwrap();
+        assert!(found.missing.is_empty(), "{benchmark}: {:?}", found.missing);
+        found.present
+    };
+    // YouTube's names have the letters in front in the annotations, and often not on disk.
+    let video = r#"{"duration": 9.5, "timestamps": [[0, 1.5]], "sentences": ["a."]}"#;
+    let json = format!(r#"{{"v_-one": {video}, "v_two": {video}}}"#);
+    let shelf =
+        Shelf::new(&[("lists/val_1.json", &json), ("videos/-one.mp4", "x"), ("videos/v_two.mkv", "x")]);
+    assert_eq!(present(Benchmark::Activitynet, &shelf, "val-1"), ["v_-one", "v_two"]);
+    // Of DiDeMo's names one ends in a dot.
+    let endings = ["MOV", "", "3g2", "3gpp", "mts", "m2ts", "qt", "divx", "asf", "null"];
+    let names: Vec<String> =
+        endings.iter().enumerate().map(|(number, ending)| format!("1@N00_{number}.{ending}")).collect();
+    let shelf = Shelf::new(&[("lists/test_list.txt", &names.join("\n")), ("videos/none.txt", "no video")]);
+    for name in &names {
+        std::fs::write(shelf.path("videos").join(name), "x").unwrap();
+    }
+    assert_eq!(present(Benchmark::Didemo, &shelf, "test").len(), names.len());
+}
+
+#[test]
+fn every_official_name_of_didemo_is_a_video_file_s() {
+    let lists = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/annotations/didemo");
+    let Some(annotations) = real(Benchmark::Didemo) else { return };
+    let shelf = Shelf::new(&[("videos/none.txt", "no video")]);
+    for list in ["val_list.txt", "test_list.txt"] {
+        for name in std::fs::read_to_string(lists.join(list)).unwrap().lines() {
+            std::fs::write(shelf.path("videos").join(name), "x").unwrap();
+        }
+    }
+    let clips = Clips::find(&shelf.path("videos")).unwrap();
+    let found = diagnose(&annotations, &clips, &Decoded::default(), &BTreeSet::new());
+    for (listing, videos) in [("val", 1065), ("test", 1004)] {
+        let found = found.iter().find(|found| found.listing == listing).unwrap();
+        assert_eq!((found.present.len(), &found.missing), (videos, &Vec::new()));
+    }
+}
+
+#[test]
+fn a_copy_is_told_where_both_clips_are_there_and_not_left_out() {
+    let shelf = Shelf::new(&[
+        ("lists/MSRVTT_data.json", PACKAGE), // video1 and video2 share a stretch of a film
+        ("lists/MSRVTT_train.9k.csv", "video_id\nvideo1\n"),
+        ("lists/MSRVTT_JSFUSION_test.csv", "video_id,sentence\nvideo2,a\nvideo3,b\n"),
+        ("videos/video1.mp4", "x"),
+        ("videos/video2.mp4", "x"),
+        ("videos/video3.mp4", "x"),
+    ]);
+    let annotations = Benchmark::Msrvtt.read(&shelf.path("lists")).unwrap();
+    let copies = |corrupt: Option<&str>, left_out: &[&str]| {
+        let clips = Clips::find(&shelf.path("videos")).unwrap();
+        let mut decoded = Decoded::default();
+        decoded.corrupt.extend(corrupt.map(|name| (shelf.path(name), "no picture".into())));
+        let left_out = left_out.iter().map(|id| (*id).to_owned()).collect();
+        let found = diagnose(&annotations, &clips, &decoded, &left_out);
+        found.into_iter().find(|found| found.listing == "test-1k-a").unwrap().copies
+    };
+    assert_eq!(copies(None, &[]), [["video2".to_owned(), "video1".to_owned()]]);
+    assert_eq!(copies(None, &["video3"]).len(), 1);
+    // Leaving one of both out is the mend.
+    for gone in ["video1", "video2"] {
+        assert!(copies(None, &[gone]).is_empty(), "{gone} is left out");
+        assert!(copies(Some(&format!("videos/{gone}.mp4")), &[]).is_empty(), "{gone} gives no picture");
+    }
+    std::fs::write(shelf.path("videos/video1.mp4"), "").unwrap();
+    assert!(copies(None, &[]).is_empty(), "an empty file shows nothing");
 }
 
 #[cfg(unix)]

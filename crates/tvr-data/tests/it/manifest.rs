@@ -1,5 +1,6 @@
 //! Tables of one's own videos, in every form, sound and broken.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -158,6 +159,13 @@ fn what_is_wrong_is_named_with_its_row() {
         "l.csv: \"row 2\" captions are no JSON list: expected value at line 1 column 1; name the column \"caption\" \
          for one a row",
     );
+    says(
+        "l.csv",
+        "id,path,caption\na,x,a dog\nb,y,\"a cat\nc,z,a hat\n",
+        "l.csv: \"row 3\" opens a quote that nothing closes; within quotes, a quote is written twice",
+    );
+    // A quote within a cell stands for itself.
+    assert_eq!(read("l.tsv", b"path\tcaption\nx\ta 5\" disk\ny\ta hat\n").unwrap().entries.len(), 2);
     let error = read("l.csv", "id,path\na,b,c\n".as_bytes()).unwrap_err();
     assert!(error.starts_with("l.csv: \"row 2\" CSV error: "), "{error}");
     let error = read("l.jsonl", b"{\"path\": \"a\"}\n{\"path\": \"\xff\"}").unwrap_err();
@@ -191,10 +199,16 @@ fn the_real_manifest_has_its_counts() {
 
 proptest! {
     #[test]
-    fn any_text_is_a_manifest_or_an_error(text in "\\PC{0,200}", form in 0usize..3) {
-        let name = ["l.jsonl", "l.csv", "l.tsv"][form];
+    fn any_text_is_a_manifest_or_an_error(text in "[\\PC\n\t\",]{0,200}", form in 0usize..3, headed: bool) {
+        // Without a head nearly every text is refused for that alone.
+        let (name, head) =
+            [("l.jsonl", "{\"path\": \"a\"}\n"), ("l.csv", "path,id\n"), ("l.tsv", "id\tpath\n")][form];
+        let text = if headed { format!("{head}{text}") } else { text };
         if let Ok(manifest) = read(name, text.as_bytes()) {
+            prop_assert!(!manifest.entries.is_empty());
             prop_assert!(manifest.entries.iter().all(|entry| !entry.id.trim().is_empty()));
+            let ids: HashSet<&String> = manifest.entries.iter().map(|entry| &entry.id).collect();
+            prop_assert_eq!(ids.len(), manifest.entries.len(), "an id is one video's");
         }
     }
 

@@ -112,6 +112,106 @@ fn didemo_makes_one_paragraph_of_a_clip_under_all_its_names() {
     assert_eq!(odd(&annotations, Some("test"), "without a paragraph"), 1);
 }
 
+#[test]
+fn didemo_paragraphs_under_two_names_are_one_clip_and_those_that_the_list_lacks_are_counted() {
+    let lines = "{\"video\": \"t.mov\", \"paragraph\": \"first.\"}\n{\"video\": \"s.mp4\", \"paragraph\": \"third\"}\n\
+                 {\"video\": \"t.mp4\", \"paragraph\": \" second. \"}\n";
+    let shelf = Shelf::new(&[("train_paragraphs.jsonl", lines)]);
+    let annotations = shelf.read(Benchmark::Didemo).unwrap();
+    assert_eq!(texts(&annotations, "train"), [("t", "first. second."), ("s", "third")]);
+    let moments =
+        r#"[{"video": "a.mp4", "description": "it rains"}, {"video": "b.mp4", "description": "it snows"}]"#;
+    let shelf = Shelf::new(&[("test_data.json", moments), ("test_list.txt", "a.mp4\n")]);
+    let annotations = shelf.read(Benchmark::Didemo).unwrap();
+    assert_eq!(texts(&annotations, "test"), [("a", "it rains")]);
+    assert_eq!(odd(&annotations, Some("test"), "that the list does not name"), 1);
+}
+
+#[test]
+fn a_mark_in_front_belongs_to_no_id_and_breaks_no_json() {
+    let marked = |text: &str| format!("\u{feff}{}", text.replace('\n', "\r\n"));
+    let same = |benchmark: Benchmark, files: &[(&str, &str)]| {
+        let plain = Shelf::new(files).read(benchmark).unwrap();
+        let texts: Vec<String> = files.iter().map(|(_, text)| marked(text)).collect();
+        let marked: Vec<(&str, &str)> =
+            files.iter().zip(&texts).map(|((name, _), text)| (*name, text.as_str())).collect();
+        assert_eq!(Shelf::new(&marked).read(benchmark).unwrap(), plain, "{benchmark}");
+    };
+    same(
+        Benchmark::Msrvtt,
+        &[
+            ("MSRVTT_data.json", PACKAGE),
+            ("MSRVTT_train.9k.csv", "video_id\nvideo1\n"),
+            ("MSRVTT_JSFUSION_test.csv", "video_id,sentence\nvideo2,\"a, b\"\n"),
+            ("train_list_miech.txt", "video2\nvideo3\n"),
+            ("mdmmt_duplicates.lst", "video1.mp4\t0\t9\tvideo2.mp4\t0\t9\n"),
+        ],
+    );
+    let captions = r#"{"a b": ["one"], "c": ["two", "three"]}"#;
+    same(Benchmark::Msvd, &[("train_list.txt", "a b\nc\n"), ("captions_msvd.json", captions)]);
+    same(Benchmark::Lsmdc, &[("LSMDC16_annos_val.csv", "film_1\t1\t2\t3\t4\tHe nods.\n")]);
+    let line = "{\"video\": \"t.mov\", \"paragraph\": \"first.\"}\n";
+    same(Benchmark::Didemo, &[("train_list.txt", "t.mov\n"), ("train_paragraphs.jsonl", line)]);
+    let video = r#"{"v_1": {"duration": 9.5, "timestamps": [[0, 1.5]], "sentences": [" a."]}}"#;
+    same(Benchmark::Activitynet, &[("val_1.json", video), ("val_ids.json", r#"["v_1"]"#)]);
+    let map = r#"{"x_1": {"enCap": ["one"]}}"#;
+    same(Benchmark::Vatex, &[("train_list.txt", "x_1\nx_2\n"), ("vatex_data.json", map)]);
+}
+
+#[test]
+fn one_package_of_msrvtt_under_two_names_is_refused() {
+    let shelf = Shelf::new(&[
+        ("train_list_full.txt", "video1\n"),
+        ("train_val_videodatainfo.json", PACKAGE),
+        ("test_videodatainfo.json", PACKAGE),
+    ]);
+    let error = shelf.read(Benchmark::Msrvtt).unwrap_err();
+    let expected = "FOLDER/test_videodatainfo.json: \"video1\" has captions in train_val_videodatainfo.json too; \
+                    is it one file under two names?";
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn a_list_in_the_place_of_another_is_named() {
+    // One split under two names.
+    let shelf = Shelf::new(&[
+        ("train_list.txt", "a\nb\nc\n"),
+        ("val_list.txt", "d\n"),
+        ("test_list.txt", "b\nc\nd\n"),
+        ("captions_msvd.json", r#"{"a": ["x"]}"#),
+    ]);
+    let annotations = shelf.read(Benchmark::Msvd).unwrap();
+    assert_eq!(odd(&annotations, Some("test"), "videos that train lists too"), 2);
+    assert_eq!(odd(&annotations, Some("test"), "videos that val lists too"), 1);
+    assert!(annotations.oddities.iter().all(|odd| odd.listing != Some("val")));
+    // Another benchmark's lists, which have the same names.
+    let lists = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/annotations");
+    for (benchmark, of, what) in [
+        (Benchmark::Msvd, "didemo", "didemo's test by clips"),
+        (Benchmark::Msvd, "vatex", "vatex's HGR test"),
+        (Benchmark::Vatex, "msvd", "msvd's test"),
+        (Benchmark::Didemo, "msvd", "msvd's test"),
+    ] {
+        let list = lists.join(of).join("test_list.txt");
+        let Ok(list) = std::fs::read_to_string(&list) else {
+            println!("skipped: {} is not there", list.display());
+            continue;
+        };
+        let annotations = Shelf::new(&[("test_list.txt", &list)]).read(benchmark).unwrap();
+        let count = odd(&annotations, Some("test"), &format!("another benchmark: this is {what}"));
+        assert_eq!(count, list.lines().count());
+    }
+}
+
+#[test]
+fn no_real_list_is_taken_for_another() {
+    for annotations in Benchmark::ALL.into_iter().filter_map(real) {
+        let mistaken = |what: &str| what.ends_with(" lists too") || what.contains("of another benchmark");
+        let found: Vec<_> = annotations.oddities.iter().filter(|odd| mistaken(&odd.what)).collect();
+        assert!(found.is_empty(), "{found:?}");
+    }
+}
+
 /// Every JSON file that a reader takes, cut in the middle: its benchmark, its name, and what it holds when it is whole.
 const JSON: [(Benchmark, &str, &str); 9] = [
     (Benchmark::Msrvtt, "MSRVTT_data.json", PACKAGE),
