@@ -28,6 +28,9 @@ pub(super) const HEAD: usize = 64;
 /// Most bytes of a shape and of a note: what says more is no record of ours.
 pub(super) const WORDS: u64 = 1 << 24;
 
+/// How often shards are listed anew because one of them went.
+const TRIES: usize = 100;
+
 pub(super) const SHARD_MAGIC: &[u8] = b"tvr-shard/1";
 pub(super) const RECORD_MAGIC: &[u8] = b"TVRR";
 
@@ -167,11 +170,16 @@ impl Shard {
 
 /// The shards of a store, by name.
 pub(super) fn open_all(folder: &Path) -> Result<Vec<Shard>, DataError> {
-    let opened = names(folder)?.into_iter().map(|path| Shard::open(&path));
-    // One that went between the two lines was collected; what it held is in a newer one.
-    opened
-        .filter(|shard| !matches!(shard, Err(DataError::File { cause, .. }) if cause.kind() == NotFound))
-        .collect()
+    let mut tries = 0;
+    loop {
+        let opened = names(folder)?.into_iter().map(|path| Shard::open(&path));
+        match opened.collect::<Result<Vec<_>, _>>() {
+            // One that went between the two lines was collected. What it held lies in a newer one, which may not have been
+            // there yet, or was opened before it was whole: all of them are looked at anew.
+            Err(DataError::File { cause, .. }) if cause.kind() == NotFound && tries < TRIES => tries += 1,
+            opened => return opened,
+        }
+    }
 }
 
 /// Paths of the shards of a store, by name.

@@ -41,8 +41,13 @@ impl Writer {
     }
 
     /// Makes a new shard; `store` is the writer's share of the lock, where the caller does not hold all of it.
+    ///
+    /// Its number is above all others: a reader that listed a shard which was collected since must not open another one
+    /// in its place.
     pub fn fresh(folder: &Path, store: Option<Lock>) -> Result<Self, DataError> {
-        let mut number = 0;
+        let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse::<u32>().ok().map(u64::from);
+        let numbers = names(&folder.join("shards"))?;
+        let mut number = numbers.iter().filter_map(number).max().map_or(0, |last| last + 1);
         loop {
             let path = folder.join(format!("shards/{number:05}.shard"));
             match OpenOptions::new().read(true).append(true).create_new(true).open(&path) {
