@@ -3,6 +3,7 @@
 //! ```text
 //! rate       f = max(trunc(fps), 1),  interval = max(f div r, 1)
 //!            frames s·f + o  for seconds s = 0, 1, …  and the first r offsets o = 0, interval, 2·interval, … < f
+//!            where a last second u is named, s = 0 … u alone
 //!            of c frames at most m are kept:  head 0 … m−1 · tail c−m … c−1 · uniform trunc(linspace(0, c−1, m))
 //! segments   frame trunc((i + ½)·n / k)  of segment i,  or one drawn from  trunc(i·n/k) … trunc((i+1)·n/k) − 1
 //! all        every frame
@@ -12,6 +13,7 @@
 //! |---|---|
 //! | `n`, `fps` | frames of the clip, and its frames a second |
 //! | `r`, `m` | frames wanted a second; frames kept at most |
+//! | `u` | last second that is looked at: 31 on DiDeMo, whose captions are of the first half minute |
 //! | `k` | segments |
 //!
 //! Source: `rate` is CLIP4Clip's rule (arXiv 2104.08860; ArrowLuo/CLIP4Clip, `dataloaders/rawvideo_util.py` and
@@ -30,8 +32,8 @@ use crate::random::stream;
 /// Most segments: an hour of film has as many frames.
 const SEGMENTS: usize = 100_000;
 
-/// Which frames of a clip are looked at. Written as `rate:1,frames=12,cut=uniform`, `segments:12,offset=centre`,
-/// `segments:12,offset=random,seed=0` or `all`.
+/// Which frames of a clip are looked at. Written as `rate:1,frames=12,cut=uniform`, with `until=31` behind it where a last
+/// second is named, `segments:12,offset=centre`, `segments:12,offset=random,seed=0` or `all`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Sampler {
@@ -43,6 +45,8 @@ pub enum Sampler {
         frames: usize,
         /// Which ones are kept where there are more.
         cut: Cut,
+        /// The last second that is looked at, counted from 0; the whole clip if absent.
+        until: Option<usize>,
     },
     /// A frame of each of so many equal parts; a clip with fewer frames shows some of them again.
     Segments {
@@ -81,7 +85,7 @@ pub enum Offset {
 impl Sampler {
     /// CLIP4Clip's published setting: one frame a second, 12 at most, spread over the clip.
     pub fn clip4clip() -> Self {
-        Self::Rate { per_second: 1, frames: 12, cut: Cut::Uniform }
+        Self::Rate { per_second: 1, frames: 12, cut: Cut::Uniform, until: None }
     }
 
     /// Most frames of a clip; `None` where that depends on the clip.
@@ -100,8 +104,8 @@ impl Sampler {
     pub fn indices(&self, frames: usize, rate: f64, clip: u64) -> Vec<usize> {
         match *self {
             _ if frames == 0 => Vec::new(),
-            Self::Rate { per_second, frames: most, cut } => {
-                keep(&by_rate(frames, rate, per_second), most, cut)
+            Self::Rate { per_second, frames: most, cut, until } => {
+                keep(&by_rate(frames, rate, per_second, until), most, cut)
             }
             Self::Segments { frames: parts, offset } => {
                 (0..parts).map(|part| in_segment(part, parts, frames, offset, clip)).collect()
@@ -112,11 +116,12 @@ impl Sampler {
 }
 
 /// CLIP4Clip's frames before the cut.
-fn by_rate(frames: usize, rate: f64, per_second: usize) -> Vec<usize> {
+fn by_rate(frames: usize, rate: f64, per_second: usize, until: Option<usize>) -> Vec<usize> {
     let second = if rate >= 1.0 { rate as usize } else { 1 };
     let interval = (second / per_second.max(1)).max(1);
     let offsets: Vec<usize> = (0..second).step_by(interval).take(per_second).collect();
-    (0..frames.div_ceil(second))
+    let seconds = until.map_or(usize::MAX, |last| last.saturating_add(1));
+    (0..frames.div_ceil(second).min(seconds))
         .flat_map(|number| offsets.iter().map(move |offset| number * second + offset))
         .take_while(|&index| index < frames)
         .collect()
@@ -156,13 +161,14 @@ fn in_segment(part: usize, parts: usize, frames: usize, offset: Offset, clip: u6
 impl fmt::Display for Sampler {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rate { per_second, frames, cut } => {
+            Self::Rate { per_second, frames, cut, until } => {
                 let cut = match cut {
                     Cut::Head => "head",
                     Cut::Tail => "tail",
                     Cut::Uniform => "uniform",
                 };
-                write!(out, "rate:{per_second},frames={frames},cut={cut}")
+                write!(out, "rate:{per_second},frames={frames},cut={cut}")?;
+                until.map_or(Ok(()), |last| write!(out, ",until={last}"))
             }
             Self::Segments { frames, offset: Offset::Centre } => {
                 write!(out, "segments:{frames},offset=centre")
@@ -186,7 +192,7 @@ impl FromStr for Sampler {
         let settings: Vec<(&str, &str)> =
             words.map(|word| word.split_once('=').ok_or_else(wrong)).collect::<Result<_, _>>()?;
         let known: &[&str] = match name {
-            "rate" => &["frames", "cut"],
+            "rate" => &["frames", "cut", "until"],
             "segments" => &["offset", "seed"],
             "all" if rest.is_empty() => return Ok(Self::All),
             _ => return Err(wrong()),
@@ -206,7 +212,8 @@ impl FromStr for Sampler {
                 "uniform" => Cut::Uniform,
                 _ => return Err(wrong()),
             };
-            return Ok(Self::Rate { per_second: count, frames, cut });
+            let until = get("until").map(|last| last.parse::<usize>().map_err(|_| wrong())).transpose()?;
+            return Ok(Self::Rate { per_second: count, frames, cut, until });
         }
         if count > SEGMENTS {
             let domain = format!("at most {SEGMENTS} frames of a clip are taken");

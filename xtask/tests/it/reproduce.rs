@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::benchmark::real;
+use crate::prepare::GIF;
 use crate::{stderr, stdout, xtask};
 
 /// The tiny checkpoint; a test without it says why it skips.
@@ -105,6 +106,27 @@ fn one_paper_runs_on_what_a_list_leaves_and_the_card_names_the_list() {
                        nobody's; left out by a list: video7500 |\n";
         assert!(card.contains(gallery), "{card}");
     }
+}
+
+#[test]
+fn of_didemo_the_seconds_are_looked_at_that_are_told_of() {
+    let Some(weights) = tiny() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::create_dir(folder.join("data")).unwrap();
+    std::fs::write(folder.join("data/test_data.json"), r#"[{"video": "a.mov", "description": "a dot"}]"#)
+        .unwrap();
+    std::fs::write(folder.join("data/a.gif"), GIF).unwrap();
+    let weights = weights.to_str().unwrap();
+    let output = xtask(
+        folder,
+        &["reproduce", "clip4clip", "--dataset", "didemo", "--data-root", "data", "--weights", weights],
+    );
+    // One clip is no training, but it was decoded.
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let shard = std::fs::read(folder.join("store/shards/00000.shard")).unwrap();
+    let note = String::from_utf8_lossy(&shard);
+    assert!(note.contains("\"sampler\":\"rate:1,frames=64,cut=uniform,until=31\""), "{}", stdout(&output));
 }
 
 #[test]

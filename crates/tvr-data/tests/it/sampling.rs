@@ -4,11 +4,11 @@ use proptest::prelude::*;
 use tvr_data::sampling::{Cut, Offset, Sampler};
 
 fn rate(per_second: usize, frames: usize, cut: Cut) -> Sampler {
-    Sampler::Rate { per_second, frames, cut }
+    Sampler::Rate { per_second, frames, cut, until: None }
 }
 
 /// CLIP4Clip's loop, written as `rawvideo_util.py` runs: a reader that fails behind the last frame.
-fn reader(frames: usize, fps: f64, per_second: usize) -> Vec<usize> {
+fn reader(frames: usize, fps: f64, per_second: usize, end_time: Option<i64>) -> Vec<usize> {
     let fps = fps.trunc() as i64;
     let total_duration = (frames as i64 + fps - 1) / fps;
     let mut interval = 1;
@@ -27,7 +27,8 @@ fn reader(frames: usize, fps: f64, per_second: usize) -> Vec<usize> {
     inds.truncate(per_second);
     let mut images = Vec::new();
     let mut ret = true;
-    for sec in 0..=total_duration {
+    let end_sec = end_time.filter(|&end| end <= total_duration).unwrap_or(total_duration);
+    for sec in 0..=end_sec {
         if !ret {
             break;
         }
@@ -46,10 +47,14 @@ fn reader(frames: usize, fps: f64, per_second: usize) -> Vec<usize> {
 proptest! {
     #[test]
     fn a_rate_takes_the_frames_of_clip4clip_s_loop(
-        frames in 1usize..2000, fps in 1.0f64..70.0, per_second in 1usize..8,
+        frames in 1usize..2000, fps in 1.0f64..70.0, per_second in 1usize..8, until in 0usize..40,
     ) {
         let all = rate(per_second, usize::MAX, Cut::Head).indices(frames, fps, 0);
-        prop_assert_eq!(all, reader(frames, fps, per_second));
+        prop_assert_eq!(all, reader(frames, fps, per_second, None));
+        // As for DiDeMo, whose videos are read from second 0 to second 31.
+        let sampler = Sampler::Rate { per_second, frames: usize::MAX, cut: Cut::Head, until: Some(until) };
+        prop_assert_eq!(sampler.indices(frames, fps, 0), reader(frames, fps, per_second, Some(until as i64)));
+        prop_assert_eq!(sampler.to_string().parse::<Sampler>().unwrap(), sampler);
     }
 
     #[test]
@@ -96,6 +101,10 @@ fn the_cuts_are_those_of_clip4clip() {
     assert_eq!(rate(1, 1, Cut::Uniform).indices(330, 30.0, 0), [0]);
     // 29.97 counts as 29, so the grid drifts as the reference's does.
     assert_eq!(rate(1, 99, Cut::Head).indices(100, 29.97, 0), [0, 29, 58, 87]);
+    // Of 40 seconds at 30, DiDeMo's reader takes those from 0 to 31, and cuts afterwards.
+    let didemo = Sampler::Rate { per_second: 1, frames: 3, cut: Cut::Tail, until: Some(31) };
+    assert_eq!(didemo.indices(1200, 30.0, 0), [870, 900, 930]);
+    assert_eq!(didemo.indices(100, 30.0, 0), rate(1, 3, Cut::Tail).indices(100, 30.0, 0));
     // Two a second at 25: interval 12, offsets 0 and 12; the third offset, 24, is beyond the first two.
     assert_eq!(rate(2, 99, Cut::Head).indices(60, 25.0, 0), [0, 12, 25, 37, 50]);
     // Where the reference divides by zero, every frame is a second.
@@ -140,7 +149,7 @@ fn random_offsets_are_the_same_on_every_machine() {
 
 #[test]
 fn a_sampler_that_is_none_is_refused_with_those_that_are() {
-    let known = "known are rate:1,frames=12,cut=head|tail|uniform, segments:12,offset=centre, \
+    let known = "known are rate:1,frames=12,cut=head|tail|uniform[,until=31], segments:12,offset=centre, \
                  segments:12,offset=random,seed=0, and all";
     for text in [
         "",
@@ -155,6 +164,9 @@ fn a_sampler_that_is_none_is_refused_with_those_that_are() {
         "all:1",
         "uniform",
         "rate:1,frames",
+        "rate:1,until=-1",
+        "rate:1,until=",
+        "segments:3,until=31",
     ] {
         let error = text.parse::<Sampler>().unwrap_err().to_string();
         assert_eq!(error, format!("unknown sampler {text:?}; {known}"));
@@ -163,6 +175,10 @@ fn a_sampler_that_is_none_is_refused_with_those_that_are() {
     assert_eq!(error, "segments = 18446744073709551615, but at most 100000 frames of a clip are taken");
     assert_eq!("segments:100000".parse::<Sampler>().unwrap().frames(), Some(100_000));
     assert_eq!("rate:1".parse::<Sampler>().unwrap(), Sampler::clip4clip());
+    // What is in stores already keeps its key.
+    assert_eq!(Sampler::clip4clip().to_string(), "rate:1,frames=12,cut=uniform");
+    let until = "rate:1,frames=64,cut=head,until=31";
+    assert_eq!(until.parse::<Sampler>().unwrap().to_string(), until);
     assert_eq!("segments:12".parse::<Sampler>().unwrap(), crate::shared::centres(12));
     assert_eq!("all".parse::<Sampler>().unwrap(), Sampler::All);
 }

@@ -56,7 +56,7 @@ fn a_folder_with_broken_frames_is_partial_and_chosen_among_the_others() {
     assert!(twice.pictures.iter().zip(&twice.indices).all(|(picture, &index)| *picture == rest[index]));
     assert!(matches!(twice.verdict, Verdict::Partial { .. }));
     // A frame that nobody asks for is not opened.
-    let head = Sampler::Rate { per_second: 1, frames: 2, cut: Cut::Head };
+    let head = Sampler::Rate { per_second: 1, frames: 2, cut: Cut::Head, until: None };
     let first = decode(None, head, &files);
     assert_eq!(first[0].as_ref().unwrap().verdict, Verdict::Whole);
     // Nothing left: the first complaint.

@@ -18,10 +18,14 @@ fn paragraphs(benchmark: Benchmark) -> bool {
     matches!(benchmark, Benchmark::Didemo | Benchmark::Activitynet)
 }
 
-/// CLIP4Clip's frames: one a second, 12 at most, or 64 for paragraphs.
+/// CLIP4Clip's frames: one a second, 12 at most, or 64 for paragraphs; of DiDeMo's videos, which may be longer than what
+/// is told of them, those of the seconds 0 to 31 (`dataloader_didemo_retrieval.py`).
 pub(super) fn sampler(benchmark: Benchmark) -> Sampler {
     match (paragraphs(benchmark), Sampler::clip4clip()) {
-        (true, Sampler::Rate { per_second, cut, .. }) => Sampler::Rate { per_second, frames: PARAGRAPH, cut },
+        (true, Sampler::Rate { per_second, cut, .. }) => {
+            let until = (benchmark == Benchmark::Didemo).then_some(31);
+            Sampler::Rate { per_second, frames: PARAGRAPH, cut, until }
+        }
         (_, sampler) => sampler,
     }
 }
