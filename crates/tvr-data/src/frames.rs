@@ -130,6 +130,9 @@ pub enum Fault {
         /// The limit, seconds.
         seconds: u64,
     },
+    /// FFmpeg did not come to its end.
+    #[error("was not decoded: FFmpeg was killed, by hand or because memory was short; run again")]
+    Killed,
     /// Frames of a folder that cannot lie in one array.
     #[error("has pictures of different sizes: {first} and {other}; give them one size")]
     Sizes {
@@ -152,13 +155,14 @@ impl Fault {
             Self::NoStream { .. } => "no such stream",
             Self::NoPicture { .. } => "no picture",
             Self::TimeLimit { .. } => "time limit",
+            Self::Killed => "killed",
             Self::Sizes { .. } => "sizes",
         }
     }
 
     /// Whether the same bytes would fail again, so that a store may remember it.
     pub fn is_lasting(&self) -> bool {
-        !matches!(self, Self::Closed { .. } | Self::TimeLimit { .. })
+        !matches!(self, Self::Closed { .. } | Self::TimeLimit { .. } | Self::Killed)
     }
 }
 
@@ -205,6 +209,16 @@ impl FrameSource {
             Some(_) => Self::Still(path.to_path_buf()),
             None => Self::Video(path.to_path_buf()),
         })
+    }
+
+    /// The files that its pictures lie in.
+    pub fn files(&self) -> &[PathBuf] {
+        match self {
+            Self::Video(path) | Self::Stream(path, _) | Self::Animation(path, _) | Self::Still(path) => {
+                std::slice::from_ref(path)
+            }
+            Self::Folder(files) => files,
+        }
     }
 
     /// Whether FFmpeg is needed.

@@ -7,7 +7,9 @@
 //! ```
 //!
 //! What cannot be decoded is put as well, with the reason: a second run has nothing to do. Only a file that is not
-//! there, or took too long, is tried again.
+//! there, took too long, lost its FFmpeg, or changed while it was read is tried again.
+
+mod task;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -22,7 +24,10 @@ use crate::error::DataError;
 use crate::frames::ffmpeg::Ffmpeg;
 use crate::frames::{Decoder, Fault, Finish, Footage, FrameSource, Verdict};
 use crate::sampling::Sampler;
-use crate::store::{Key, Kind, Record, Seen, Store, Value, hash};
+use crate::store::{Hashed, Key, Kind, Record, Seen, Store, Value};
+use task::Task;
+
+pub use task::contents;
 
 /// Changes when our own part of decoding changes what comes out of it.
 const RULES: &str = "2";
@@ -105,19 +110,11 @@ pub fn video_of(record: &Record<'_>) -> Option<String> {
     serde_json::from_str::<Source>(record.note).ok().map(|source| source.video)
 }
 
-/// A clip on its way.
-struct Task {
-    place: usize,
-    source: FrameSource,
-    files: Vec<PathBuf>,
-    /// Known if its files were seen before.
-    content: Option<String>,
-}
-
 /// A clip that was decoded.
 struct Done {
     place: usize,
-    hashed: Vec<(PathBuf, String)>,
+    /// Files that were read for the first time.
+    hashed: Vec<(PathBuf, Hashed)>,
     key: Option<Key>,
     note: Option<Note>,
     result: Result<Footage, Fault>,
@@ -152,8 +149,7 @@ impl Preparation<'_> {
             if task.source.is_video() && ffmpeg.is_none() {
                 ffmpeg = Some(Ffmpeg::find()?);
             }
-            let known =
-                task.content.as_ref().map(|content| self.note(content, &task.source, ffmpeg.as_ref()));
+            let known = task.content().map(|content| self.note(&content, &task.source, ffmpeg.as_ref()));
             let record = match &known {
                 Some(note) => store.get(&key(note))?.map(|record| outcome(key(note), &record)),
                 None => None,
@@ -189,10 +185,11 @@ impl Preparation<'_> {
                 });
             }
             drop(send);
-            for (number, done) in receive.iter().enumerate() {
+            // Taken in whole: an error ends the loop and with it the receiver, which workers would wait for without end.
+            for (number, done) in receive.into_iter().enumerate() {
                 let done = done?;
-                for (path, hash) in &done.hashed {
-                    seen.remember(path, hash);
+                for (path, hashed) in &done.hashed {
+                    seen.remember(path, hashed);
                 }
                 let place = done.place;
                 outcomes[place] = keep(store, done)?;
@@ -211,35 +208,35 @@ impl Preparation<'_> {
 
     /// Hashes what was not seen before, and decodes.
     fn work(&self, tasks: Vec<Task>, ffmpeg: Option<&Ffmpeg>) -> Result<Vec<Done>, DataError> {
-        let mut done = Vec::with_capacity(tasks.len());
-        let mut clips = Vec::new();
-        let mut places = Vec::new();
-        for task in tasks {
-            let (content, hashed) = match task.content {
-                Some(content) => (content, Vec::new()),
-                None => match content(&task.files) {
-                    Ok(found) => found,
-                    Err(cause) => {
-                        let result = Err(Fault::Closed { reason: cause.to_string() });
-                        done.push(Done {
-                            place: task.place,
-                            hashed: Vec::new(),
-                            key: None,
-                            note: None,
-                            result,
-                        });
-                        continue;
-                    }
-                },
+        let failed = |place: usize, reason: String| {
+            let result = Err(Fault::Closed { reason });
+            Done { place, hashed: Vec::new(), key: None, note: None, result }
+        };
+        let (mut done, mut clips, mut ready) = (Vec::with_capacity(tasks.len()), Vec::new(), Vec::new());
+        for mut task in tasks {
+            let fresh = task.hashed.is_none();
+            let content = match task.read() {
+                Ok(content) => content,
+                Err(cause) => {
+                    done.push(failed(task.place, cause.to_string()));
+                    continue;
+                }
             };
             let note = self.note(&content, &task.source, ffmpeg);
             let number = u64::from_str_radix(content.get(..16).unwrap_or(""), 16).unwrap_or(0);
-            clips.push((task.source, number));
-            places.push((task.place, hashed, note));
+            clips.push((task.source.clone(), number));
+            ready.push((task, fresh, note));
         }
         let decoder = Decoder { sampler: self.sampler, finish: self.finish, limit: self.limit, ffmpeg };
-        for ((place, hashed, note), result) in places.into_iter().zip(decoder.decode(&clips)?) {
-            done.push(Done { place, hashed, key: Some(key(&note)), note: Some(note), result });
+        for ((task, fresh, note), result) in ready.into_iter().zip(decoder.decode(&clips)?) {
+            // One that is still being copied: its frames are not those of the bytes that were hashed.
+            if !task.holds() {
+                done.push(failed(task.place, "the file changed while it was read".into()));
+                continue;
+            }
+            let hashed = task.hashed.filter(|_| fresh).unwrap_or_default();
+            let hashed = task.source.files().iter().cloned().zip(hashed).collect();
+            done.push(Done { place: task.place, hashed, key: Some(key(&note)), note: Some(note), result });
         }
         Ok(done)
     }
@@ -263,35 +260,6 @@ impl Preparation<'_> {
     }
 }
 
-/// SHA-256 of each clip's bytes, in their order: remembered where the files are as they were, else read.
-pub fn contents(entries: &[Entry], seen: &Seen) -> Vec<Result<String, Fault>> {
-    let one = |entry: &Entry| {
-        let task = Task::of(0, entry, seen)?;
-        match task.content {
-            Some(known) => Ok(known),
-            None => content(&task.files)
-                .map(|(content, _)| content)
-                .map_err(|cause| Fault::Closed { reason: cause.to_string() }),
-        }
-    };
-    entries.iter().map(one).collect()
-}
-
-impl Task {
-    fn of(place: usize, entry: &Entry, seen: &Seen) -> Result<Self, Fault> {
-        let source = FrameSource::at(&entry.path)?;
-        let files = match &source {
-            FrameSource::Folder(files) => files.clone(),
-            _ => vec![entry.path.clone()],
-        };
-        let closed = |cause: std::io::Error| Fault::Closed { reason: cause.to_string() };
-        let hashes: Vec<Option<&str>> =
-            files.iter().map(|file| seen.known(file).map_err(closed)).collect::<Result<_, _>>()?;
-        let content = hashes.into_iter().collect::<Option<Vec<&str>>>().map(|hashes| together(&hashes));
-        Ok(Self { place, source, files, content })
-    }
-}
-
 /// The key of a clip's frames: all that is known before they are decoded.
 fn key(note: &Note) -> Key {
     Key::of(&[
@@ -300,22 +268,6 @@ fn key(note: &Note) -> Key {
         ("finish", &note.finish),
         ("decoder", &note.decoder),
     ])
-}
-
-/// The hash of a clip's files from theirs: of a single file its own.
-fn together(hashes: &[&str]) -> String {
-    match hashes {
-        [one] => (*one).to_owned(),
-        many => Key::of(&many.iter().map(|hash| ("frame", *hash)).collect::<Vec<_>>()).to_string(),
-    }
-}
-
-/// Reads and hashes a clip's files.
-fn content(files: &[PathBuf]) -> std::io::Result<(String, Vec<(PathBuf, String)>)> {
-    let hashed: Vec<(PathBuf, String)> =
-        files.iter().map(|file| Ok((file.clone(), hash(file)?))).collect::<std::io::Result<_>>()?;
-    let hashes: Vec<&str> = hashed.iter().map(|(_, hash)| hash.as_str()).collect();
-    Ok((together(&hashes), hashed))
 }
 
 /// How a clip of the store came out; `None` for a record that is of something else.
@@ -365,7 +317,7 @@ fn keep(store: &mut Store, done: Done) -> Result<Outcome, DataError> {
 fn groups(tasks: Vec<Task>, workers: usize) -> Vec<Vec<Task>> {
     let size = |file: &PathBuf| std::fs::metadata(file).map_or(0, |known| known.len());
     let mut sized: Vec<(u64, Task)> =
-        tasks.into_iter().map(|task| (task.files.iter().map(size).sum(), task)).collect();
+        tasks.into_iter().map(|task| (task.source.files().iter().map(size).sum(), task)).collect();
     let rounds = sized.len().div_ceil(workers * TOGETHER);
     let mut groups = Vec::with_capacity(rounds * workers);
     for left in (1..=rounds).rev() {

@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 pub use collect::{Collected, Damage};
 pub use key::Key;
-pub use seen::{Seen, hash};
+pub use seen::{Hashed, Seen};
 pub use shard::{Kind, Record, Value};
 
 use crate::error::DataError;

@@ -176,7 +176,7 @@ impl Ffmpeg {
                 command.arg("-map").arg(format!("{place}:v"));
                 command.args(["-c", "copy", "-f", "framecrc"]).arg(listing(place));
             }
-            let (ended, _) = process::run(command, limit, 0, |_, _| ()).map_err(|cause| self.lost(&cause))?;
+            let (ended, _) = process::run(command, limit, 0, |_, _| ()).map_err(|cause| self.lost(cause))?;
             let listed =
                 (0..files.len()).map(|place| std::fs::read_to_string(listing(place)).unwrap_or_default());
             Ok::<(Ended, Vec<String>), DataError>((ended, listed.collect()))
@@ -263,8 +263,8 @@ impl Ffmpeg {
         got: Got,
         decoder: &Decoder<'_>,
     ) -> Result<Result<Footage, Fault>, DataError> {
-        if ended.late {
-            return Ok(Err(Fault::TimeLimit { seconds: decoder.limit.as_secs() }));
+        if let Some(fault) = ended.cut_short(decoder.limit) {
+            return Ok(Err(fault));
         }
         let rate = job.known.stream.rate();
         let indices = decoder.sampler.indices(got.total, rate, job.file.number);
@@ -332,7 +332,7 @@ impl Ffmpeg {
             receive(pipe, &chosen[place], wanted, decoder.finish)
         };
         let (ended, pictures) =
-            process::run(command, decoder.limit, jobs.len(), read).map_err(|cause| self.lost(&cause))?;
+            process::run(command, decoder.limit, jobs.len(), read).map_err(|cause| self.lost(cause))?;
         let streams = |path: PathBuf| packets::parse(&std::fs::read_to_string(path).unwrap_or_default());
         let got = pictures.into_iter().enumerate().map(|(place, pictures)| Got {
             pictures,
@@ -359,7 +359,10 @@ impl Ffmpeg {
         command
     }
 
-    fn lost(&self, cause: &std::io::Error) -> DataError {
+    fn lost(&self, cause: std::io::Error) -> DataError {
+        if process::is_of_the_disk(&cause) {
+            return DataError::file(&std::env::temp_dir(), "write in")(cause);
+        }
         DataError::Ffmpeg { program: self.program.clone(), cause: cause.to_string() }
     }
 }
@@ -377,13 +380,15 @@ impl Job<'_> {
 fn known(listed: &str, place: Option<usize>, ended: &Ended, limit: Duration) -> Result<Known, Fault> {
     let streams = packets::parse(listed);
     let complaint = (!ended.clean()).then(|| ended.complaint());
-    match packets::chosen(&streams, place) {
-        Some(stream) if ended.well && stream.frames > 0 => Ok(Known { stream: stream.clone(), complaint }),
-        _ if ended.late => Err(Fault::TimeLimit { seconds: limit.as_secs() }),
+    match (packets::chosen(&streams, place), ended.cut_short(limit)) {
+        (Some(stream), _) if ended.well && stream.frames > 0 => {
+            Ok(Known { stream: stream.clone(), complaint })
+        }
+        (_, Some(fault)) => Err(fault),
         _ if ended.said.contains("matches no streams") => Err(Fault::NoVideo),
-        Some(_) => Err(Fault::NoPicture { reason: ended.complaint() }),
-        None if !streams.is_empty() => Err(Fault::NoStream { streams: streams.len() }),
-        None => Err(Fault::Unreadable { reason: ended.complaint() }),
+        (Some(_), None) => Err(Fault::NoPicture { reason: ended.complaint() }),
+        _ if !streams.is_empty() => Err(Fault::NoStream { streams: streams.len() }),
+        _ => Err(Fault::Unreadable { reason: ended.complaint() }),
     }
 }
 

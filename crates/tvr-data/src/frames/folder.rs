@@ -18,8 +18,9 @@ pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(closed)? {
         let path = entry.map_err(closed)?.path();
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or("").to_lowercase();
-        let hidden = path.file_name().and_then(|name| name.to_str()).is_none_or(|name| name.starts_with('.'));
+        // A name of another encoding than UTF-8 is a name as well.
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
         if ENDINGS.contains(&ending.as_str()) && !hidden && path.is_file() {
             files.push(path);
         }

@@ -1,16 +1,28 @@
 //! One run of a program: its complaints, its pipes, its time limit.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 
+use super::Fault;
+
 /// Most bytes of complaints that are kept; a damaged file may complain of every block.
 const COMPLAINTS: u64 = 1 << 16;
+
+/// How a complaint ends that is of the disk which the program writes to, and of no file that it reads.
+const DISK: [(&str, ErrorKind); 3] = [
+    (": No space left on device", ErrorKind::StorageFull),
+    (": Disk quota exceeded", ErrorKind::QuotaExceeded),
+    (": File too large", ErrorKind::FileTooLarge),
+];
+
+/// The signal that cannot be refused: somebody's, or the system's where memory is short.
+const KILL: i32 = 9;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -19,6 +31,8 @@ pub(super) struct Ended {
     pub well: bool,
     /// Whether it was stopped at its limit.
     pub late: bool,
+    /// Whether it was killed, and not by us.
+    pub killed: bool,
     /// What it said on stderr.
     pub said: String,
 }
@@ -27,6 +41,14 @@ impl Ended {
     /// Whether nothing at all was complained of.
     pub fn clean(&self) -> bool {
         self.well && !self.late && self.said.trim().is_empty()
+    }
+
+    /// Why it came to no end of its own, if it did not.
+    pub fn cut_short(&self, limit: Duration) -> Option<Fault> {
+        match self.late {
+            true => Some(Fault::TimeLimit { seconds: limit.as_secs() }),
+            false => self.killed.then_some(Fault::Killed),
+        }
     }
 
     /// The first complaint, without the address that a library puts in front of it.
@@ -44,6 +66,9 @@ impl Ended {
 
 /// Runs a program. The writing end `pipes[i].0` is its file descriptor `3 + i`, and `read` gets the reading ends, all
 /// at once on threads of their own.
+///
+/// # Errors
+/// A program that cannot be run, or that had no room to write in.
 pub(super) fn run<T: Send>(
     mut command: Command,
     limit: Duration,
@@ -92,5 +117,21 @@ pub(super) fn run<T: Send>(
     });
     let status = child.wait()?;
     let results = results.ok_or_else(|| std::io::Error::other("a thread that read its pictures is lost"))?;
-    Ok((Ended { well: status.success(), late, said }, results))
+    if let Some(cause) = disk(&said) {
+        return Err(cause);
+    }
+    let killed = !late && status.signal() == Some(KILL);
+    Ok((Ended { well: status.success(), late, killed, said }, results))
+}
+
+/// Whether a run failed for want of room to write in; the files that it read are none the worse for it.
+pub(super) fn is_of_the_disk(cause: &std::io::Error) -> bool {
+    DISK.iter().any(|(_, kind)| *kind == cause.kind())
+}
+
+fn disk(said: &str) -> Option<std::io::Error> {
+    said.lines().map(str::trim).find_map(|line| {
+        let (_, kind) = DISK.iter().find(|(end, _)| line.ends_with(end))?;
+        Some(std::io::Error::new(*kind, format!("{line}; TMPDIR names another folder")))
+    })
 }

@@ -28,6 +28,34 @@ struct State {
     date: i128,
 }
 
+/// The hash of a file's bytes, and how the file was before they were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hashed {
+    sha256: String,
+    state: State,
+}
+
+impl Hashed {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn of(path: &Path) -> std::io::Result<Self> {
+        let state = state(path)?;
+        Ok(Self { sha256: hash(path)?, state })
+    }
+
+    /// SHA-256, hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// Whether the file is still as it was: what was read of it since is of these bytes.
+    pub fn holds(&self, path: &Path) -> bool {
+        state(path).is_ok_and(|state| state == self.state)
+    }
+}
+
 /// The hashes of files that were seen.
 #[derive(Debug)]
 pub struct Seen {
@@ -47,23 +75,23 @@ impl Seen {
         Self { list, known, fresh: Vec::new() }
     }
 
-    /// SHA-256 of a file's bytes if it is as it was when it was hashed.
+    /// What a file was hashed to if it is as it was then.
     ///
     /// # Errors
     /// A file that cannot be asked for its size.
-    pub fn known(&self, path: &Path) -> std::io::Result<Option<&str>> {
+    pub fn known(&self, path: &Path) -> std::io::Result<Option<Hashed>> {
         let state = state(path)?;
-        let known = self.known.get(&*path.to_string_lossy());
-        Ok(known.filter(|(then, _)| *then == state).map(|(_, hash)| hash.as_str()))
+        let known = self.known.get(&*path.to_string_lossy()).filter(|(then, _)| *then == state);
+        Ok(known.map(|(_, sha256)| Hashed { sha256: sha256.clone(), state }))
     }
 
-    /// Remembers a hash that [`hash`] made.
-    pub fn remember(&mut self, path: &Path, hash: &str) {
-        let Ok(state) = state(path) else { return };
+    /// Remembers a file as it was when it was hashed.
+    pub fn remember(&mut self, path: &Path, hashed: &Hashed) {
         // A name that is no text cannot stand in JSON; such a file is hashed each time.
         let Some(name) = path.to_str() else { return };
-        self.fresh.push(Line { path: name.to_owned(), state, sha256: hash.to_owned() });
-        self.known.insert(name.to_owned(), (state, hash.to_owned()));
+        let Hashed { sha256, state } = hashed.clone();
+        self.fresh.push(Line { path: name.to_owned(), state, sha256: sha256.clone() });
+        self.known.insert(name.to_owned(), (state, sha256));
     }
 
     /// Writes what is new, in one piece behind what others wrote.
@@ -99,10 +127,7 @@ fn state(path: &Path) -> std::io::Result<State> {
 }
 
 /// SHA-256 of a file's bytes, hexadecimal.
-///
-/// # Errors
-/// A file that cannot be read.
-pub fn hash(path: &Path) -> std::io::Result<String> {
+fn hash(path: &Path) -> std::io::Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     let mut file = File::open(path)?;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use tvr_data::frames::{AsDecoded, Finish, Picture, Verdict};
@@ -104,6 +105,89 @@ fn a_second_run_decodes_nothing_and_says_the_same() {
 }
 
 #[test]
+fn an_animation_by_itself_and_alone_in_a_folder_are_two_clips() {
+    let folder = tempfile::tempdir().unwrap();
+    let frames = folder.path().join("frames");
+    std::fs::create_dir(&frames).unwrap();
+    let mut bytes = Vec::new();
+    let mut encoder = image::codecs::gif::GifEncoder::new(&mut bytes);
+    for grey in [0, 80, 160] {
+        let frame = image::RgbaImage::from_pixel(3, 3, image::Rgba([grey, grey, grey, 255]));
+        encoder.encode_frame(image::Frame::new(frame)).unwrap();
+    }
+    drop(encoder);
+    let animation = folder.path().join("clip.gif");
+    std::fs::write(&animation, &bytes).unwrap();
+    std::fs::write(frames.join("1.gif"), &bytes).unwrap();
+    // The folder first: its frame must not be taken for the animation's.
+    for order in [[&frames, &animation], [&animation, &frames]] {
+        let mut store = Store::open(&folder.path().join(format!("store {}", order[0] == &frames))).unwrap();
+        for path in order {
+            let entries = entries(std::slice::from_ref(path));
+            let outcomes = preparation(&Corners).run(&entries, &mut store, &mut |_, _| {}).unwrap();
+            let Outcome::Ready { key, .. } = &outcomes[0] else { panic!("{outcomes:?}") };
+            let total = Note::of(&store.get(key).unwrap().unwrap()).unwrap().total;
+            assert_eq!(total, if path == &animation { 3 } else { 1 }, "{}", path.display());
+        }
+    }
+}
+
+/// Somebody who writes a file while it is decoded.
+struct Meddling<'a> {
+    path: &'a Path,
+    bytes: &'a [u8],
+    over: AtomicBool,
+}
+
+impl Finish for Meddling<'_> {
+    fn name(&self) -> String {
+        Corners.name()
+    }
+
+    fn finish(&self, picture: Picture) -> Picture {
+        if !self.over.swap(true, Ordering::Relaxed) {
+            std::fs::write(self.path, self.bytes).unwrap();
+        }
+        Corners.finish(picture)
+    }
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_decoded_is_told_and_nothing_of_it_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("still.png");
+    let still = |grey: u8, more: &[u8]| {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        image::RgbImage::from_pixel(3, 3, image::Rgb([grey; 3]))
+            .write_to(&mut bytes, image::ImageFormat::Png)
+            .unwrap();
+        [&bytes.into_inner()[..], more].concat() // behind its end a PNG may hold anything
+    };
+    std::fs::write(&path, still(10, &[])).unwrap();
+    let entries = entries(std::slice::from_ref(&path));
+    let mut store = Store::open(&folder.path().join("store")).unwrap();
+    let run = |sampler: Sampler, grey: u8, length: usize, store: &mut Store| {
+        let bytes = still(grey, &vec![0; length]); // another size, whatever the clock of the disk
+        let meddling = Meddling { path: &path, bytes: &bytes, over: AtomicBool::new(false) };
+        let records = store.stat().records;
+        let preparation = Preparation { sampler, ..preparation(&meddling) };
+        let changed = preparation.run(&entries, store, &mut |_, _| {}).unwrap();
+        let Outcome::Failed(fault) = &changed[0] else { panic!("{changed:?}") };
+        assert_eq!(fault.to_string(), "cannot be opened: the file changed while it was read");
+        assert_eq!(store.stat().records, records, "nothing is kept");
+        let outcomes = preparation.run(&entries, store, &mut |_, _| {}).unwrap();
+        let Outcome::Ready { key, .. } = &outcomes[0] else { panic!("{outcomes:?}") };
+        assert_eq!(
+            store.get(key).unwrap().unwrap().bytes[0],
+            grey,
+            "the frames are those of what is there now"
+        );
+    };
+    run(centres(4), 20, 1, &mut store); // a file that is seen for the first time
+    run(Sampler::All, 30, 2, &mut store); // one whose hash is known
+}
+
+#[test]
 fn work_that_is_stopped_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let entries = entries(&folders(folder.path(), 40));
@@ -124,6 +208,23 @@ fn work_that_is_stopped_goes_on_where_it_was() {
     let rest = preparation(&Corners).run(&entries, &mut store, &mut |_, _| fresh += 1).unwrap();
     assert!(rest.iter().all(|outcome| matches!(outcome, Outcome::Ready { .. })));
     assert_eq!((fresh, store.stat().records), (40, 40));
+}
+
+#[test]
+fn a_store_that_cannot_be_written_ends_the_work_and_no_worker_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let entries = entries(&folders(folder.path(), 60));
+    let path = folder.path().join("store");
+    let mut store = Store::open(&path).unwrap();
+    std::fs::remove_dir(path.join("shards")).unwrap();
+    let (send, receive) = channel();
+    std::thread::spawn(move || {
+        let ended = preparation(&Corners).run(&entries, &mut store, &mut |_, _| {});
+        send.send(ended.map_err(|error| error.to_string()))
+    });
+    let ended = receive.recv_timeout(LIMIT).expect("somebody waits");
+    let error = ended.unwrap_err();
+    assert!(error.contains("shards: cannot read: "), "{error}");
 }
 
 #[test]

@@ -70,6 +70,19 @@ fn a_folder_with_broken_frames_is_partial_and_chosen_among_the_others() {
     );
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn frames_whose_names_are_no_utf_8_are_frames() {
+    use std::os::unix::ffi::OsStrExt;
+    let scratch = tempfile::tempdir().unwrap();
+    for (place, name) in [&b"bild_1\xe4.jpg"[..], b"bild_2.jpg"].into_iter().enumerate() {
+        let path = scratch.path().join(std::ffi::OsStr::from_bytes(name));
+        std::fs::write(path, jpeg(place as u8 * 40)).unwrap();
+    }
+    let found = decode(None, Sampler::All, &[scratch.path().to_path_buf()]).remove(0).unwrap();
+    assert_eq!((found.total, found.verdict), (2, Verdict::Whole));
+}
+
 #[test]
 fn transparent_pictures_come_to_what_is_done_to_them_with_their_alpha() {
     let scratch = tempfile::tempdir().unwrap();

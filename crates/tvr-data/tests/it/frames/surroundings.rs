@@ -60,16 +60,73 @@ fn a_missing_ffmpeg_is_one_error_with_the_line_that_installs_it() {
     assert!(text.contains("it does not say that it is FFmpeg"), "{text}");
 }
 
+/// An FFmpeg that says its version, and else does this.
+#[cfg(unix)]
+fn scripted(scratch: &Path, name: &str, script: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let program = scratch.join(name);
+    let version = "[ \"$2\" = -version ] && echo 'ffmpeg version 6.0 of a test' && exit";
+    std::fs::write(&program, format!("#!/bin/sh\n{version}\n{script}\n")).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    program
+}
+
+#[cfg(unix)]
+#[test]
+fn an_ffmpeg_that_is_killed_is_no_fault_of_its_file() {
+    let scratch = tempfile::tempdir().unwrap();
+    let files = ["a.mp4", "b.mp4"].map(|name| scratch.path().join(name));
+    files.iter().for_each(|file| std::fs::write(file, "no matter what").unwrap());
+    let ffmpeg = Ffmpeg::at(&scripted(scratch.path(), "killed", "kill -9 $$")).unwrap();
+    for found in decode(Some(&ffmpeg), Sampler::All, &files) {
+        let fault = found.unwrap_err();
+        assert_eq!(
+            fault.to_string(),
+            "was not decoded: FFmpeg was killed, by hand or because memory was short; run again"
+        );
+        assert!(fault.kind() == "killed" && !fault.is_lasting());
+    }
+    // One that breaks down over a file would do so again.
+    let ffmpeg = Ffmpeg::at(&scripted(scratch.path(), "broken", "kill -11 $$")).unwrap();
+    let fault = decode(Some(&ffmpeg), Sampler::All, &files[..1]).remove(0).unwrap_err();
+    assert!(fault.is_lasting(), "{fault}");
+    // Killed in the middle of a file whose packets are known: no frame of it passes for all that there are.
+    let (Some(folder), Some(_)) = (videos(), crate::shared::ffmpeg()) else { return };
+    let real = std::env::var("TVR_FFMPEG").unwrap_or_else(|_| "ffmpeg".into());
+    let script =
+        format!("case \"$*\" in *select=*) {real} \"$@\"; kill -9 $$;; *) exec {real} \"$@\";; esac");
+    let ffmpeg = Ffmpeg::at(&scripted(scratch.path(), "halfway", &script)).unwrap();
+    let fault = decode(Some(&ffmpeg), centres(2), &[folder.join("unusual/two_frames.mp4")]).remove(0);
+    assert_eq!(fault, Err(Fault::Killed));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_ends_the_work_and_is_blamed_on_no_clip() {
+    let (Some(folder), Some(_)) = (videos(), crate::shared::ffmpeg()) else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let real = std::env::var("TVR_FFMPEG").unwrap_or_else(|_| "ffmpeg".into());
+    // No file may grow; pipes may.
+    let script = format!("trap '' XFSZ\nulimit -f 0\nexec {real} \"$@\"");
+    let ffmpeg = Ffmpeg::at(&scripted(scratch.path(), "full", &script)).unwrap();
+    for name in ["clips/msrvtt/video9770.mp4", "unusual/two_frames.mp4", "unusual/raw_stream.h264"] {
+        let source = FrameSource::at(&folder.join(name)).unwrap();
+        let decoder =
+            Decoder { sampler: centres(2), finish: &AsDecoded, limit: LIMIT, ffmpeg: Some(&ffmpeg) };
+        let error = decoder.decode(&[(source, 0)]).unwrap_err().to_string();
+        let place = format!("{}: cannot write in: ", std::env::temp_dir().display());
+        assert!(
+            error.starts_with(&place) && error.ends_with("; TMPDIR names another folder"),
+            "{name}: {error}"
+        );
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_clip_that_takes_too_long_is_given_up() {
-    use std::os::unix::fs::PermissionsExt;
     let scratch = tempfile::tempdir().unwrap();
-    let program = scratch.path().join("slow");
-    let script =
-        "#!/bin/sh\n[ \"$2\" = -version ] && echo 'ffmpeg version 6.0 of a test' && exit\nexec sleep 30\n";
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = scripted(scratch.path(), "slow", "exec sleep 30");
     let clip = scratch.path().join("clip.mp4");
     std::fs::write(&clip, "no matter what").unwrap();
     let ffmpeg = Ffmpeg::at(&program).unwrap();
