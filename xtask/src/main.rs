@@ -11,6 +11,7 @@ mod commands;
 mod count;
 mod draw;
 mod exit;
+mod open_files;
 mod table;
 
 use std::process::ExitCode;
@@ -19,5 +20,6 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     exit::ignore_file_size_signal();
+    open_files::raise_limit();
     exit::code(commands::Cli::parse().run())
 }

@@ -23,8 +23,8 @@ Examples:
   cargo xtask prepare didemo --data-root videos --annotations lists --quarantine dead.txt
 
 clips.csv has a column path, and may have id, caption (one a row) and split. Paths are relative to it; a path names a
-video, an image, or a folder of frames. What cannot be decoded is named and counted, and stops nothing. Run again, the
-command decodes what is new.
+video, an image, or a folder of frames. What cannot be decoded is named and counted, and stops nothing; exit code 1 if
+that is all of it. Run again, the command decodes what is new.
 
 A benchmark's annotation files are looked for in --annotations, or in the data root, annotations/ and annotations/NAME
 in or beside it. What is there is decoded; gallery.json and a table for each protocol, which encode --videos and recipes
@@ -56,8 +56,8 @@ pub struct Args {
     /// The store; it is made where there is none
     #[arg(long, value_name = "DIR", default_value = "store")]
     store: PathBuf,
-    /// Frames of a clip: rate:1,frames=12,cut=head|tail|uniform, segments:12,offset=centre,
-    /// segments:12,offset=random,seed=0, or all
+    /// Frames of a clip: rate:1,frames=12,cut=head|tail|uniform (and until=31, the last second that is looked at),
+    /// segments:12,offset=centre, segments:12,offset=random,seed=0, or all
     #[arg(long, value_name = "SPEC", default_value = "rate:1,frames=12,cut=uniform")]
     sampler: String,
     /// Side of the square that is kept, pixels: CLIP's resize of the short side, and its centre crop
@@ -77,7 +77,7 @@ pub struct Args {
 /// Prepares, and says what came of it.
 ///
 /// # Errors
-/// As [`prepare`] and [`examine`]; a benchmark of which no clip is there.
+/// As [`prepare`] and [`examine`]; a list or a benchmark of which no clip can be decoded.
 pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError> {
     let sampler = sampler(&args.sampler)?;
     let quiet = args.json.as_deref() == Some(Path::new("-"));
@@ -118,7 +118,16 @@ pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError>
     if !quiet {
         exit::print(&said(&request, &report))?;
     }
-    exit::json(args.json.as_deref(), &report)
+    exit::json(args.json.as_deref(), &report)?;
+    match report.ready {
+        // A share may have broken clips alone.
+        0 if request.shard.is_none() => Err(ExperimentError::work(format!(
+            "{}: none of its videos can be decoded ({}); paths are relative to the list",
+            request.manifest.display(),
+            count(report.videos, "video")
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn said(request: &Request, report: &Report) -> String {

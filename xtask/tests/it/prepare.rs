@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::benchmark::real;
-use crate::{XTASK, fails, stderr, stdout, xtask};
+use crate::{XTASK, fails, shell, stderr, stdout, xtask};
 
 /// The smallest GIF: one white pixel.
 pub const GIF: &[u8] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\xff\xff\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;";
@@ -93,13 +93,28 @@ fn wrong_requests_are_one_sentence() {
     fails(
         &xtask(folder, &["prepare", "--manifest", "clips.csv", "--sampler", "often"]),
         2,
-        "--sampler: unknown sampler \"often\"; known are rate:1,frames=12,cut=head|tail|uniform, \
+        "--sampler: unknown sampler \"often\"; known are rate:1,frames=12,cut=head|tail|uniform[,until=31], \
          segments:12,offset=centre, segments:12,offset=random,seed=0, and all",
     );
     fails(&xtask(folder, &["store", "stat"]), 2, "store: is no store; cargo xtask prepare makes one");
     let output = xtask(folder, &["prepare", "--manifest", "clips.csv", "--store", "clips"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).ends_with("error: clips: is no store and not empty; name another folder\n"));
+}
+
+#[test]
+fn a_list_of_which_nothing_can_be_decoded_ends_with_exit_code_1() {
+    let folder = folder();
+    let folder = folder.path();
+    std::fs::write(folder.join("lost.csv"), "path\nelsewhere/a.gif\nclips/empty.mp4\n").unwrap();
+    let output = xtask(folder, &["prepare", "--manifest", "lost.csv"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains("store: frames of 0 videos, 0 of them partial; 2 failed\n"));
+    let error =
+        "error: lost.csv: none of its videos can be decoded (2 videos); paths are relative to the list\n";
+    assert!(stderr(&output).ends_with(error), "{}", stderr(&output));
+    // A share of a list may be such by itself.
+    says(folder, &["prepare", "--manifest", "lost.csv", "--shard", "0/2"]);
 }
 
 #[test]
@@ -150,6 +165,28 @@ fn begun(folder: &Path) -> Child {
 fn counted(folder: &Path, what: &str) -> u64 {
     let stat = says(folder, &["store", "stat", "--json", "-"]);
     serde_json::from_str::<serde_json::Value>(&stat).unwrap()[what].as_u64().unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn many_clips_at_once_need_no_more_open_files_than_the_system_gives_at_first() {
+    let Some(videos) = real() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let clip = std::fs::read(videos.join("unusual/two_frames.mp4")).unwrap();
+    let mut list = String::from("path\n");
+    for number in 0..12u8 {
+        // Behind its boxes an MP4 may hold a free one.
+        let free = [0, 0, 0, 9, b'f', b'r', b'e', b'e', number];
+        std::fs::write(folder.join(format!("{number}.mp4")), [&clip[..], &free].concat()).unwrap();
+        list.push_str(&format!("{number}.mp4\n"));
+    }
+    std::fs::write(folder.join("clips.csv"), list).unwrap();
+    // One worker's pipes for twelve clips alone are more than the limit that the shell leaves.
+    let line = "ulimit -Sn 24; exec \"$XTASK\" prepare --manifest clips.csv --size 32";
+    let output = shell(folder, line);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("store: frames of 12 videos, 0 of them partial; 0 failed\n"));
 }
 
 #[cfg(unix)]
