@@ -18,7 +18,8 @@
 //!
 //! Source: `rate` is CLIP4Clip's rule (arXiv 2104.08860; ArrowLuo/CLIP4Clip, `dataloaders/rawvideo_util.py` and
 //! `dataloader_*_retrieval.py`), which divides by zero where `trunc(fps)` is 0. `segments` with centres is TSN's test
-//! rule (arXiv 1608.00859; open-mmlab/mmaction2, `SampleFrames`). Its random rule cuts segments to whole numbers of
+//! rule (arXiv 1608.00859; open-mmlab/mmaction2, `SampleFrames`) in whole numbers: in its floats a centre that is whole may
+//! come out one frame lower, of 12 segments in one length of 24. Its random rule cuts segments to whole numbers of
 //! frames, so that the last `n mod k` frames are never seen; ours draws from the segments of the formula above.
 
 use std::fmt;
