@@ -39,7 +39,8 @@ pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Report, ExperimentError> 
         };
         (one != other).then(|| words.to_owned())
     })?;
-    let Some(settings) = order.first().map(|file| file.common.clone()) else { return Ok(Report::default()) };
+    let Some(first) = order.first() else { return Ok(Report::default()) };
+    let settings = Settings { collection: None, ..first.common.clone() };
     // What a joining that was killed has left may be of more shards than these, and is written again.
     let parts = Parts::open(out, &settings, true)?;
     parts.empty()?;

@@ -52,7 +52,7 @@ impl Head for Failing {
         let mut codes = self.head.code_videos(videos);
         match due() {
             Some(Fault::BreaksOff) => panic!("out of memory"),
-            Some(Fault::Hangs) => std::thread::sleep(Duration::from_secs(4)),
+            Some(Fault::Hangs) => std::thread::sleep(Duration::from_secs(8)),
             Some(Fault::Nan) => codes.pooled = codes.pooled * f32::NAN,
             None => {}
         }
@@ -74,7 +74,7 @@ fn planned(folder: &Path, runs: &str) -> Plan {
     let surroundings =
         Surroundings { runs: folder.join(runs), cache: folder.join("cache"), device: "flex:2".into() };
     let plan = plan(&recipe, Path::new("small.toml"), &surroundings).unwrap();
-    Plan { patience: Duration::from_secs(2), ..plan }
+    Plan { patience: Duration::from_secs(4), ..plan }
 }
 
 fn run(plan: &Plan, resume: bool) -> Result<(), ExperimentError> {
@@ -135,7 +135,7 @@ fn a_device_that_fails_ends_the_run_with_one_error_and_the_run_resumes() {
         let whose = |rank: usize| match fault {
             Fault::BreaksOff => error == format!("rank {rank} of 2: it broke off: out of memory"),
             Fault::Hangs => {
-                let start = format!("rank {rank} of 2: did not come to exchange codes of texts within 2 s; ");
+                let start = format!("rank {rank} of 2: did not come to exchange codes of texts within 4 s; ");
                 error.starts_with(&start)
             }
             Fault::Nan => {

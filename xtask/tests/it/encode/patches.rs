@@ -85,7 +85,7 @@ fn patches_of_short_videos_are_filled_up_and_shards_are_joined() {
     run(&["--shard", "1/3"], "class");
     let output = xtask(folder.path(), &["merge", "a", "class", "c", "--out", "again"]);
     assert_eq!(output.status.code(), Some(2));
-    let sentence = "were not encoded alike: checkpoint, pixels, --dtype, --patches, texts and pictures must be the \
+    let sentence = "were not encoded alike: checkpoint, tokenizer, pixels, --dtype, --patches, texts and pictures must be the \
                     same\n";
     assert!(stderr(&output).ends_with(sentence), "{}", stderr(&output));
 }
