@@ -105,10 +105,7 @@ pub fn check(recipe: &EvalRecipe, offer: &Offer, by_vectors: bool) -> Result<(),
         Some(emcl) if emcl.scope == EmclScope::Bank && !bank => Err(ExperimentError::request(
             "eval.emcl.scope = \"bank\" needs training items; add eval.bank = { texts = ..., videos = ... }",
         )),
-        Some(emcl) => match emcl.layer.layer() {
-            Ok(_) => Ok(()),
-            Err(error) => Err(ExperimentError::request(format!("[eval.emcl] {error}"))),
-        },
+        Some(emcl) => emcl.check().map_err(|why| ExperimentError::request(format!("[eval.emcl] {why}"))),
         None => Ok(()),
     }
 }

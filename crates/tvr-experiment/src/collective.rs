@@ -23,6 +23,7 @@ mod parameters;
 pub mod processes;
 mod start;
 pub mod threads;
+mod waited;
 
 use std::any::Any;
 use std::sync::Arc;

@@ -275,7 +275,7 @@ impl Work<'_> {
                 ranks.barrier("the checkpoint")?;
                 return Err(ExperimentError::Interrupted {
                     step: step + 1,
-                    recipe: plan.source.display().to_string(),
+                    arguments: plan.source.display().to_string(),
                 });
             }
         }

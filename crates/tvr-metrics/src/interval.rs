@@ -227,8 +227,8 @@ fn check_values(what: &'static str, values: &[f64], needed: usize) -> Result<(),
 }
 
 fn check_level(level: f64) -> Result<(), MetricError> {
-    match level > 0.0 && level < 1.0 {
-        true => Ok(()),
-        false => Err(MetricError::Setting { name: "level", value: level, domain: "between 0 and 1" }),
+    if level > 0.0 && level < 1.0 {
+        return Ok(());
     }
+    Err(MetricError::Setting { name: "level", value: level, domain: "between 0 and 1" })
 }

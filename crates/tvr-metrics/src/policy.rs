@@ -125,9 +125,9 @@ impl Default for Policy {
 
 impl Policy {
     pub(crate) fn check(&self) -> Result<(), MetricError> {
-        match self.cutoffs.contains(&0) {
-            true => Err(MetricError::Setting { name: "cutoff", value: 0.0, domain: "at least 1" }),
-            false => Ok(()),
+        if self.cutoffs.contains(&0) {
+            return Err(MetricError::Setting { name: "cutoff", value: 0.0, domain: "at least 1" });
         }
+        Ok(())
     }
 }

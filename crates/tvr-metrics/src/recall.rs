@@ -48,9 +48,10 @@ impl Summary {
         }
         let reference = ranks.ties() == Ties::Reference;
         let entries: Vec<u32> = if reference { ranks.reference_entries() } else { Vec::new() };
-        let mut places: Vec<f64> = match reference {
-            true => entries.iter().map(|&place| f64::from(place) + 1.0).collect(),
-            false => ranks.per_query(),
+        let mut places: Vec<f64> = if reference {
+            entries.iter().map(|&place| f64::from(place) + 1.0).collect()
+        } else {
+            ranks.per_query()
         };
         if places.is_empty() {
             return Err(MetricError::AllDropped { queries: ranks.queries() });
@@ -58,12 +59,12 @@ impl Summary {
         let count = places.len() as f64;
         // Grouped T2V is torch in the published code, which divides two whole numbers in f32.
         let in_f32 = ranks.lower_median();
-        let percent = |cutoff: usize| match reference {
-            true => {
-                let hits = 100.0 * entries.iter().filter(|&&place| (place as usize) < cutoff).count() as f64;
-                if in_f32 { f64::from(hits as f32 / count as f32) } else { hits / count }
+        let percent = |cutoff: usize| {
+            if !reference {
+                return ranks.hits_percent(cutoff).iter().sum::<f64>() / count;
             }
-            false => ranks.hits_percent(cutoff).iter().sum::<f64>() / count,
+            let hits = 100.0 * entries.iter().filter(|&&place| (place as usize) < cutoff).count() as f64;
+            if in_f32 { f64::from(hits as f32 / count as f32) } else { hits / count }
         };
         let recalls = cutoffs.iter().map(|&cutoff| Recall { cutoff, percent: percent(cutoff) }).collect();
         let mean_rank = places.iter().sum::<f64>() / count;

@@ -113,7 +113,7 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
 pub fn in_the_user_s_words(error: ExperimentError) -> ExperimentError {
     let ExperimentError::Interrupted { step, .. } = error else { return error };
     let typed = std::env::args().skip(2).filter(|word| word != "--resume");
-    ExperimentError::Interrupted { step, recipe: typed.map(quoted).collect::<Vec<_>>().join(" ") }
+    ExperimentError::Interrupted { step, arguments: typed.map(quoted).collect::<Vec<_>>().join(" ") }
 }
 
 /// A word as a shell takes it.

@@ -1,8 +1,11 @@
 //! Several devices as a user has them: who judges what, and the loss curve of one.
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use crate::{kill, stderr, stdout, xtask};
+use crate::{XTASK, kill, stderr, stdout, xtask};
 
 /// The losses of a run, step by step.
 pub fn losses(runs: &Path) -> Vec<f64> {
@@ -70,4 +73,33 @@ fn a_plan_over_devices_says_who_judges_what() {
     }
     let alone = xtask(folder.path(), &["plan", "small.toml"]);
     assert!(!stdout(&alone).contains("devices share"), "{}", stdout(&alone));
+}
+
+#[test]
+fn a_run_that_was_stopped_for_longer_than_its_patience_goes_on() {
+    let folder = kill::folder();
+    let mut run = Command::new(XTASK)
+        .args(["train", "small.toml", "--devices", "flex:2", "--patience", "1", "--log-steps"])
+        .args(["--set", "train.epochs=400"])
+        .current_dir(folder.path())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(run.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.lines().any(|line| line == "step 5") {
+        assert!(lines.read_line(&mut said).unwrap() > 0, "the run ended before step 5: {said}");
+    }
+    let signal = |signal: &str| {
+        assert!(Command::new("kill").args(["-s", signal, &run.id().to_string()]).status().unwrap().success());
+    };
+    for _ in 0..3 {
+        signal("STOP");
+        std::thread::sleep(Duration::from_millis(1500));
+        signal("CONT");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    lines.read_to_string(&mut said).unwrap();
+    assert!(run.wait().unwrap().success(), "{said}");
 }

@@ -45,10 +45,10 @@ impl Ended {
 
     /// Why it came to no end of its own, if it did not.
     pub fn cut_short(&self, limit: Duration) -> Option<Fault> {
-        match self.late {
-            true => Some(Fault::TimeLimit { seconds: limit.as_secs() }),
-            false => self.killed.then_some(Fault::Killed),
+        if self.late {
+            return Some(Fault::TimeLimit { seconds: limit.as_secs() });
         }
+        self.killed.then_some(Fault::Killed)
     }
 
     /// The first complaint, without the address that a library puts in front of it.

@@ -5,10 +5,11 @@
 //! | Open MPI | `OMPI_COMM_WORLD_RANK` | `OMPI_COMM_WORLD_SIZE` | `OMPI_COMM_WORLD_LOCAL_RANK` |
 //! | MPICH and Intel MPI (Hydra) | `PMI_RANK` | `PMI_SIZE` | `MPI_LOCALRANKID` |
 //! | torchrun, Kubeflow | `RANK` | `WORLD_SIZE` | `LOCAL_RANK` |
-//! | SLURM (`srun`) | `SLURM_PROCID` | `SLURM_NTASKS` | `SLURM_LOCALID` |
+//! | SLURM (`srun`) | `SLURM_PROCID` | `SLURM_STEP_NUM_TASKS` | `SLURM_LOCALID` |
 //! | Kubernetes indexed job | `JOB_COMPLETION_INDEX` | – | – |
 //!
-//! A launcher counts where its rank and its size are set; an indexed job sets no size, so by itself it is refused (a job
+//! A launcher counts where its rank and its size are set. SLURM gives a batch script a rank too, but the size of a step to
+//! none but what `srun` starts. An indexed job sets no size, so by itself it is refused (a job
 //! array shares work with `--shard I/N` instead). The last two often start one of the first three on each machine, which
 //! then inherits their variables: they are asked where none of those speaks. Two that are asked must say the same. A launcher
 //! that does not say the rank on its machine takes it from one that counts the same ranks.
@@ -70,7 +71,7 @@ pub const LAUNCHERS: [Launcher; 5] = [
     Launcher {
         name: "SLURM",
         rank: "SLURM_PROCID",
-        size: Some("SLURM_NTASKS"),
+        size: Some("SLURM_STEP_NUM_TASKS"),
         local_rank: Some("SLURM_LOCALID"),
         outer: true,
     },

@@ -28,7 +28,7 @@ use std::time::Duration;
 use mpi_sys as raw;
 
 use crate::collective::launch::Place;
-use crate::collective::processes::Process;
+use crate::collective::processes::{COURTESY, Process};
 use crate::collective::{Collective, late};
 use crate::error::ExperimentError;
 use asking::{OTHERS_COMPUTE, OTHERS_SEND, asked, done, word};
@@ -115,6 +115,10 @@ impl Mpi {
         let mut lengths = vec![own; self.place.size];
         for (rank, (length, name)) in self.others().zip(told) {
             if name != header(what, 0)[8..] {
+                if name == header(NOTHING_MORE, 0)[8..] {
+                    // That rank has given up, will say why, and end all; this one speaks if nobody does.
+                    std::thread::sleep(GRACE + COURTESY);
+                }
                 let name = String::from_utf8_lossy(&name);
                 return Err(ExperimentError::work(format!(
                     "rank {rank} came to exchange {}, but rank {} exchanges {what}",

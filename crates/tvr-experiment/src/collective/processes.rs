@@ -11,7 +11,7 @@ use crate::collective::launch::Place;
 use crate::error::ExperimentError;
 
 /// How long other ranks wait for rank 0 to say what is wrong.
-const COURTESY: Duration = Duration::from_secs(2);
+pub(super) const COURTESY: Duration = Duration::from_secs(2);
 
 /// This process among the others.
 pub trait Process: Collective {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use burn::prelude::*;
 
+use crate::collective::waited::{LOOK, Waited};
 use crate::collective::{Add, Collective, broken_off, bytes_of, late, numbers_of};
 use crate::error::ExperimentError;
 use crate::progress::{Event, Events};
@@ -54,6 +55,20 @@ impl Hub {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits while the state is so, as long as patience lasts.
+    fn wait_while<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        so: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'a, State> {
+        let mut waited = Waited::begin();
+        while so(&state) && waited.so_far() < self.patience {
+            let look = self.turn.wait_timeout(state, LOOK.min(self.patience));
+            (state, _) = look.unwrap_or_else(PoisonError::into_inner);
+        }
+        state
     }
 
     fn fail(&self, rank: usize, sentence: String) {
@@ -146,12 +161,7 @@ impl Collective for Threads {
             return Ok(state.gathered.clone());
         }
         let round = state.rounds;
-        let waiting = |state: &mut State| state.rounds == round && state.failed.is_none();
-        let (state, _) = self
-            .hub
-            .turn
-            .wait_timeout_while(state, self.hub.patience, waiting)
-            .unwrap_or_else(PoisonError::into_inner);
+        let state = self.hub.wait_while(state, |state| state.rounds == round && state.failed.is_none());
         if state.rounds != round {
             return Ok(state.gathered.clone());
         }
@@ -194,9 +204,8 @@ impl Collective for Threads {
 
     fn generator(&self) -> Result<Option<Drawing<'_>>, ExperimentError> {
         let hub = &self.hub;
-        let taken = |state: &mut State| state.drawing.is_some() && state.failed.is_none();
-        let waited = hub.turn.wait_timeout_while(hub.state(), hub.patience, taken);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut state =
+            hub.wait_while(hub.state(), |state| state.drawing.is_some() && state.failed.is_none());
         if let Some(failed) = &state.failed {
             return Err(stopped(failed));
         }
@@ -270,12 +279,19 @@ pub fn run<P: Send, T: Send>(
             });
         }
         let mut running = size;
-        let (mut told, mut watched) = (false, None);
+        let (mut told, mut watched, mut waited) = (false, None, Waited::begin());
         while running > 0 {
-            match listening.receive.recv_timeout(patience) {
-                Ok(Word::Said(event)) => events(event),
-                Ok(Word::Ended) => running -= 1,
+            match listening.receive.recv_timeout(LOOK.min(patience)) {
+                Ok(word) => {
+                    match word {
+                        Word::Said(event) => events(event),
+                        Word::Ended => running -= 1,
+                    }
+                    waited = Waited::begin();
+                }
+                Err(RecvTimeoutError::Timeout) if waited.so_far() < patience => {}
                 Err(RecvTimeoutError::Timeout) => {
+                    waited = Waited::begin();
                     watched = hub.watch(watched);
                     let failed = hub.state().failed.clone();
                     if let (Some((_, sentence)), false) = (failed, told) {

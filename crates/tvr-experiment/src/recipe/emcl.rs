@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use tvr_heads::EmclConfig;
+use tvr_heads::emcl::Items;
 
 use super::unknown_key;
 use crate::error::ExperimentError;
@@ -20,6 +21,18 @@ pub struct EmclRecipe {
     /// The layer; its tile is that of `scope = "tiles"`.
     #[serde(default = "EmclConfig::inference")]
     pub layer: EmclConfig,
+}
+
+impl EmclRecipe {
+    /// Why it cannot be, in words with a mend.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.layer.items == Items::Global {
+            return Err("items = \"global\" is for training, which moves the means; leave items out, since the scope says \
+                        whose second moments the bases are found from"
+                .into());
+        }
+        self.layer.layer().map(|_| ()).map_err(|error| error.to_string())
+    }
 }
 
 /// Whose second moments EMCL's bases are found from at inference.
@@ -59,7 +72,7 @@ impl FromStr for EmclRecipe {
         recipe.insert("layer".into(), toml::Value::Table(layer));
         let recipe: Self =
             recipe.try_into().map_err(|e: toml::de::Error| wrong(&unknown_key::explain(e.message())))?;
-        recipe.layer.layer().map_err(|error| wrong(&error.to_string()))?;
+        recipe.check().map_err(|why| wrong(&why))?;
         Ok(recipe)
     }
 }

@@ -221,4 +221,6 @@ fn what_a_normaliser_or_emcl_misses_is_refused_when_planned() {
     let layer = "mode = \"reference\"\nbases = 0\niterations = 4\nsigma = 1.0\nweight = 1.0";
     let layer = format!("[eval.emcl]\nscope = \"tiles\"\n[eval.emcl.layer]\n{layer}");
     refused(same, &layer, "[eval.emcl] emcl: bases = 0, but it must be a number above 0");
+    let moving = layer.replace("bases = 0", "bases = 3\nitems = \"global\"");
+    refused(same, &moving, "[eval.emcl] items = \"global\" is for training");
 }

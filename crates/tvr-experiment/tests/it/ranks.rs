@@ -230,7 +230,7 @@ fn every_launcher_says_rank_and_size() {
         ["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"],
         ["PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"],
         ["RANK", "WORLD_SIZE", "LOCAL_RANK"],
-        ["SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"],
+        ["SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"],
     ] {
         assert_eq!(launched(&[(names[0], "5"), (names[1], "8"), (names[2], "1")]), expected, "{names:?}");
         assert_eq!(
@@ -240,11 +240,13 @@ fn every_launcher_says_rank_and_size() {
     }
     assert_eq!(launched(&[]), Ok(None));
     assert_eq!(launched(&[("RANK", "1")]), Ok(None), "a rank without a size is some other program's");
+    let batch = [("SLURM_PROCID", "0"), ("SLURM_NTASKS", "8"), ("SLURM_LOCALID", "0")];
+    assert_eq!(launched(&batch), Ok(None), "a script of sbatch is one process, whatever srun could start");
 }
 
 #[test]
 fn a_launcher_inside_another_is_asked_alone() {
-    let slurm = [("SLURM_PROCID", "0"), ("SLURM_NTASKS", "2")];
+    let slurm = [("SLURM_PROCID", "0"), ("SLURM_STEP_NUM_TASKS", "2")];
     let inner = [("OMPI_COMM_WORLD_RANK", "3"), ("OMPI_COMM_WORLD_SIZE", "4")];
     let found = launched(&[slurm, inner].concat()).unwrap().unwrap();
     assert_eq!((found.rank, found.size), (3, 4));
@@ -257,11 +259,11 @@ fn a_launcher_inside_another_is_asked_alone() {
 fn a_rank_s_number_on_its_machine_is_taken_from_whoever_says_it_of_the_same_ranks() {
     // srun --mpi=pmi2 on the second machine of two.
     let pmi = [("PMI_RANK", "5"), ("PMI_SIZE", "8")];
-    let slurm = [("SLURM_PROCID", "5"), ("SLURM_NTASKS", "8"), ("SLURM_LOCALID", "1")];
+    let slurm = [("SLURM_PROCID", "5"), ("SLURM_STEP_NUM_TASKS", "8"), ("SLURM_LOCALID", "1")];
     let found = launched(&[&pmi[..], &slurm].concat()).unwrap().unwrap();
     assert_eq!(found, Place { rank: 5, size: 8, local_rank: 1 });
     // srun has started one mpiexec a machine, which has started this one.
-    let outer = [("SLURM_PROCID", "1"), ("SLURM_NTASKS", "2"), ("SLURM_LOCALID", "0")];
+    let outer = [("SLURM_PROCID", "1"), ("SLURM_STEP_NUM_TASKS", "2"), ("SLURM_LOCALID", "0")];
     let found = launched(&[&pmi[..], &outer].concat()).unwrap().unwrap();
     assert_eq!(found, Place { rank: 5, size: 8, local_rank: 5 });
 }

@@ -1,5 +1,6 @@
 //! What ranks exchange through MPI, and which of them is named when an exchange does not end.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -25,7 +26,11 @@ fn as_rank(
 ) -> Result<Option<()>, ExperimentError> {
     let place = launch::place(&|name| std::env::var(name).ok()).unwrap();
     let place = place.unwrap_or(Place { rank: 0, size: 1, local_rank: 0 });
-    processes::run(place, patience, &|error| eprintln!("error: {error}"), work)
+    // At once, as the program does: a launcher puts words of its own between two writes.
+    let say = |error: &ExperimentError| {
+        std::io::stderr().write_all(format!("error: {error}\n").as_bytes()).unwrap();
+    };
+    processes::run(place, patience, &say, work)
 }
 
 #[test]

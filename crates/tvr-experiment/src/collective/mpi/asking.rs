@@ -1,9 +1,11 @@
 //! Asking MPI whether something is done, until it is or patience is over.
 
 use std::ffi::c_int;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mpi_sys as raw;
+
+use crate::collective::waited::Waited;
 
 /// How long to ask without a pause while others may still be computing.
 pub(super) const OTHERS_COMPUTE: Duration = Duration::from_millis(2);
@@ -20,12 +22,12 @@ pub(super) fn asked(
     patience: Duration,
     mut done: impl FnMut() -> Result<bool, c_int>,
 ) -> Result<bool, c_int> {
-    let began = Instant::now();
+    let mut waited = Waited::begin();
     loop {
         if done()? {
             return Ok(true);
         }
-        match began.elapsed() {
+        match waited.so_far() {
             waited if waited > patience => return Ok(false),
             waited if waited > eager => std::thread::sleep(PAUSE),
             _ => std::thread::yield_now(),
