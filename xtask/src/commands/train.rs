@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tvr_experiment::collective::launch::{self, Place};
 use tvr_experiment::collective::{Process, processes};
 use tvr_experiment::device::{self, DEFAULT_DEVICE};
 use tvr_experiment::{
-    Event, ExperimentError, Plan, Recipe, Surroundings, experiment, plan,
+    Event, ExperimentError, Plan, Recipe, Surroundings,
+    experiment::{self, Opened},
+    plan,
     plan::PATIENCE,
     record::{Record, half_width},
     weights,
@@ -102,11 +104,11 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
         return report(args, &plan, &records);
     };
     let patience = Duration::from_secs(args.patience.max(1));
-    let work = |ranks: &dyn Process| trained_among(ranks, place, args, stop);
-    match processes::run(place, patience, &exit::complain, work)? {
-        Some((plan, records)) => report(args, &plan, &records),
-        None => Ok(()),
-    }
+    let work = |ranks: &dyn Process| {
+        let (plan, records) = trained_among(ranks, place, args, stop)?;
+        if place.rank == 0 { report(args, &plan, &records) } else { Ok(()) }
+    };
+    processes::run(place, patience, exit::complain, work)
 }
 
 /// An interruption names the command that goes on: the one that was typed, its options included.
@@ -149,14 +151,7 @@ fn trained_among(
     let mut log = listener(args.log_steps);
     let mut silent = |_: Event| ();
     let log: &mut dyn FnMut(Event) = if place.rank == 0 { &mut log } else { &mut silent };
-    // Rank 0 fills the cache, and the others find it filled.
-    if place.rank > 0 {
-        ranks.barrier("the cache")?;
-    }
-    let opened = experiment::open(&plan, stop, log)?;
-    if place.rank == 0 {
-        ranks.barrier("the cache")?;
-    }
+    let opened = opened_after(ranks, &plan, stop, log)?;
     let mut records = Vec::new();
     for &seed in &plan.recipe.seeds {
         let outcome = experiment::run_among(ranks, &plan, &opened, seed, args.resume, stop, log)?;
@@ -164,6 +159,37 @@ fn trained_among(
         ranks.barrier("the end of a seed")?;
     }
     Ok((plan, records))
+}
+
+/// Rank 0 fills the cache, and the others find it filled. It may take hours, so rank 0 tells them now and then that it is
+/// there: patience is for a rank that hangs.
+fn opened_after(
+    ranks: &dyn Process,
+    plan: &Plan,
+    stop: &AtomicBool,
+    log: &mut dyn FnMut(Event),
+) -> Result<Opened, ExperimentError> {
+    let is_filled = |own: bool| {
+        let said = ranks.gather("whether the cache is filled", vec![u8::from(own)])?;
+        Ok::<_, ExperimentError>(said[0].first() == Some(&1))
+    };
+    if ranks.rank() > 0 {
+        while !is_filled(false)? {}
+        return experiment::open(plan, stop, log);
+    }
+    let (mut told, mut lost) = (Instant::now(), None);
+    let mut tell = |event| {
+        if lost.is_none() && told.elapsed() > plan.patience / 4 {
+            lost = is_filled(false).err();
+            told = Instant::now();
+        }
+        log(event);
+    };
+    let opened = experiment::open(plan, stop, &mut tell)?;
+    match lost {
+        Some(error) => Err(error),
+        None => is_filled(true).map(|_| opened),
+    }
 }
 
 /// Draws events and, if asked for, logs steps.

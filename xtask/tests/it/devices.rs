@@ -79,7 +79,7 @@ fn a_plan_over_devices_says_who_judges_what() {
 fn a_run_that_was_stopped_for_longer_than_its_patience_goes_on() {
     let folder = kill::folder();
     let mut run = Command::new(XTASK)
-        .args(["train", "small.toml", "--devices", "flex:2", "--patience", "1", "--log-steps"])
+        .args(["train", "small.toml", "--devices", "flex:2", "--patience", "3", "--log-steps"])
         .args(["--set", "train.epochs=400"])
         .current_dir(folder.path())
         .stderr(Stdio::piped())
@@ -94,9 +94,9 @@ fn a_run_that_was_stopped_for_longer_than_its_patience_goes_on() {
     let signal = |signal: &str| {
         assert!(Command::new("kill").args(["-s", signal, &run.id().to_string()]).status().unwrap().success());
     };
-    for _ in 0..3 {
+    for _ in 0..2 {
         signal("STOP");
-        std::thread::sleep(Duration::from_millis(1500));
+        std::thread::sleep(Duration::from_secs(4));
         signal("CONT");
         std::thread::sleep(Duration::from_millis(50));
     }

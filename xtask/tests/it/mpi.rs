@@ -199,11 +199,11 @@ fn ranks_that_were_all_stopped_for_longer_than_their_patience_go_on() {
         return;
     }
     let folder = kill::folder();
-    let long = ["--patience", "1", "--set", "train.epochs=400"];
+    let long = ["--patience", "3", "--set", "train.epochs=400"];
     let (mut launcher, mut lines, mut said, ranks) = begun(train(folder.path(), "2", "runs", &long));
-    for _ in 0..3 {
+    for _ in 0..2 {
         ranks.iter().for_each(|rank| signal(rank, "STOP"));
-        std::thread::sleep(Duration::from_millis(1500));
+        std::thread::sleep(Duration::from_secs(4));
         ranks.iter().for_each(|rank| signal(rank, "CONT"));
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -95,7 +95,7 @@ fn asked(variable: &dyn Fn(&str) -> Option<String>, outer: bool) -> Result<Optio
         let Some(rank) = number(variable, launcher.rank)? else { continue };
         let Some(size_name) = launcher.size else {
             return Err(ExperimentError::request(format!(
-                "{} = {rank}, but {} sets no number of ranks; set RANK and WORLD_SIZE, or share the work with --shard",
+                "{} = {rank}, but {} sets no number of ranks; set RANK and WORLD_SIZE, to 0 and 1 where every pod trains alone",
                 launcher.rank, launcher.name
             )));
         };

@@ -1,7 +1,7 @@
 //! Gradients of a model's parameters, added up over ranks.
 //!
 //! ```text
-//! one bucket = whether there is a gradient, for each of its parameters │ the gradients, one after another
+//! one bucket = the gradients, one after another │ whether there is a gradient, for each of its parameters
 //! ```
 //!
 //! A parameter that took part on some ranks only counts as zero on the others; one that took part nowhere has no
@@ -33,48 +33,57 @@ pub fn sum_gradients<M: Module>(
     if ranks.size() == 1 {
         return Ok((own, None));
     }
-    let mut given = Given { own: &own, counts: Vec::new(), numbers: Vec::new(), touched: Vec::new() };
+    let mut given = Given { ranks, own, bucket: Bucket::default(), is_finite: true, sums: Ok(Vec::new()) };
     model.visit(&mut given);
-    let Given { counts, numbers, touched, .. } = given;
-    drop(own);
-    let (mut sums, mut places) = (Vec::with_capacity(numbers.len()), Vec::with_capacity(counts.len()));
-    let (mut first, mut start) = (0, 0);
-    while first < counts.len() {
-        let (mut last, mut end) = (first, start);
-        while last < counts.len() && (last == first || end + counts[last] - start <= BUCKET) {
-            end += counts[last];
-            last += 1;
-        }
-        let row = [&touched[first..last], &numbers[start..end]].concat();
-        let sum = ranks.sum("the gradients", row)?;
-        let (found, values) = sum.split_at_checked(last - first).unwrap_or_default();
-        places.extend(found.iter().map(|&count| count > 0.0));
-        sums.extend_from_slice(values);
-        (first, start) = (last, end);
-    }
-    if sums.len() != numbers.len() {
-        return Err(ExperimentError::work("the gradients: the ranks hold models of different sizes"));
-    }
+    given.add_up();
+    let Given { is_finite, sums, .. } = given;
+    let sums = sums?;
     // The sum is the same at every rank, so all of them ask or none.
-    let broken = match all_finite(&sums) {
-        true => None,
-        false => {
-            let said =
-                ranks.gather("whose gradients are not finite", vec![u8::from(all_finite(&numbers))])?;
-            said.iter().position(|finite| finite.first() == Some(&0))
-        }
+    let broken = if sums.iter().all(|sum| all_finite(&sum.numbers)) {
+        None
+    } else {
+        let said = ranks.gather("whose gradients are not finite", vec![u8::from(is_finite)])?;
+        said.iter().position(|finite| finite.first() == Some(&0))
     };
-    drop(numbers);
-    let mut taken = Taken { sums: &sums, touched: places.iter(), gradients: GradientsParams::new() };
+    let mut taken = Taken { sums: &sums, parameter: 0, start: 0, gradients: GradientsParams::new() };
     model.visit(&mut taken);
     Ok((taken.gradients, broken))
 }
 
-struct Given<'a> {
-    own: &'a GradientsParams,
-    counts: Vec<usize>,
+#[derive(Default)]
+struct Bucket {
     numbers: Vec<f32>,
+    /// Of each parameter 1 where there is a gradient; in a sum, at how many ranks.
     touched: Vec<f32>,
+}
+
+/// Fills one bucket after another, and adds each up as soon as it is full.
+struct Given<'a> {
+    ranks: &'a dyn Collective,
+    own: GradientsParams,
+    bucket: Bucket,
+    is_finite: bool,
+    sums: Result<Vec<Bucket>, ExperimentError>,
+}
+
+impl Given<'_> {
+    fn add_up(&mut self) {
+        let Bucket { numbers: mut row, touched } = std::mem::take(&mut self.bucket);
+        let Ok(sums) = &mut self.sums else { return };
+        if touched.is_empty() {
+            return;
+        }
+        self.is_finite &= all_finite(&row);
+        let count = row.len();
+        row.extend(touched);
+        match self.ranks.sum("the gradients", row) {
+            Ok(mut numbers) => {
+                let touched = numbers.split_off(count);
+                sums.push(Bucket { numbers, touched });
+            }
+            Err(error) => self.sums = Err(error),
+        }
+    }
 }
 
 impl ModuleVisitor for Given<'_> {
@@ -83,40 +92,50 @@ impl ModuleVisitor for Given<'_> {
             return;
         }
         let count = parameter.val().shape().num_elements();
-        let gradient = self.own.get::<D>(parameter.id);
-        self.touched.push(f32::from(u8::from(gradient.is_some())));
-        self.counts.push(count);
+        if self.bucket.numbers.len() + count > BUCKET {
+            self.add_up();
+        }
+        let gradient = self.own.remove::<D>(parameter.id);
+        let Bucket { numbers, touched } = &mut self.bucket;
+        touched.push(f32::from(u8::from(gradient.is_some())));
         match gradient {
             Some(gradient) => {
                 let data = gradient.into_data().convert::<f32>();
                 match data.as_slice::<f32>() {
-                    Ok(values) => self.numbers.extend_from_slice(values),
-                    Err(_) => self.numbers.extend(data.iter::<f32>()),
+                    Ok(values) => numbers.extend_from_slice(values),
+                    Err(_) => numbers.extend(data.iter::<f32>()),
                 }
             }
-            None => self.numbers.resize(self.numbers.len() + count, 0.0),
+            None => numbers.resize(numbers.len() + count, 0.0),
         }
     }
 }
 
-struct Taken<'a, Touched> {
-    sums: &'a [f32],
-    touched: Touched,
+struct Taken<'a> {
+    sums: &'a [Bucket],
+    /// The next parameter of the first bucket, and where its numbers start.
+    parameter: usize,
+    start: usize,
     gradients: GradientsParams,
 }
 
-impl<'a, Touched: Iterator<Item = &'a bool>> ModuleVisitor for Taken<'a, Touched> {
+impl ModuleVisitor for Taken<'_> {
     fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
         if !parameter.is_require_grad() {
             return;
         }
+        if self.sums.first().is_some_and(|bucket| bucket.touched.len() == self.parameter) {
+            (self.sums, self.parameter, self.start) = (&self.sums[1..], 0, 0);
+        }
+        let Some(bucket) = self.sums.first() else { return };
         let value = parameter.val().without_autodiff();
-        let (numbers, rest) = self.sums.split_at(value.shape().num_elements());
-        self.sums = rest;
-        if self.touched.next() == Some(&true) {
+        let numbers = &bucket.numbers[self.start..][..value.shape().num_elements()];
+        if bucket.touched[self.parameter] > 0.0 {
             let data = TensorData::new(numbers.to_vec(), value.shape());
             let gradient = Tensor::<D>::from_data(data, (&value.device(), value.dtype()));
             self.gradients.register(parameter.id, gradient);
         }
+        self.parameter += 1;
+        self.start += numbers.len();
     }
 }

@@ -4,10 +4,12 @@
 //! them see, rank 0 says: the others speak only if it has not ended them two seconds later.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use crate::collective::Collective;
 use crate::collective::launch::Place;
+use crate::collective::waited::{LOOK, Waited};
 use crate::error::ExperimentError;
 
 /// How long other ranks wait for rank 0 to say what is wrong.
@@ -22,19 +24,20 @@ pub trait Process: Collective {
     fn abort(&self, code: u8) -> !;
 }
 
-/// Runs `work` as one rank of several processes, and gives what rank 0 made of it; `None` at every other.
+/// Runs `work` as one rank of several processes, and takes leave of the others. What is to be told, `work` tells: if another
+/// rank hangs in leaving, this process ends with an error.
 ///
 /// - `place`: what the launcher says of this process
 /// - `say`: tells the user of an error; after it, every process ends with the error's exit code
 ///
 /// # Errors
 /// A binary without MPI, an MPI that cannot be started, or a run that was interrupted. Any other failure ends the process.
-pub fn run<T>(
+pub fn run(
     place: Place,
     patience: Duration,
-    say: &dyn Fn(&ExperimentError),
-    work: impl FnOnce(&dyn Process) -> Result<T, ExperimentError>,
-) -> Result<Option<T>, ExperimentError> {
+    say: fn(&ExperimentError),
+    work: impl FnOnce(&dyn Process) -> Result<(), ExperimentError>,
+) -> Result<(), ExperimentError> {
     let courtesy = || {
         if place.rank > 0 {
             std::thread::sleep(COURTESY);
@@ -44,14 +47,14 @@ pub fn run<T>(
     let outcome = catch_unwind(AssertUnwindSafe(|| work(process.as_ref())))
         .unwrap_or_else(|cause| Err(super::broken_off(cause.as_ref())));
     match outcome {
-        Ok(made) => {
-            process.finish();
-            Ok((place.rank == 0).then_some(made))
+        Ok(()) => {
+            leave(process.as_ref(), place, patience, say);
+            Ok(())
         }
         // All have agreed to stop.
         Err(error @ ExperimentError::Interrupted { .. }) => {
-            process.finish();
-            if place.rank == 0 { Err(error) } else { Ok(None) }
+            leave(process.as_ref(), place, patience, say);
+            if place.rank == 0 { Err(error) } else { Ok(()) }
         }
         Err(error) => {
             courtesy();
@@ -60,6 +63,32 @@ pub fn run<T>(
             process.abort(code)
         }
     }
+}
+
+/// Takes leave of the others. MPI waits for them without end, so a thread beside ends this process when patience is over.
+fn leave(process: &dyn Process, place: Place, patience: Duration, say: fn(&ExperimentError)) {
+    let (left, leaving) = channel::<()>();
+    std::thread::spawn(move || watch(&leaving, place, patience, say));
+    process.finish();
+    drop(left);
+}
+
+fn watch(leaving: &Receiver<()>, place: Place, patience: Duration, say: fn(&ExperimentError)) {
+    let mut waited = Waited::begin();
+    while waited.so_far() < patience {
+        if leaving.recv_timeout(LOOK) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
+    }
+    let error = of_rank(
+        place,
+        ExperimentError::work(format!(
+            "all is written, but MPI has not ended within {} s; another rank hangs, or --patience is too short",
+            patience.as_secs_f64()
+        )),
+    );
+    say(&error);
+    std::process::exit(i32::from(error.exit_code()));
 }
 
 /// An error with the rank that it befell.

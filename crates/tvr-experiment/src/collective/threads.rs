@@ -1,10 +1,12 @@
 //! Ranks as threads of one process, a device each.
 //!
 //! Each rank runs on a thread with a compute pool of its own. They meet in a [`Threads`]: whoever comes waits until all
-//! have come, or until one has failed, or until its patience is over; then every rank gets the same error. Rank 0 talks:
+//! have come, or until one has failed, or until nothing has moved for as long as its patience; then every rank gets the same
+//! error. Rank 0 talks:
 //! its events go to whoever started the run, who listens meanwhile, and watches the devices where these exchange rows among
 //! themselves: a device waits without end for one that does not come.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,7 +15,7 @@ use std::time::Duration;
 use burn::prelude::*;
 
 use crate::collective::waited::{LOOK, Waited};
-use crate::collective::{Add, Collective, broken_off, bytes_of, late, numbers_of};
+use crate::collective::{Add, Collective, broken_off, late};
 use crate::error::ExperimentError;
 use crate::progress::{Event, Events};
 
@@ -32,13 +34,18 @@ struct Hub {
     turn: Condvar,
 }
 
+/// What a rank brings: a row of bytes or of numbers.
+type Row = Arc<dyn Any + Send + Sync>;
+
 #[derive(Debug, Default)]
 struct State {
     what: &'static str,
-    given: Vec<Option<Arc<Vec<u8>>>>,
+    given: Vec<Option<Row>>,
     /// What was gathered last. The next round cannot end before every rank has taken it.
-    gathered: Vec<Arc<Vec<u8>>>,
+    gathered: Vec<Row>,
     rounds: u64,
+    /// How often a rank has come somewhere or gone on.
+    moves: u64,
     /// Whose devices exchange rows among themselves.
     between: Vec<bool>,
     /// Who has the generator of random numbers.
@@ -57,16 +64,19 @@ impl Hub {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits while the state is so, as long as patience lasts.
+    /// Waits while the state is so, until no rank has moved for as long as patience lasts.
     fn wait_while<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
         so: impl Fn(&State) -> bool,
     ) -> MutexGuard<'a, State> {
-        let mut waited = Waited::begin();
+        let (mut waited, mut moves) = (Waited::begin(), state.moves);
         while so(&state) && waited.so_far() < self.patience {
             let look = self.turn.wait_timeout(state, LOOK.min(self.patience));
             (state, _) = look.unwrap_or_else(PoisonError::into_inner);
+            if state.moves != moves {
+                (waited, moves) = (Waited::begin(), state.moves);
+            }
         }
         state
     }
@@ -122,7 +132,9 @@ pub struct Drawing<'a> {
 
 impl Drop for Drawing<'_> {
     fn drop(&mut self) {
-        self.hub.state().drawing = None;
+        let mut state = self.hub.state();
+        state.drawing = None;
+        state.moves += 1;
         self.hub.turn.notify_all();
     }
 }
@@ -131,16 +143,15 @@ fn stopped(failed: &(usize, String)) -> ExperimentError {
     ExperimentError::work(failed.1.clone())
 }
 
-impl Collective for Threads {
-    fn rank(&self) -> usize {
-        self.rank
+impl Threads {
+    /// Waits for every rank, and gives the rows of all in their order.
+    fn meet<R: Any + Send + Sync>(&self, what: &'static str, own: R) -> Result<Vec<Arc<R>>, ExperimentError> {
+        let rows = self.rows(what, Arc::new(own))?.into_iter().map(Arc::downcast);
+        rows.collect::<Result<_, _>>()
+            .map_err(|_| ExperimentError::work(format!("{what}: the ranks give rows of different kinds")))
     }
 
-    fn size(&self) -> usize {
-        self.hub.size
-    }
-
-    fn gather(&self, what: &'static str, own: Vec<u8>) -> Result<Vec<Arc<Vec<u8>>>, ExperimentError> {
+    fn rows(&self, what: &'static str, own: Row) -> Result<Vec<Row>, ExperimentError> {
         let mut state = self.hub.state();
         if let Some(failed) = &state.failed {
             return Err(stopped(failed));
@@ -153,7 +164,8 @@ impl Collective for Threads {
             return Err(ExperimentError::work(sentence));
         }
         state.what = what;
-        state.given[self.rank] = Some(Arc::new(own));
+        state.given[self.rank] = Some(own);
+        state.moves += 1;
         if state.given.iter().all(Option::is_some) {
             state.gathered = state.given.iter_mut().filter_map(Option::take).collect();
             state.rounds += 1;
@@ -174,26 +186,36 @@ impl Collective for Threads {
         self.hub.fail(missing, error.to_string());
         Err(error)
     }
+}
+
+impl Collective for Threads {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn size(&self) -> usize {
+        self.hub.size
+    }
+
+    fn gather(&self, what: &'static str, own: Vec<u8>) -> Result<Vec<Arc<Vec<u8>>>, ExperimentError> {
+        self.meet(what, own)
+    }
 
     /// Every rank adds up its share of the places, and the shares are gathered.
     fn sum(&self, what: &'static str, own: Vec<f32>) -> Result<Vec<f32>, ExperimentError> {
         let count = own.len();
-        let all = self.gather(what, bytes_of(&own))?;
-        if all.iter().any(|row| row.len() != 4 * count) {
+        let all = self.meet(what, own)?;
+        if all.iter().any(|row| row.len() != count) {
             return Err(ExperimentError::work(format!("{what}: the ranks give rows of different lengths")));
         }
         let share = count.div_ceil(self.hub.size);
         let [start, end] = [self.rank, self.rank + 1].map(|rank| (rank * share).min(count));
         let mut sum = vec![0.0f32; end - start];
         for row in &all {
-            for (sum, number) in sum.iter_mut().zip(numbers_of(&row[4 * start..4 * end])) {
-                *sum += number;
-            }
+            sum.iter_mut().zip(&row[start..end]).for_each(|(sum, number)| *sum += number);
         }
-        let shares = self.gather(what, bytes_of(&sum))?;
-        let mut sum = Vec::with_capacity(count);
-        shares.iter().for_each(|share| sum.extend(numbers_of(share)));
-        Ok(sum)
+        let shares = self.meet(what, sum)?;
+        Ok(shares.iter().flat_map(|share| share.iter().copied()).collect())
     }
 
     fn between_devices(&self) -> Option<Between<'_>> {
@@ -220,6 +242,7 @@ impl Collective for Threads {
             return Err(ExperimentError::work(sentence));
         }
         state.drawing = Some(self.rank);
+        state.moves += 1;
         Ok(Some(Drawing { hub }))
     }
 }

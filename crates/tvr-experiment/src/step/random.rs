@@ -16,6 +16,20 @@ use crate::model::Model;
 use crate::step::share::Part;
 use crate::step::{Batch, Step, Way};
 
+/// A part's turn with a generator that ranks share; over when dropped.
+pub(super) struct Turn<'a> {
+    device: &'a Device,
+    _drawing: Drawing<'a>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // A backend that queues its operations would draw in the next rank's turn. What a broken device answers here,
+        // whatever is asked of it next says again.
+        let _ = self.device.flush();
+    }
+}
+
 /// Whether codes or similarities of a model draw random numbers (dropout): tried on one pair of `corpus`.
 ///
 /// # Errors
@@ -47,13 +61,13 @@ impl<H: Head, O: Objective> Step<'_, H, O> {
     ///
     /// # Errors
     /// As [`Collective::generator`].
-    pub(super) fn seeded(&self, purpose: &str, number: u64) -> Result<Option<Drawing<'_>>, ExperimentError> {
+    pub(super) fn seeded(&self, purpose: &str, number: u64) -> Result<Option<Turn<'_>>, ExperimentError> {
         if !self.way.draws {
             return Ok(None);
         }
-        let guard = self.way.ranks.generator()?;
+        let turn = self.way.ranks.generator()?;
         self.device.seed(tvr_data::stream(self.way.random, purpose, number).next());
-        Ok(guard)
+        Ok(turn.map(|drawing| Turn { device: &self.device, _drawing: drawing }))
     }
 
     fn next_number(&self) -> f32 {

@@ -124,6 +124,33 @@ fn a_rank_that_hangs_in_its_turn_with_the_random_numbers_stops_all_when_patience
 }
 
 #[test]
+fn a_rank_that_waits_while_others_take_their_turns_does_not_lose_patience() {
+    let patience = Duration::from_millis(600);
+    threads::run(vec![(); 4], None, patience, &mut |_| (), |ranks: &Threads, (), _| {
+        for _ in 0..2 {
+            let _turn = ranks.generator()?;
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        // The first comes here more than a second before the last.
+        ranks.barrier("the end")
+    })
+    .unwrap();
+}
+
+#[test]
+fn ranks_that_bring_rows_of_different_kinds_are_told_so() {
+    let error =
+        threads::run(vec![(); 2], None, Duration::from_secs(20), &mut |_| (), |ranks: &Threads, (), _| {
+            match ranks.rank() {
+                0 => ranks.gather("codes", vec![0; 4]).map(|_| ()),
+                _ => ranks.sum("codes", vec![0.0]).map(|_| ()),
+            }
+        })
+        .unwrap_err();
+    assert_eq!(error.to_string(), "codes: the ranks give rows of different kinds");
+}
+
+#[test]
 fn a_rank_that_breaks_off_in_its_turn_with_the_random_numbers_lets_go_of_them() {
     let patience = Duration::from_secs(20);
     let error = threads::run(vec![(); 3], None, patience, &mut |_| (), |ranks: &Threads, (), _| {
@@ -292,7 +319,7 @@ fn launchers_that_disagree_and_variables_that_make_no_sense_are_refused() {
     }
     assert_eq!(
         launched(&[("JOB_COMPLETION_INDEX", "2")]).unwrap_err(),
-        "JOB_COMPLETION_INDEX = 2, but Kubernetes sets no number of ranks; set RANK and WORLD_SIZE, or share the work with --shard"
+        "JOB_COMPLETION_INDEX = 2, but Kubernetes sets no number of ranks; set RANK and WORLD_SIZE, to 0 and 1 where every pod trains alone"
     );
 }
 

@@ -23,14 +23,14 @@ fn ranks_run(count: &str, test: &str) -> Output {
 fn as_rank(
     patience: Duration,
     work: impl FnOnce(&dyn Process) -> Result<(), ExperimentError>,
-) -> Result<Option<()>, ExperimentError> {
+) -> Result<(), ExperimentError> {
     let place = launch::place(&|name| std::env::var(name).ok()).unwrap();
     let place = place.unwrap_or(Place { rank: 0, size: 1, local_rank: 0 });
     // At once, as the program does: a launcher puts words of its own between two writes.
-    let say = |error: &ExperimentError| {
+    let say: fn(&ExperimentError) = |error| {
         std::io::stderr().write_all(format!("error: {error}\n").as_bytes()).unwrap();
     };
-    processes::run(place, patience, &say, work)
+    processes::run(place, patience, say, work)
 }
 
 #[test]
