@@ -65,7 +65,7 @@ const CLOCKS: [Exception; 11] = [
         reason: "ranks share the threads there are: no result depends on how many a rank has",
     },
     Exception {
-        path: "crates/tvr-experiment/src/collective/mpi/asking.rs",
+        path: "crates/tvr-experiment/src/collective/waited.rs",
         line: "Instant",
         reason: "how long a rank waits for the others before the run fails",
     },
