@@ -3,7 +3,8 @@
 //! Weights are written in f32, whatever they are in memory, under the names of the key table in
 //! [`loader`](crate::loader); `logit_scale` has the shape `[]`, and the metadata says `format = "pt"`, without which
 //! `transformers` refuses the file. `config.json` is written from the settings, so a checkpoint that came in OpenCLIP's
-//! names goes out in Hugging Face's. [`copy_beside`] brings the files of tokenizer and pixels along.
+//! names goes out in Hugging Face's. [`copy_beside`] brings the files of tokenizer and pixels along. All of them are
+//! written in place: a folder that shall appear whole is written under another name, synced and renamed by the caller.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -85,10 +86,9 @@ pub fn save(towers: Towers<'_>, folder: &Path) -> Result<(), ClipError> {
     };
     let tensors = taken.into_iter().map(|(name, (shape, values))| (name, Values { shape, values }));
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let (weights, part) = (folder.join("model.safetensors"), folder.join(".model.safetensors.part"));
-    safetensors::serialize_to_file(tensors, Some(metadata), &part)
+    let weights = folder.join("model.safetensors");
+    safetensors::serialize_to_file(tensors, Some(metadata), &weights)
         .map_err(|cause| failed(&weights)(std::io::Error::other(cause)))?;
-    std::fs::rename(&part, &weights).map_err(failed(&weights))?;
     let path = folder.join("config.json");
     let text = serde_json::to_string_pretty(&config(&layout)).map_err(|cause| failed(&path)(cause.into()))?;
     std::fs::write(&path, text + "\n").map_err(failed(&path))

@@ -58,6 +58,42 @@ pub fn write_with(
     written.map_err(ExperimentError::file(path, "write"))
 }
 
+/// Makes a folder out of files that `fill` writes into one beside it: all are synced, and it is renamed. A reader sees
+/// the folder whole or not at all, and never files of two writings.
+///
+/// # Errors
+/// What `fill` says, or the path and the system's word; nothing is left behind, and a folder that was there stays.
+pub(crate) fn write_folder(
+    folder: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), ExperimentError>,
+) -> Result<(), ExperimentError> {
+    let mut name = folder.file_name().unwrap_or_default().to_os_string();
+    name.push(".tmp");
+    let beside = folder.with_file_name(name);
+    let failed = |cause| ExperimentError::file(folder, "write")(cause);
+    let remove = |folder: &Path| if folder.exists() { std::fs::remove_dir_all(folder) } else { Ok(()) };
+    let written = (|| {
+        remove(&beside).map_err(ExperimentError::file(&beside, "replace"))?; // of a writer that was killed
+        std::fs::create_dir_all(&beside).map_err(ExperimentError::file(&beside, "create the folder"))?;
+        fill(&beside)?;
+        for entry in std::fs::read_dir(&beside).map_err(failed)? {
+            File::open(entry.map_err(failed)?.path()).and_then(|file| file.sync_all()).map_err(failed)?;
+        }
+        remove(folder).map_err(ExperimentError::file(folder, "replace"))?;
+        std::fs::rename(&beside, folder).map_err(failed)
+    })();
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = remove(&beside);
+        return written;
+    }
+    // A folder that cannot be synced (some network file systems) still holds the rename.
+    if let Some(Ok(above)) = folder.parent().map(File::open) {
+        let _ = above.sync_all();
+    }
+    Ok(())
+}
+
 /// Writes a value as indented JSON, whole or not at all.
 ///
 /// # Errors

@@ -13,6 +13,7 @@ use tvr_clip::{
 };
 
 use crate::error::ExperimentError;
+use crate::files;
 use crate::progress::Events;
 use crate::recipe::{EncoderRecipe, Frames, TextMode};
 use crate::weights;
@@ -180,23 +181,22 @@ impl Pretrained {
         if still || self.patches == PatchMode::Temporal {
             return Ok(false);
         }
-        match self.checkpoint.config() {
-            Ok(config) => {
-                let mut clip = self.checkpoint.load(device).map_err(refused)?;
-                clip.text = trained.text.clone();
-                clip.logit_scale = trained.logit_scale.clone();
-                if let Some(image) = trained.image {
-                    clip.image = image.clone();
+        let fill = |folder: &Path| {
+            match self.checkpoint.config() {
+                Ok(config) => {
+                    let mut clip = self.checkpoint.load(device)?;
+                    clip.text = trained.text.clone();
+                    clip.logit_scale = trained.logit_scale.clone();
+                    if let Some(image) = trained.image {
+                        clip.image = image.clone();
+                    }
+                    saver::save(Towers::Both(&clip, &config), folder)?;
                 }
-                saver::save(Towers::Both(&clip, &config), folder)
+                Err(_) => saver::save(Towers::Text(trained.text, self.checkpoint.text_config()?), folder)?,
             }
-            Err(_) => {
-                let config = self.checkpoint.text_config().map_err(refused)?;
-                saver::save(Towers::Text(trained.text, config), folder)
-            }
-        }
-        .and_then(|()| saver::copy_beside(self.checkpoint.processor(), folder))
-        .map_err(refused)?;
+            saver::copy_beside(self.checkpoint.processor(), folder)
+        };
+        files::write_folder(folder, |fresh| fill(fresh).map_err(refused))?;
         Ok(true)
     }
 }

@@ -194,6 +194,23 @@ fn what_is_frozen_stays_and_everything_else_moves() {
     }
 }
 
+/// A folder that were half there would be taken for a checkpoint.
+#[test]
+fn trained_towers_of_which_a_file_cannot_be_written_leave_no_folder() {
+    let _alone = generator();
+    let root = root();
+    // What goes along last, and is no file that could be copied.
+    std::fs::create_dir(root.path().join("weights/special_tokens_map.json")).unwrap();
+    let plan = planned(root.path(), &recipe(root.path(), "", "kind = \"mean-pooling\""), "runs").unwrap();
+    let never = AtomicBool::new(false);
+    let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
+    let error = experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap_err().to_string();
+    assert!(error.contains("special_tokens_map.json: cannot write it"), "{error}");
+    let left = std::fs::read_dir(plan.run_folder(3)).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = left.filter(|name| name.to_string_lossy().starts_with("clip")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
 #[test]
 fn two_devices_share_batches_of_cached_frames_and_of_a_store_s() {
     let _alone = generator();
