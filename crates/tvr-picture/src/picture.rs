@@ -6,6 +6,11 @@ use std::path::Path;
 use crate::PictureError;
 use crate::decode;
 
+/// Endings of pictures, in lower case. Those that cannot be decoded are here too, so that they are named and not passed
+/// over.
+const ENDINGS: [&str; 12] =
+    ["png", "jpg", "jpeg", "jfif", "gif", "webp", "bmp", "tif", "tiff", "avif", "heic", "ppm"];
+
 /// RGB or RGBA bytes, row by row, bands side by side. Both sides are above 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
@@ -16,6 +21,13 @@ pub struct Picture {
 }
 
 impl Picture {
+    /// Whether a file's ending says that it is a picture. A folder of pictures may hold notes beside them.
+    pub fn is_named_as_one(path: &Path) -> bool {
+        // A name of another encoding than UTF-8 is a name as well.
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        ENDINGS.contains(&ending.as_str())
+    }
+
     /// Reads a file: PNG, JPEG, GIF or WebP, told by its content. Of an animation the first picture is taken.
     ///
     /// # Errors

@@ -9,19 +9,14 @@ use super::{Decoder, Fault, Footage, Picture, Verdict};
 /// Frames a second, as CLIP4Clip extracts them.
 const RATE: f64 = 1.0;
 
-/// Names that count as images, in lower case. A frame folder may hold notes beside its frames.
-const ENDINGS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "gif"];
-
 /// The images of a folder, hidden files and folders in it apart.
 pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
     let closed = |cause: std::io::Error| Fault::Closed { reason: cause.to_string() };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(closed)? {
         let path = entry.map_err(closed)?.path();
-        // A name of another encoding than UTF-8 is a name as well.
-        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-        if ENDINGS.contains(&ending.as_str()) && !hidden && path.is_file() {
+        if Picture::is_named_as_one(&path) && !hidden && path.is_file() {
             files.push(path);
         }
     }

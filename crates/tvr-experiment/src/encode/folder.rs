@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::path::Path;
 
+use tvr_clip::Picture;
 use walkdir::{DirEntry, WalkDir};
 
 use super::pictures::{Frame, Video};
@@ -10,10 +11,6 @@ use super::share;
 use crate::error::ExperimentError;
 use crate::files;
 use crate::shard::Shard;
-
-/// Endings of pictures. Those that cannot be decoded are here too, so that they are named and not passed over.
-const ENDINGS: [&str; 12] =
-    ["png", "jpg", "jpeg", "jfif", "gif", "webp", "bmp", "tif", "tiff", "avif", "heic", "ppm"];
 
 /// Pictures of a folder: each an item, or the frames of videos.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +58,7 @@ pub(super) fn list(
             },
         };
         let path = entry.path();
-        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-        if !entry.file_type().is_file() || !ending.is_some_and(|e| ENDINGS.contains(&e.as_str())) {
+        if !entry.file_type().is_file() || !Picture::is_named_as_one(path) {
             continue;
         }
         keep(path, Frame::File(path.to_path_buf()));

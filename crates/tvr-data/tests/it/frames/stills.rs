@@ -70,6 +70,25 @@ fn a_folder_with_broken_frames_is_partial_and_chosen_among_the_others() {
     );
 }
 
+/// `encode --frames` asks the same of a name. A frame in a format that is not read is missing, and not passed over.
+#[test]
+fn frames_are_known_by_every_ending_of_pictures() {
+    let scratch = tempfile::tempdir().unwrap();
+    for (place, name) in ["f_0.jpg", "f_1.JFIF", "f_3.jpeg"].into_iter().enumerate() {
+        std::fs::write(scratch.path().join(name), jpeg(place as u8 * 40)).unwrap();
+    }
+    std::fs::write(scratch.path().join("notes.txt"), "no frame").unwrap();
+    let files = [scratch.path().to_path_buf()];
+    let whole = decode(None, Sampler::All, &files).remove(0).unwrap();
+    assert_eq!((whole.total, whole.verdict), (3, Verdict::Whole));
+    std::fs::write(scratch.path().join("f_2.bmp"), b"BM").unwrap();
+    let without = decode(None, Sampler::All, &files).remove(0).unwrap();
+    assert_eq!(without.total, 3);
+    let expected =
+        "f_2.bmp: the picture cannot be decoded: The image format Bmp is not supported; convert it to PNG";
+    assert_eq!(partial(&without.verdict), expected);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn frames_whose_names_are_no_utf_8_are_frames() {
