@@ -1,5 +1,8 @@
 //! Batches: which captions and videos a step sees, as a function of seed and step alone.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use crate::error::DataError;
 use crate::random::stream;
 
@@ -26,13 +29,15 @@ pub enum Draw {
 }
 
 /// Draws batches. It holds no position: batch `step` is the same whoever asks, and whenever.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Loader {
     captions: Vec<Vec<usize>>,
     batch: usize,
     seed: u64,
     draw: Draw,
     items: usize,
+    /// The epoch that was asked for last, with its pairs in their order: the next step is mostly of the same.
+    last: Mutex<Option<(u64, Vec<(usize, usize)>)>>,
 }
 
 impl Loader {
@@ -53,7 +58,7 @@ impl Loader {
             let domain = format!("it must be from 1 to {items}, the items of an epoch");
             return Err(DataError::Setting { setting: "batch", value: batch, domain });
         }
-        Ok(Self { captions, batch, seed, draw, items })
+        Ok(Self { captions, batch, seed, draw, items, last: Mutex::new(None) })
     }
 
     /// Batches of an epoch; an incomplete last one is dropped.
@@ -64,14 +69,17 @@ impl Loader {
     /// Batch `step`, counted over all epochs.
     pub fn batch(&self, step: usize) -> Batch {
         let (epoch, place) = ((step / self.batches()) as u64, step % self.batches());
-        let pairs = self.epoch(epoch);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = last.take().filter(|(of, _)| *of == epoch);
+        let (_, pairs) = last.insert(known.unwrap_or_else(|| (epoch, self.epoch(epoch))));
         let mut batch = Batch { epoch, texts: Vec::new(), videos: Vec::new(), text_video: Vec::new() };
-        for (text, video) in &pairs[place * self.batch..(place + 1) * self.batch] {
-            let place = batch.videos.iter().position(|known| known == video).unwrap_or_else(|| {
-                batch.videos.push(*video);
+        let mut places = HashMap::new();
+        for &(text, video) in &pairs[place * self.batch..(place + 1) * self.batch] {
+            let place = *places.entry(video).or_insert_with(|| {
+                batch.videos.push(video);
                 batch.videos.len() - 1
             });
-            batch.texts.push(*text);
+            batch.texts.push(text);
             batch.text_video.push(place);
         }
         batch

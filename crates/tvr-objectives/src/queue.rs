@@ -4,6 +4,8 @@
 //! its video (so that a batch knows its own items again), and its age: the vector was made by the weights of so
 //! many steps ago.
 
+use std::collections::HashSet;
+
 use burn::module::{Param, ParamId};
 use burn::prelude::*;
 use burn::tensor::assert_shape;
@@ -66,7 +68,7 @@ impl Queue {
     /// caption of a video, is no stranger to the batch.
     pub fn strangers(&self, pairs: &Pairs) -> Option<Entries> {
         let entries = self.entries()?;
-        let present = numbers(pairs.named_videos().clone());
+        let present: HashSet<i64> = numbers(pairs.named_videos().clone()).into_iter().collect();
         let kept: Vec<usize> =
             (0..entries.ages.len()).filter(|&at| !present.contains(&entries.video_ids[at])).collect();
         if kept.len() == entries.ages.len() {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tvr_data::{Draw, Loader, Prefetch, gallery_hash};
+use tvr_data::{Batch, Draw, Loader, Prefetch, gallery_hash};
 
 /// Numbered captions of videos with so many captions each.
 fn captions(counts: &[usize]) -> Vec<Vec<usize>> {
@@ -26,6 +26,34 @@ fn draws() -> impl Strategy<Value = Draw> {
 
 fn items(counts: &[usize], draw: Draw) -> usize {
     if draw == Draw::All { counts.iter().sum() } else { counts.len() }
+}
+
+/// A batch out of its epoch, which is drawn and shuffled for it alone; places are looked for one after another.
+fn drawn_anew(captions: &[Vec<usize>], size: usize, seed: u64, draw: Draw, step: usize) -> Batch {
+    let mut pairs = Vec::new();
+    let batches =
+        captions.iter().map(|texts| if draw == Draw::All { texts.len() } else { 1 }).sum::<usize>() / size;
+    let epoch = (step / batches) as u64;
+    let mut random = tvr_data::stream(seed, "captions", epoch);
+    for (video, texts) in captions.iter().enumerate() {
+        match draw {
+            Draw::OnePerVideo => pairs.push((texts[random.below(texts.len() as u64) as usize], video)),
+            Draw::All => pairs.extend(texts.iter().map(|&text| (text, video))),
+        }
+    }
+    let mut random = tvr_data::stream(seed, "order", epoch);
+    for last in (1..pairs.len()).rev() {
+        pairs.swap(last, random.below(last as u64 + 1) as usize);
+    }
+    let mut batch = Batch { epoch, texts: Vec::new(), videos: Vec::new(), text_video: Vec::new() };
+    for &(text, video) in &pairs[step % batches * size..][..size] {
+        if !batch.videos.contains(&video) {
+            batch.videos.push(video);
+        }
+        batch.texts.push(text);
+        batch.text_video.push(batch.videos.iter().position(|&known| known == video).unwrap());
+    }
+    batch
 }
 
 fn names() -> impl Strategy<Value = Vec<String>> {
@@ -83,6 +111,23 @@ proptest! {
         let mut back: Vec<_> = steps.iter().rev().map(|&step| second.batch(step)).collect();
         back.reverse();
         prop_assert_eq!(there, back);
+    }
+
+    /// Whatever was asked for before, and in which order.
+    #[test]
+    fn a_batch_is_what_drawing_its_whole_epoch_anew_gives(
+        counts in prop::collection::vec(1usize..5, 1..20),
+        place: prop::sample::Index,
+        seed: u64,
+        steps in prop::collection::vec(0usize..60, 1..8),
+        draw in draws(),
+    ) {
+        let size = 1 + place.index(items(&counts, draw));
+        let captions = captions(&counts);
+        let loader = Loader::new(captions.clone(), size, seed, draw).unwrap();
+        for step in steps {
+            prop_assert_eq!(loader.batch(step), drawn_anew(&captions, size, seed, draw, step));
+        }
     }
 
     #[test]
