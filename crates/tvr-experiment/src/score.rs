@@ -252,7 +252,7 @@ pub fn score(request: &Request) -> Result<Report, ExperimentError> {
     let mut warnings = Vec::new();
     let mut kept = Vec::new();
     for (spec, chain) in specs.iter().zip(&chains) {
-        let normalised = Normalised::new(chain, &input, banks, request.save.is_some()).map_err(named)?;
+        let normalised = Normalised::new(chain, &input, banks).map_err(named)?;
         say_once(&mut warnings, normalised.warnings.clone());
         let row = normalised.judge(spec, &input, &request.policy).map_err(|e| named(e.into()))?.after(least);
         if request.save.is_some() {
@@ -327,7 +327,7 @@ pub fn judge_rows(
     let input = Both::new(scores, truth, 1.0);
     let (mut rows, mut warnings) = (Vec::new(), Vec::new());
     for (spec, chain) in specs.iter().zip(&chains) {
-        let (normalised, row) = Normalised::new(chain, &input, banks, false)
+        let (normalised, row) = Normalised::new(chain, &input, banks)
             .and_then(|normalised| {
                 let row = normalised.judge(spec, &input, &Policy::default())?;
                 Ok((normalised, row))

@@ -75,9 +75,13 @@ impl Normalizer for Chain {
         self.steps.iter().map(|step| step.regime(scores)).max().unwrap_or(Regime::Raw)
     }
 
-    fn apply(&self, scores: &Scores) -> Result<Array2<f32>, NormalizeError> {
-        let Some((last, before)) = self.steps.split_last() else { return crate::Raw.apply(scores) };
+    /// Several steps have no bias: what the last one shifts are no longer the scores.
+    fn apply_with_bias(&self, scores: &Scores) -> Result<(Array2<f32>, Option<Array1<f32>>), NormalizeError> {
         scores.check(self.name())?; // here, so that an error names a bank as a bank and not as a step's input
+        if let Some(step) = self.only() {
+            return step.apply_with_bias(scores);
+        }
+        let Some((last, before)) = self.steps.split_last() else { return crate::Raw.apply_with_bias(scores) };
         let mut owned: Option<Made> = None;
         for step in before {
             let now = view(scores, &owned);
@@ -86,7 +90,7 @@ impl Normalizer for Chain {
             let test = step.apply(&now)?;
             owned = Some(Made { test, query_bank, gallery_bank });
         }
-        last.apply(&view(scores, &owned))
+        Ok((last.apply(&view(scores, &owned))?, None))
     }
 
     /// One step, `raw` apart, is prepared as it is. Several need the matrix.

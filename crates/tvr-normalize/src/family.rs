@@ -7,7 +7,7 @@ use crate::top::{GALLERY, enough};
 use crate::{
     Csls, Dbsn, DualBank, DualSoftmax, InvertedSoftmax, Mutual, Nnn, QbNorm, Raw, Rows, SingleQuery, Sinkhorn,
 };
-use ndarray::Array2;
+use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 
 /// Any built-in normaliser, read from a spec `name[:setting=value[,setting=value]...]`.
@@ -241,8 +241,8 @@ impl Normalizer for Family {
         self.inner().prepare(sources)
     }
 
-    fn apply(&self, scores: &Scores) -> Result<Array2<f32>, NormalizeError> {
-        self.inner().apply(scores)
+    fn apply_with_bias(&self, scores: &Scores) -> Result<(Array2<f32>, Option<Array1<f32>>), NormalizeError> {
+        self.inner().apply_with_bias(scores)
     }
 
     fn warnings(&self, scores: &Scores) -> Vec<Warning> {

@@ -42,8 +42,8 @@ impl Normalizer for Raw {
     }
 
     /// A copy: not even a zero is added, which would turn −0 into 0.
-    fn apply(&self, scores: &Scores) -> Result<Array2<f32>, NormalizeError> {
+    fn apply_with_bias(&self, scores: &Scores) -> Result<(Array2<f32>, Option<Array1<f32>>), NormalizeError> {
         scores.check(self.name())?;
-        Ok(scores.test.to_owned())
+        Ok((scores.test.to_owned(), Some(Array1::zeros(scores.test.ncols()))))
     }
 }

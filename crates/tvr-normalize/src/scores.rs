@@ -214,9 +214,19 @@ pub trait Normalizer {
     /// # Errors
     /// Scores that are empty or not finite, a bank that is missing or of another width, too few queries.
     fn apply(&self, scores: &Scores) -> Result<Array2<f32>, NormalizeError> {
+        Ok(self.apply_with_bias(scores)?.0)
+    }
+
+    /// [`apply`](Self::apply) and [`bias`](Self::bias) out of one preparation.
+    ///
+    /// # Errors
+    /// As [`Normalizer::apply`].
+    fn apply_with_bias(&self, scores: &Scores) -> Result<(Array2<f32>, Option<Array1<f32>>), NormalizeError> {
         scores.check_shapes(self.name())?;
         let dense = Dense::new(scores);
-        self.prepare(&dense.sources())?.apply_rows(dense.test(), 0..scores.test.nrows())
+        let prepared = self.prepare(&dense.sources())?;
+        let revised = prepared.apply_rows(dense.test(), 0..scores.test.nrows())?;
+        Ok((revised, prepared.into_bias()))
     }
 
     /// For methods in *bias form*: one number per gallery item, in the unit of the scores, such that each row of

@@ -59,17 +59,12 @@ pub(super) struct Normalised {
     pub(super) warnings: Vec<String>,
     /// T2V `[texts, videos]`, V2T `[videos, texts]`; nothing where the scores stay as they are.
     pub(super) matrices: Option<[Array2<f32>; 2]>,
-    /// Of methods in bias form, where they were asked for.
+    /// Of methods in bias form.
     pub(super) biases: [Option<Array1<f32>>; 2],
 }
 
 impl Normalised {
-    pub(super) fn new(
-        chain: &Chain,
-        input: &Both<'_>,
-        banks: [Banks<'_>; 2],
-        with_biases: bool,
-    ) -> Result<Self, Wrong> {
+    pub(super) fn new(chain: &Chain, input: &Both<'_>, banks: [Banks<'_>; 2]) -> Result<Self, Wrong> {
         let block = |test: &Array2<f32>, banks: &Banks<'_>, queries: Side| -> Result<_, NormalizeError> {
             let mut block = Scores::new(test.view()).with_queries(queries);
             block.query_bank = banks.queries.map(|bank| bank.reborrow());
@@ -81,9 +76,9 @@ impl Normalised {
             let regime = chain.regime(&block);
             let warnings: Vec<String> = chain.warnings(&block).iter().map(ToString::to_string).collect();
             // Raw is no copy, and takes scores that are not finite: the metrics' policy decides about them.
-            let matrix = if is_raw(chain) { None } else { Some(chain.apply(&block)?) };
-            let bias = if with_biases && !is_raw(chain) { chain.bias(&block)? } else { None };
-            Ok((regime, warnings, matrix, bias))
+            let revised = if is_raw(chain) { None } else { Some(chain.apply_with_bias(&block)?) };
+            let (matrix, bias) = revised.unzip();
+            Ok((regime, warnings, matrix, bias.flatten()))
         };
         let [text_banks, video_banks] = banks;
         let (text_regime, mut warnings, text_to_video, text_bias) =

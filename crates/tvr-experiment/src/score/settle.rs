@@ -59,7 +59,7 @@ pub(crate) fn settle(
             continue;
         }
         let figure = |candidate: &Chain| -> Result<f64, Wrong> {
-            let normalised = Normalised::new(candidate, &input, banks, false)?;
+            let normalised = Normalised::new(candidate, &input, banks)?;
             Ok(select::score(&normalised.judge(spec, &input, &Policy::default())?.judgement))
         };
         let best = choose(grid.candidates(), figure).map_err(|error| error.of("the scores of val"))?.best;

@@ -274,6 +274,17 @@ fn p_no_12_potentials_of_sinkhorn_are_dense_at_a_low_temperature() {
 }
 
 #[test]
+fn a_bias_beside_the_result_is_the_one_that_is_asked_for_alone() {
+    let world = noisy_world([9, 5, 9, 4], 3.0);
+    let two_steps = "csls:k=2+dual-softmax".parse::<Chain>().unwrap();
+    for method in chains().chain([two_steps]) {
+        let (result, bias) = method.apply_with_bias(&world.scores()).unwrap();
+        assert_eq!(bias, method.bias(&world.scores()).unwrap(), "{method}");
+        assert_eq!(result, method.apply(&world.scores()).unwrap(), "{method}");
+    }
+}
+
+#[test]
 fn p_no_13_raw_is_the_neutral_link() {
     let world = noisy_world([9, 5, 9, 4], 3.0);
     for spec in SPECS {
