@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::path::Path;
 
+use memmap2::Mmap;
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, TensorView};
 use sha2::{Digest, Sha256};
@@ -153,6 +154,21 @@ pub(crate) fn write_tensors_with(
 /// The path and the system's word.
 pub fn read(path: &Path) -> Result<Vec<u8>, ExperimentError> {
     std::fs::read(path).map_err(ExperimentError::file(path, "read"))
+}
+
+/// A file as bytes of which only those are read that are looked at.
+///
+/// # Errors
+/// The path and the system's word.
+pub(crate) fn map(path: &Path) -> Result<Mmap, ExperimentError> {
+    let failed = |cause| ExperimentError::file(path, "read")(cause);
+    let file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.is_dir() {
+        return Err(failed(ErrorKind::IsADirectory.into()));
+    }
+    #[allow(unsafe_code, reason = "a memory map is what keeps a large file out of memory")]
+    let map = unsafe { Mmap::map(&file) };
+    map.map_err(failed)
 }
 
 /// SHA-256 of bytes, in hexadecimal.

@@ -1,8 +1,8 @@
 //! Shards back to one feature file: what `--shard I/N` shared out.
 //!
 //! Each shard becomes a part, with its own frames and tokens and without what filled them up, and the parts are joined as
-//! those of one run are. So the whole does not depend on the order in which shards are named, and one of them is in memory
-//! at a time.
+//! those of one run are. So the whole does not depend on the order in which shards are named, and one side of one shard is in
+//! memory at a time.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Report, ExperimentError> 
     super::no_folder(out)?;
     let mut files = Vec::new();
     for path in shards {
-        let (shard, common) = settings(path, &files::read(path)?)?;
+        let (shard, common) = settings(&Content::of(path, &files::map(path)?)?)?;
         files.push(ShardFile { path, shard, common });
     }
     let order = in_order(files, |one, other| {
@@ -45,9 +45,10 @@ pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Report, ExperimentError> 
     let parts = Parts::open(out, &settings, true)?;
     parts.empty()?;
     for (number, ShardFile { path, .. }) in order.into_iter().enumerate() {
-        let bytes = files::read(path)?;
+        let bytes = files::map(path)?;
+        let content = Content::of(path, &bytes)?;
         for kind in [Kind::Frames, Kind::Text] {
-            if let Some(part) = part(path, &bytes, kind)? {
+            if let Some(part) = part(&content, kind)? {
                 parts.write(kind, number, &part)?;
             }
         }
@@ -61,16 +62,29 @@ fn broken(path: &Path, cause: impl std::fmt::Display) -> ExperimentError {
     ExperimentError::work(format!("{}: is no feature file of encode: {cause}", path.display()))
 }
 
-fn metadata(path: &Path, bytes: &[u8]) -> Result<HashMap<String, String>, ExperimentError> {
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|cause| broken(path, cause))?;
-    Ok(header.metadata().clone().unwrap_or_default())
+/// What a shard's file holds. Its values are read when they are asked for.
+struct Content<'a> {
+    path: &'a Path,
+    metadata: HashMap<String, String>,
+    tensors: SafeTensors<'a>,
+}
+
+impl<'a> Content<'a> {
+    fn of(path: &'a Path, bytes: &'a [u8]) -> Result<Self, ExperimentError> {
+        let broken = |cause| broken(path, cause);
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(broken)?;
+        Ok(Self { path, metadata: header.metadata().clone().unwrap_or_default(), tensors })
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.tensors.tensor(name).is_ok()
+    }
 }
 
 /// Which shard a file is, and what it has in common with the others.
-fn settings(path: &Path, bytes: &[u8]) -> Result<(Shard, Settings), ExperimentError> {
-    let metadata = metadata(path, bytes)?;
-    let tensors = SafeTensors::deserialize(bytes).map_err(|cause| broken(path, cause))?;
-    let has = |name: &str| tensors.tensor(name).is_ok();
+fn settings(content: &Content<'_>) -> Result<(Shard, Settings), ExperimentError> {
+    let Content { path, metadata, .. } = content;
     let Some(shard) = metadata.get("shard") else {
         return Err(ExperimentError::request(format!(
             "{}: was encoded without --shard; there is nothing to join it with",
@@ -86,21 +100,20 @@ fn settings(path: &Path, bytes: &[u8]) -> Result<(Shard, Settings), ExperimentEr
         wiring: text("wiring").unwrap_or_default(),
         pixels: text("pixels"),
         precision: text("precision").unwrap_or_default(),
-        tokens: has("text_tokens"),
+        tokens: content.has("text_tokens"),
         patches: text("tokens_per_frame").and_then(|count| count.parse().ok()),
         skip_bad: true,
         shard: None,
         collection: text("collection"),
-        pictures: has("frames").then(String::new),
-        texts: has("text").then(String::new),
+        pictures: content.has("frames").then(String::new),
+        texts: content.has("text").then(String::new),
     };
     Ok((shard, settings))
 }
 
 /// One side of a shard, without padding; `None` where it has none.
-fn part(path: &Path, bytes: &[u8], kind: Kind) -> Result<Option<Part>, ExperimentError> {
-    let metadata = metadata(path, bytes)?;
-    let tensors = SafeTensors::deserialize(bytes).map_err(|cause| broken(path, cause))?;
+fn part(content: &Content<'_>, kind: Kind) -> Result<Option<Part>, ExperimentError> {
+    let Content { path, metadata, tensors } = content;
     let names = |key: &str| -> Result<Vec<String>, ExperimentError> {
         let Some(text) = metadata.get(key) else { return Ok(Vec::new()) };
         serde_json::from_str(text).map_err(|cause| broken(path, cause))
@@ -124,21 +137,20 @@ fn part(path: &Path, bytes: &[u8], kind: Kind) -> Result<Option<Part>, Experimen
         let kept = items.flat_map(|(item, count)| item[..(count * width).min(item.len())].iter().copied());
         Ok((counts.clone(), kept.collect(), width))
     };
-    let has = |name: &str| tensors.tensor(name).is_ok();
     match kind {
-        Kind::Frames if has("frames") => {
+        Kind::Frames if content.has("frames") => {
             let (counts, rows, width) = unpadded("frames", "mask")?;
             let names = Names { ids: names("video_ids")?, skipped: names("skipped")?, ..Names::default() };
             Ok(Some(Part { names, counts, rows, width, ..Part::default() }))
         }
-        Kind::Text if has("text") => {
+        Kind::Text if content.has("text") => {
             let (rows, width) = floats("text")?;
             // A file of both lists what was left out once.
-            let skipped = if has("frames") { Vec::new() } else { names("skipped")? };
+            let skipped = if content.has("frames") { Vec::new() } else { names("skipped")? };
             let (ids, videos) = (names("text_ids")?, names("text_videos")?);
             let names = Names { ids, videos, skipped, goes_on: false };
             let counts = vec![1; names.ids.len()];
-            let (token_counts, token_rows) = match has("text_tokens") {
+            let (token_counts, token_rows) = match content.has("text_tokens") {
                 true => {
                     let (counts, rows, _) = unpadded("text_tokens", "text_mask")?;
                     (counts, rows)

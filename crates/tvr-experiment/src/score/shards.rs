@@ -40,9 +40,17 @@ use crate::shard::{Shard, ShardFile, in_order};
 /// The key of the metadata, which names the form of the file.
 const FORMAT: &str = "tvr-scores/1";
 
-/// The matrices that a file may have, the judged one first. `score` takes each by the option of its name.
+// `score` takes each matrix by the option of its name.
+const SIMILARITY: &str = "similarity";
+const TEXT_BANK: &str = "text_bank";
+const VIDEO_BANK: &str = "video_bank";
+const GALLERY_BANK: &str = "gallery_bank";
+const GALLERY_BANK_TEXTS: &str = "gallery_bank_texts";
+const BANK_SIMILARITY: &str = "bank_similarity";
+
+/// The matrices that a file may have, the judged one first.
 const NAMES: [&str; 6] =
-    ["similarity", "text_bank", "video_bank", "gallery_bank", "gallery_bank_texts", "bank_similarity"];
+    [SIMILARITY, TEXT_BANK, VIDEO_BANK, GALLERY_BANK, GALLERY_BANK_TEXTS, BANK_SIMILARITY];
 
 /// Some columns of a matrix.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,10 +89,10 @@ pub fn share(given: &Given, shard: Shard, out: &Path) -> Result<Written, Experim
     let mut inputs = Vec::new();
     let blocks = match given {
         Given::Similarity(name) => {
-            let scores = matrix::read("similarity", "[texts, videos]", name, &mut inputs)?;
+            let scores = matrix::read(SIMILARITY, "[texts, videos]", name, &mut inputs)?;
             let (_, columns) = scores.dim();
             let own = shard.of_items(columns, "videos")?;
-            vec![Block { name: NAMES[0], values: scores.slice_move(s![.., own]), columns }]
+            vec![Block { name: SIMILARITY, values: scores.slice_move(s![.., own]), columns }]
         }
         Given::Vectors(vectors) => vectors.share(shard, &mut inputs)?,
     };
@@ -109,20 +117,20 @@ pub(crate) fn blocks(
     score: impl Fn(&TextCodes, &VideoCodes) -> Result<Array2<f32>, ExperimentError>,
 ) -> Result<Vec<Block>, ExperimentError> {
     let block = |name, values, columns| Block { name, values, columns };
-    let mut blocks = vec![block(NAMES[0], score(texts, videos)?, n_videos)];
+    let mut blocks = vec![block(SIMILARITY, score(texts, videos)?, n_videos)];
     let Some((bank_texts, bank_videos)) = bank else { return Ok(blocks) };
     let (n_texts, n_bank) = (texts.n_items(), bank_videos.n_items());
     let own_bank = bank_videos.rows(shard.of_items(n_bank, "bank videos")?);
-    blocks.push(block(NAMES[1], score(bank_texts, videos)?, n_videos));
-    blocks.push(block(NAMES[2], score(texts, &own_bank)?, n_bank));
+    blocks.push(block(TEXT_BANK, score(bank_texts, videos)?, n_videos));
+    blocks.push(block(VIDEO_BANK, score(texts, &own_bank)?, n_bank));
     if let Some(scale) = scale {
         let own_texts = texts.rows(shard.of_items(n_texts, "texts")?);
         let videos = banks::products(&bank_videos.pooled, &videos.pooled, scale)?;
-        blocks.push(block(NAMES[3], videos, n_videos));
+        blocks.push(block(GALLERY_BANK, videos, n_videos));
         let texts = banks::products(&bank_texts.pooled, &own_texts.pooled, scale)?;
-        blocks.push(block(NAMES[4], texts, n_texts));
+        blocks.push(block(GALLERY_BANK_TEXTS, texts, n_texts));
     }
-    blocks.push(block(NAMES[5], score(bank_texts, &own_bank)?, n_bank));
+    blocks.push(block(BANK_SIMILARITY, score(bank_texts, &own_bank)?, n_bank));
     Ok(blocks)
 }
 
@@ -157,7 +165,7 @@ pub(crate) fn write(
 /// # Errors
 /// A file that cannot be read.
 pub fn holds_scores(path: &Path) -> Result<bool, ExperimentError> {
-    let bytes = files::read(path)?;
+    let bytes = files::map(path)?;
     Ok(SafeTensors::read_metadata(&bytes).is_ok_and(|(_, header)| {
         header.metadata().as_ref().is_some_and(|metadata| metadata.contains_key(FORMAT))
     }))
@@ -177,7 +185,7 @@ pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Written, ExperimentError>
     }
     let mut files = Vec::new();
     for path in shards {
-        let mut common = about(path, &files::read(path)?)?;
+        let mut common = about(path, &files::map(path)?)?;
         let Some(shard) = common.shard.take() else {
             return Err(ExperimentError::request(format!(
                 "{}: holds all scores already; there is nothing to join it with",
@@ -193,7 +201,7 @@ pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Written, ExperimentError>
     let named = |name: &&'static str| Some((*name, *common.columns.get(*name)?));
     let mut blocks: Vec<Block> = NAMES.iter().filter_map(named).map(Block::empty).collect();
     for ShardFile { path, shard, .. } in order {
-        let bytes = files::read(path)?;
+        let bytes = files::map(path)?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(|cause| broken(path, cause))?;
         for block in &mut blocks {
             block.take(path, shard, &tensors)?;
