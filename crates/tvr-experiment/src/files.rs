@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufWriter, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 use memmap2::Mmap;
@@ -32,31 +32,7 @@ pub fn write_with(
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(ExperimentError::file(folder, "create the folder"))?;
     }
-    let mut fill = |file: File| {
-        let mut file = BufWriter::new(file);
-        write(&mut file)?;
-        file.into_inner().map_err(std::io::IntoInnerError::into_error)
-    };
-    if std::fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
-        let opened = File::options().write(true).open(path);
-        return opened.and_then(|file| fill(file).map(drop)).map_err(ExperimentError::file(path, "write"));
-    }
-    let place = match path.is_symlink() {
-        true => std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf()),
-        false => path.to_path_buf(),
-    };
-    let mut beside = place.clone();
-    let mut name = place.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.tmp", std::process::id()));
-    beside.set_file_name(name);
-    let written = File::create(&beside)
-        .and_then(|file| fill(file)?.sync_all())
-        .and_then(|()| std::fs::rename(&beside, &place));
-    if written.is_err() {
-        // The first error is the one to report; a file that was never made cannot be removed.
-        let _ = std::fs::remove_file(&beside);
-    }
-    written.map_err(ExperimentError::file(path, "write"))
+    tvr_data::files::write_with(path, write).map_err(ExperimentError::file(path, "write"))
 }
 
 /// Makes a folder out of files that `fill` writes into one beside it: all are synced, and it is renamed. A reader sees

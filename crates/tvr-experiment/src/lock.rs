@@ -1,8 +1,9 @@
 //! A folder that one process works in at a time.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::ErrorKind;
+use std::fs::{File, OpenOptions};
 use std::path::Path;
+
+use tvr_data::lock::Asked;
 
 use crate::error::ExperimentError;
 
@@ -24,21 +25,14 @@ pub fn hold(folder: &Path) -> Result<Held, ExperimentError> {
     let path = folder.join(NAME);
     let file = OpenOptions::new().create(true).append(true).open(&path);
     let file = file.map_err(ExperimentError::file(&path, "open"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Held { _file: file }),
-        Err(TryLockError::WouldBlock) => Err(ExperimentError::request(format!(
+    match Asked::of(&file).map_err(ExperimentError::file(&path, "lock"))? {
+        // Where no locks are known, the work is the same without.
+        Asked::Held | Asked::Unknown => Ok(Held { _file: file }),
+        Asked::Elsewhere => Err(ExperimentError::request(format!(
             "{}: another process works in this folder; wait for its end, or give --runs another folder",
             folder.display()
         ))),
-        // Some network file systems know no locks; the work is the same without.
-        Err(TryLockError::Error(cause)) if no_locks_here(&cause) => Ok(Held { _file: file }),
-        Err(TryLockError::Error(cause)) => Err(ExperimentError::file(&path, "lock")(cause)),
     }
-}
-
-/// NFS without its lock service says ENOLCK, Lustre without the option `flock` ENOSYS.
-fn no_locks_here(cause: &std::io::Error) -> bool {
-    cause.kind() == ErrorKind::Unsupported || cause.raw_os_error() == Some(libc::ENOLCK)
 }
 
 /// Removes all that is in `folder` but its lock.

@@ -1,9 +1,13 @@
-//! Locks of the system, which end with the process that holds them, however it ends.
+//! The lock of a store, which its writers share and its collector has alone, and those of its shards.
+//!
+//! Where a file system knows no locks, a writer goes on in no shard that is there, for it might be another's, and makes one of
+//! its own; a store cannot be collected there.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::path::Path;
 
 use crate::error::DataError;
+use crate::lock::{Asked, is_unknown};
 
 /// A held lock; dropping it lets go.
 #[derive(Debug)]
@@ -15,24 +19,29 @@ impl Lock {
     /// Waits for a share of a lock, which others may share.
     pub fn shared(path: &Path) -> Result<Self, DataError> {
         let file = open(path)?;
-        file.lock_shared().map_err(DataError::file(path, "lock"))?;
-        Ok(Self { _file: file })
+        match file.lock_shared() {
+            Err(cause) if !is_unknown(&cause) => Err(DataError::file(path, "lock")(cause)),
+            _ => Ok(Self { _file: file }),
+        }
     }
 
     /// Takes a lock for itself alone; `None` where somebody else holds it.
     pub fn exclusive(path: &Path) -> Result<Option<Self>, DataError> {
         let file = open(path)?;
-        Ok(try_lock(path, &file)?.then_some(Self { _file: file }))
+        match ask(path, &file)? {
+            Asked::Held => Ok(Some(Self { _file: file })),
+            Asked::Elsewhere => Ok(None),
+            Asked::Unknown => Err(DataError::format(
+                path,
+                "cannot be locked on this file system, so another program may be writing; copy the store to a local disk",
+            )),
+        }
     }
 }
 
-/// Locks a file that is open; false where somebody else holds it.
-pub(super) fn try_lock(path: &Path, file: &File) -> Result<bool, DataError> {
-    match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(cause)) => Err(DataError::file(path, "lock")(cause)),
-    }
+/// Asks for the lock of a file that is open.
+pub(super) fn ask(path: &Path, file: &File) -> Result<Asked, DataError> {
+    Asked::of(file).map_err(DataError::file(path, "lock"))
 }
 
 fn open(path: &Path) -> Result<File, DataError> {

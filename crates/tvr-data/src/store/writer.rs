@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::index::Entry;
 use super::key::Key;
-use super::lock::{Lock, try_lock};
+use super::lock::{Lock, ask};
 use super::shard::{ALIGN, HEAD, Kind, RECORD_MAGIC, SHARD_MAGIC, Shard, Value, WORDS, names};
 use crate::error::DataError;
+use crate::lock::Asked;
 
 /// A shard that has grown so far is full.
 const FULL: u64 = 1 << 30;
@@ -33,7 +34,7 @@ impl Writer {
             let file = OpenOptions::new().read(true).append(true).open(&path);
             let file = file.map_err(DataError::file(&path, "open"))?;
             let length = file.metadata().map_err(DataError::file(&path, "read"))?.len();
-            if length < FULL && try_lock(&path, &file)? {
+            if length < FULL && ask(&path, &file)? == Asked::Held {
                 return Self::resume(path, file, Some(store));
             }
         }
@@ -52,7 +53,7 @@ impl Writer {
             let path = folder.join(format!("shards/{number:05}.shard"));
             match OpenOptions::new().read(true).append(true).create_new(true).open(&path) {
                 // Somebody may take it between the two; then the next one is ours.
-                Ok(file) if try_lock(&path, &file)? => return Self::resume(path, file, store),
+                Ok(file) if ask(&path, &file)? != Asked::Elsewhere => return Self::resume(path, file, store),
                 Ok(_) => {}
                 Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(cause) => return Err(DataError::file(&path, "create")(cause)),

@@ -260,3 +260,16 @@ proptest! {
         }
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_table_stays_and_what_it_leads_to_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let (link, table) = (folder.path().join("list.jsonl"), folder.path().join("elsewhere.jsonl"));
+    std::fs::write(&table, "old").unwrap();
+    std::os::unix::fs::symlink("elsewhere.jsonl", &link).unwrap();
+    Manifest::write(&link, &[entry("a", "a.mp4", &["one"], None)]).unwrap();
+    assert!(link.is_symlink());
+    assert_eq!(Manifest::read(&table).unwrap().entries[0].captions, ["one"]);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "a leftover");
+}

@@ -1,5 +1,8 @@
 //! The store: what is put is got, whatever happens to the writer or to the bytes.
 
+#[cfg(target_os = "linux")]
+mod locks;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
