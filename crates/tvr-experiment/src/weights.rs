@@ -53,7 +53,7 @@ pub fn folder(weights: &str, events: Events<'_>) -> Result<PathBuf, ExperimentEr
                 done: kibibytes(done),
             });
         }
-        events(Event::Step { done: kibibytes(done), loss: None, seconds: 0.0 });
+        events(Event::Item { done: kibibytes(done), word: String::new() });
     }
     if current.is_some() {
         events(Event::End);
