@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
 use crate::benchmarks::Benchmark;
-use crate::benchmarks::{Annotations, Listing, Oddity, didemo};
+use crate::benchmarks::{Annotations, Listing, didemo};
 use crate::error::DataError;
 use crate::galleries::{Match, ids_hash, recognise};
 
@@ -338,11 +338,6 @@ fn copies(annotations: &Annotations, test: &Diagnosis, found: &[Diagnosis]) -> V
     pairs.sort();
     pairs.dedup();
     pairs
-}
-
-/// The oddities that concern a listing, or the benchmark as a whole.
-pub fn oddities<'a>(annotations: &'a Annotations, listing: &str) -> Vec<&'a Oddity> {
-    annotations.oddities.iter().filter(|odd| odd.listing.is_none_or(|of| of == listing)).collect()
 }
 
 /// Reads a list of ids to exclude: one a line; what follows a `#` is a remark.

@@ -135,19 +135,6 @@ pub fn look(request: &Request) -> Result<Examined, ExperimentError> {
     Ok(Examined { examination, annotations, clips, left_out })
 }
 
-/// Looks, decodes what is there, looks again, and writes `gallery.json` and the tables.
-///
-/// # Errors
-/// As [`look`] and [`Examined::decode`].
-pub fn examine(
-    request: &Request,
-    finish: &Crop,
-    stop: &AtomicBool,
-    events: Events<'_>,
-) -> Result<Examined, ExperimentError> {
-    look(request)?.decode(request, finish, stop, events)
-}
-
 impl Examined {
     /// Decodes what is there, looks again, and writes `gallery.json` and the tables.
     ///

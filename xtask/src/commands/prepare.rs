@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::ExperimentError;
-use tvr_experiment::doctor::{self as examination, Benchmark, examine};
+use tvr_experiment::doctor::{self as examination, Benchmark, look};
 use tvr_experiment::prepare::{Crop, Report, Request, Trouble, prepare, sampler};
 use tvr_experiment::shard::Shard;
 
@@ -77,7 +77,7 @@ pub struct Args {
 /// Prepares, and says what came of it.
 ///
 /// # Errors
-/// As [`prepare`] and [`examine`]; a list or a benchmark of which no clip can be decoded.
+/// As [`prepare`], [`look`] and [`examination::Examined::decode`]; a list or a benchmark of which no clip can be decoded.
 pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError> {
     let sampler = sampler(&args.sampler)?;
     let quiet = args.json.as_deref() == Some(Path::new("-"));
@@ -93,7 +93,8 @@ pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError>
             limit_seconds: args.limit,
             shard: args.shard,
         };
-        let found = examine(&request, &Crop::square(args.size)?, stop, &mut draw())?.examination;
+        let crop = Crop::square(args.size)?;
+        let found = look(&request)?.decode(&request, &crop, stop, &mut draw())?.examination;
         if !quiet {
             exit::print(&doctor::said(&found))?;
         }
