@@ -117,7 +117,7 @@ impl Seen {
     }
 }
 
-/// Of a folder the date alone says little, so it has no state.
+/// What of a file says that it is the same. Of a folder it would say little: whoever asks, asks of files.
 fn state(path: &Path) -> std::io::Result<State> {
     let facts = std::fs::metadata(path)?;
     Ok(State {
