@@ -174,12 +174,16 @@ impl Preparation<'_> {
                 scope.spawn(move || {
                     while !self.stop.load(Ordering::Relaxed) {
                         let Some(tasks) = queue.lock().ok().and_then(|mut queue| queue.pop()) else { return };
-                        let sent = match self.work(tasks, ffmpeg) {
+                        let goes_on = match self.work(tasks, ffmpeg) {
                             Ok(done) => done.into_iter().all(|done| send.send(Ok(done)).is_ok()),
-                            Err(error) => send.send(Err(error)).is_ok() && false,
+                            Err(error) => {
+                                // Nobody needs it where nobody listens any more.
+                                let _ = send.send(Err(error));
+                                false
+                            }
                         };
-                        if !sent {
-                            return; // nobody listens any more
+                        if !goes_on {
+                            return;
                         }
                     }
                 });

@@ -159,7 +159,10 @@ fn text(path: &Path, packed: bool) -> Result<String, DataError> {
         DataError::item(path, &format!("line {line}"), "is not UTF-8; save the table as UTF-8")
     })?;
     // Spreadsheets put a mark in front.
-    Ok(text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned))
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    })
 }
 
 fn json_lines(path: &Path, text: &str) -> Result<Vec<(usize, Raw)>, DataError> {

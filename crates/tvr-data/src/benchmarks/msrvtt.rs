@@ -96,7 +96,7 @@ pub fn read(folder: &Folder) -> Result<Annotations, DataError> {
 }
 
 fn is_table(file: &File) -> bool {
-    file.path.to_string_lossy().contains(".csv")
+    file.path.file_name().is_some_and(|name| name.to_string_lossy().contains(".csv"))
 }
 
 fn sentences(folder: &Folder, annotations: &mut Annotations) -> Result<Sentences, DataError> {

@@ -172,6 +172,16 @@ fn one_package_of_msrvtt_under_two_names_is_refused() {
 }
 
 #[test]
+fn a_list_of_ids_is_one_whatever_the_name_of_its_folder() {
+    let shelf = Shelf::new(&[
+        ("lists.csv/MSRVTT_data.json", PACKAGE),
+        ("lists.csv/train_list_jsfusion.txt", "video1\n"),
+    ]);
+    let annotations = Benchmark::Msrvtt.read(&shelf.path("lists.csv")).unwrap();
+    assert_eq!(annotations.listing("train-9k").unwrap().videos, ["video1"]);
+}
+
+#[test]
 fn a_list_in_the_place_of_another_is_named() {
     // One split under two names.
     let shelf = Shelf::new(&[
