@@ -39,20 +39,30 @@ pub fn print(text: &str) -> Result<(), ExperimentError> {
     }
 }
 
-/// Writes results as JSON: to a file, whole or not at all, or to stdout for `-`.
+/// Gives out results: as text and, where a file is named, as JSON, whole or not at all; or, for `-`, as JSON alone.
 ///
 /// # Errors
-/// A file that cannot be written.
-pub fn json(path: Option<&Path>, value: &impl serde::Serialize) -> Result<(), ExperimentError> {
-    match path {
-        None => Ok(()),
-        Some(path) if path == Path::new("-") => {
+/// A file or a stdout that cannot be written.
+pub fn results(
+    json: Option<&Path>,
+    value: &impl serde::Serialize,
+    text: &str,
+) -> Result<(), ExperimentError> {
+    match json {
+        Some(path) if !is_stdout(json) => tvr_experiment::files::write_json(path, value)?,
+        Some(_) => {
             let text = serde_json::to_string_pretty(value)
                 .map_err(|cause| ExperimentError::work(format!("the results cannot be JSON: {cause}")))?;
-            print(&format!("{text}\n"))
+            return print(&format!("{text}\n"));
         }
-        Some(path) => tvr_experiment::files::write_json(path, value),
+        None => {}
     }
+    print(text)
+}
+
+/// Whether JSON goes to stdout, where nothing else may stand then.
+pub fn is_stdout(json: Option<&Path>) -> bool {
+    json == Some(Path::new("-"))
 }
 
 /// A line for the user, on stderr.

@@ -1,6 +1,6 @@
 //! `eval`: judges a finished run again.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::device::DEFAULT_DEVICE;
@@ -109,8 +109,5 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
         exit::say(&format!("warning: {warning}"));
     }
     record.beside = judged.told.iter().flat_map(Told::figures).collect();
-    if args.json.as_deref() != Some(Path::new("-")) {
-        exit::print(&train::shown(std::slice::from_ref(&record)))?;
-    }
-    exit::json(args.json.as_deref(), &record.test)
+    exit::results(args.json.as_deref(), &record.test, &train::shown(std::slice::from_ref(&record)))
 }

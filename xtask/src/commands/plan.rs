@@ -1,6 +1,5 @@
 //! `plan`: what would run, with a measured step time.
 
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::step::Judging;
@@ -33,29 +32,27 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     let runs = plan.recipe.seeds.len();
     let total = seconds * plan.steps as f64 * runs as f64;
     let memory = tvr_experiment::record::peak_memory_bytes();
-    if args.train.json.as_deref() != Some(Path::new("-")) {
-        exit::print(&format!(
-            "{}\n# {} training videos, {} captions; {} val videos\n# {} steps of {} pairs, {runs} seeds\n\
-             # {:.1} ms a step measured on {}; {total:.0} s in all\n# {:.0} MB of memory at most\n{}",
-            plan.recipe.to_toml()?,
-            plan.offer.train_videos,
-            plan.offer.train_texts,
-            plan.offer.val_videos,
-            plan.steps,
-            plan.recipe.train.batch,
-            seconds * 1000.0,
-            plan.surroundings.device,
-            memory as f64 / 1e6,
-            sharing(&plan),
-        ))?;
-    }
+    let text = format!(
+        "{}\n# {} training videos, {} captions; {} val videos\n# {} steps of {} pairs, {runs} seeds\n\
+         # {:.1} ms a step measured on {}; {total:.0} s in all\n# {:.0} MB of memory at most\n{}",
+        plan.recipe.to_toml()?,
+        plan.offer.train_videos,
+        plan.offer.train_texts,
+        plan.offer.val_videos,
+        plan.steps,
+        plan.recipe.train.batch,
+        seconds * 1000.0,
+        plan.surroundings.device,
+        memory as f64 / 1e6,
+        sharing(&plan),
+    );
     let summary = serde_json::json!({
         "schema": "tvr-plan/1", "recipe": plan.recipe, "offer": plan.offer, "steps": plan.steps,
         "step_seconds": seconds, "total_seconds": total,
         "peak_memory_bytes": memory,
         "devices": plan.devices.len(), "judged_by_rows": plan.judging == Judging::Rows,
     });
-    exit::json(args.train.json.as_deref(), &summary)
+    exit::results(args.train.json.as_deref(), &summary, &text)
 }
 
 /// How several devices share a batch; nothing for one.

@@ -80,7 +80,6 @@ pub struct Args {
 /// As [`prepare`], [`look`] and [`examination::Examined::decode`]; a list or a benchmark of which no clip can be decoded.
 pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError> {
     let sampler = sampler(&args.sampler)?;
-    let quiet = args.json.as_deref() == Some(Path::new("-"));
     if let (Some(benchmark), Some(data_root)) = (args.dataset, args.data_root) {
         let request = examination::Request {
             benchmark,
@@ -95,10 +94,7 @@ pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError>
         };
         let crop = Crop::square(args.size)?;
         let found = look(&request)?.decode(&request, &crop, stop, &mut draw())?.examination;
-        if !quiet {
-            exit::print(&doctor::said(&found))?;
-        }
-        exit::json(args.json.as_deref(), &found)?;
+        exit::results(args.json.as_deref(), &found, &doctor::said(&found))?;
         return match found.present() {
             0 => Err(ExperimentError::work(format!(
                 "{}: no clip of {benchmark} that can be decoded is below it; clips are named after their ids",
@@ -116,10 +112,7 @@ pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError>
         shard: args.shard,
     };
     let report = prepare(&request, stop, &mut draw())?;
-    if !quiet {
-        exit::print(&said(&request, &report))?;
-    }
-    exit::json(args.json.as_deref(), &report)?;
+    exit::results(args.json.as_deref(), &report, &said(&request, &report))?;
     match report.ready {
         // A share may have broken clips alone.
         0 if request.shard.is_none() => Err(ExperimentError::work(format!(

@@ -2,7 +2,7 @@
 
 mod benchmark;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicBool;
 
@@ -86,11 +86,9 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     let launcher = Launcher { workers, start: &start };
     let request = Request { data: data(args)?, extent, paper: args.paper };
     let reproduction = reproduce(&request, &surroundings, &launcher, stop, &mut draw())?;
-    if args.json.as_deref() != Some(Path::new("-")) {
-        exit::print(&shown(&reproduction))?;
-        exit::print(&format!("written: {}\n", args.runs.join("reproduce.json").display()))?;
-    }
-    exit::json(args.json.as_deref(), &reproduction)
+    let written = args.runs.join("reproduce.json");
+    let text = format!("{}written: {}\n", shown(&reproduction), written.display());
+    exit::results(args.json.as_deref(), &reproduction, &text)
 }
 
 fn data(args: &Args) -> Result<Data, ExperimentError> {

@@ -1,13 +1,13 @@
 //! `score`: any similarity matrix, normalised and judged.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use tvr_experiment::ExperimentError;
 use tvr_experiment::recipe::EmclRecipe;
 use tvr_experiment::score::{
     Figures, Given, NamedInterval, Policy, Report, Request, Resampling, Vectors, score, share,
 };
 use tvr_experiment::shard::Shard;
-use tvr_experiment::{ExperimentError, files};
 
 use crate::commands::merge;
 use crate::count::count;
@@ -154,18 +154,7 @@ pub fn run(args: Args) -> Result<(), ExperimentError> {
     for warning in &report.warnings {
         exit::say(&format!("warning: {warning}"));
     }
-    match &json {
-        Some(path) if path == Path::new("-") => {
-            let text = serde_json::to_string_pretty(&report)
-                .map_err(|cause| ExperimentError::work(format!("the figures cannot be JSON: {cause}")))?;
-            exit::print(&format!("{text}\n"))
-        }
-        Some(path) => {
-            files::write_json(path, &report)?;
-            exit::print(&shown(&report))
-        }
-        None => exit::print(&shown(&report)),
-    }
+    exit::results(json.as_deref(), &report, &shown(&report))
 }
 
 fn request(args: Args) -> Result<Request, ExperimentError> {

@@ -43,7 +43,6 @@ enum What {
 /// A store that cannot be read; damage, for `verify`.
 pub fn run(args: Args) -> Result<(), ExperimentError> {
     let json = args.json.as_deref();
-    let quiet = json == Some(std::path::Path::new("-"));
     let place = args.store.display();
     let (text, value) = match &args.what {
         What::Stat => {
@@ -81,8 +80,5 @@ pub fn run(args: Args) -> Result<(), ExperimentError> {
     };
     let value =
         value.map_err(|cause| ExperimentError::work(format!("the figures cannot be JSON: {cause}")))?;
-    if !quiet {
-        exit::print(&text)?;
-    }
-    exit::json(json, &value)
+    exit::results(json, &value, &text)
 }

@@ -1,6 +1,6 @@
 //! `train`: one recipe, a run folder for each seed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -217,10 +217,7 @@ fn report(args: &Args, plan: &Plan, records: &[Record]) -> Result<(), Experiment
             }
         }
     }
-    if args.json.as_deref() != Some(Path::new("-")) {
-        exit::print(&shown(records))?;
-    }
-    exit::json(args.json.as_deref(), &records)
+    exit::results(args.json.as_deref(), &records, &shown(records))
 }
 
 /// One table of the records, with the mean over seeds and half of its 95 % interval (Student t).

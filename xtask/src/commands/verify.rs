@@ -48,10 +48,7 @@ pub fn run(args: Args) -> Result<(), ExperimentError> {
     let Args { weights, processor, golden, device, dtype, json } = args;
     let request = Request { weights, processor, golden, device, dtype };
     let certificate = verify(&request, &mut draw())?;
-    if json.as_deref() != Some(std::path::Path::new("-")) {
-        exit::print(&shown(&certificate))?;
-    }
-    exit::json(json.as_deref(), &certificate)?;
+    exit::results(json.as_deref(), &certificate, &shown(&certificate))?;
     let beyond: Vec<&str> =
         certificate.lines.iter().filter(|line| !line.holds()).map(|line| line.stage).collect();
     if certificate.holds() {

@@ -1,7 +1,6 @@
 //! `reproduce PAPER --dataset NAME`: what is there, what papers report, and what was measured beside it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::doctor::Benchmark;
@@ -36,7 +35,7 @@ pub(super) fn run(
     surroundings: &Surroundings,
     stop: &'static AtomicBool,
 ) -> Result<(), ExperimentError> {
-    let quiet = args.json.as_deref() == Some(Path::new("-"));
+    let quiet = exit::is_stdout(args.json.as_deref());
     let prospect = look(request, surroundings, stop, &mut draw())?;
     if !quiet {
         if let Some(examination) = prospect.examination() {
@@ -64,11 +63,9 @@ pub(super) fn run(
         )));
     }
     let outcome = prospect.run(surroundings, stop, &mut draw())?;
-    if !quiet {
-        exit::print(&format!("\n{}", shown(&outcome)))?;
-        exit::print(&format!("written: {}\n", surroundings.runs.join("reproduce.json").display()))?;
-    }
-    exit::json(args.json.as_deref(), &outcome)
+    let written = surroundings.runs.join("reproduce.json");
+    let text = format!("\n{}written: {}\n", shown(&outcome), written.display());
+    exit::results(args.json.as_deref(), &outcome, &text)
 }
 
 /// How much of the protocol is here.
