@@ -76,9 +76,10 @@ impl Table {
             }
             let cell = cells.get(index).map_or("", String::as_str);
             let gap = " ".repeat(width.saturating_sub(length(cell)));
-            match index < self.left {
-                true => line.push_str(&format!("{cell}{gap}  ")),
-                false => line.push_str(&format!("{gap}{cell}  ")),
+            if index < self.left {
+                line.push_str(&format!("{cell}{gap}  "));
+            } else {
+                line.push_str(&format!("{gap}{cell}  "));
             }
         }
         line.trim_end().to_owned()

@@ -133,9 +133,10 @@ impl GalleryFile {
         let bytes = std::fs::read(path).map_err(DataError::file(path, "read"))?;
         let file: Self = serde_json::from_slice(&bytes)
             .map_err(|cause| DataError::format(path, format!("is no {GALLERY}: {cause}")))?;
-        match file.schema == GALLERY {
-            true => Ok(file),
-            false => Err(DataError::format(path, format!("is {:?}, not {GALLERY}", file.schema))),
+        if file.schema == GALLERY {
+            Ok(file)
+        } else {
+            Err(DataError::format(path, format!("is {:?}, not {GALLERY}", file.schema)))
         }
     }
 

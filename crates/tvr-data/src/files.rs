@@ -49,10 +49,8 @@ pub fn write_with(
 pub(crate) fn read(path: &Path, packed: bool) -> Result<Vec<u8>, DataError> {
     let mut file = File::open(path).map_err(DataError::file(path, "open"))?;
     let mut bytes = Vec::new();
-    let read = match packed {
-        true => MultiGzDecoder::new(file).read_to_end(&mut bytes),
-        false => file.read_to_end(&mut bytes),
-    };
+    let read =
+        if packed { MultiGzDecoder::new(file).read_to_end(&mut bytes) } else { file.read_to_end(&mut bytes) };
     read.map_err(DataError::file(path, "read"))?;
     Ok(bytes)
 }

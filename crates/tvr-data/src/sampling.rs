@@ -139,9 +139,8 @@ fn keep(indices: &[usize], most: usize, cut: Cut) -> Vec<usize> {
         Cut::Uniform => {
             // numpy's linspace in its own order of operations: trunc(2.9999…) is 2 there as well.
             let step = (count - 1) as f64 / (most - 1).max(1) as f64;
-            let place = |number: usize| match number + 1 == most && most > 1 {
-                true => count - 1,
-                false => (number as f64 * step) as usize,
+            let place = |number: usize| {
+                if number + 1 == most && most > 1 { count - 1 } else { (number as f64 * step) as usize }
             };
             (0..most).map(|number| indices[place(number)]).collect()
         }

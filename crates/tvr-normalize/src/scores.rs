@@ -173,10 +173,7 @@ impl<'a> Scores<'a> {
 
 fn filled(method: &'static str, block: &'static str, scores: ArrayView2<f32>) -> Result<(), NormalizeError> {
     let (queries, gallery) = scores.dim();
-    match scores.is_empty() {
-        true => Err(NormalizeError::Empty { method, block, queries, gallery }),
-        false => Ok(()),
-    }
+    if scores.is_empty() { Err(NormalizeError::Empty { method, block, queries, gallery }) } else { Ok(()) }
 }
 
 fn check_finite(block: &'static str, scores: ArrayView2<f32>) -> Result<(), NormalizeError> {
@@ -275,10 +272,11 @@ impl std::fmt::Display for Warning {
         match self {
             Self::NegativeScores { method, negative, scores } => {
                 let percent = *negative as f64 / *scores as f64 * 100.0;
-                match percent >= 0.1 {
-                    true => write!(f, "{method}: {percent:.1} % of the scores are negative")?,
+                if percent >= 0.1 {
+                    write!(f, "{method}: {percent:.1} % of the scores are negative")?;
+                } else {
                     // As a percentage it would be printed as 0.0.
-                    false => write!(f, "{method}: {negative} of {scores} scores are negative")?,
+                    write!(f, "{method}: {negative} of {scores} scores are negative")?;
                 }
                 f.write_str(
                     ", and a small share of a negative score is large; inverted-softmax and sinkhorn do not have \

@@ -68,9 +68,10 @@ pub struct MatrixSource<'a> {
 impl<'a> MatrixSource<'a> {
     /// The scores of `[queries, gallery]`.
     pub fn new(scores: ArrayView2<'a, f32>) -> Self {
-        let scores = match scores.is_standard_layout() {
-            true => CowArray::from(scores),
-            false => CowArray::from(scores.as_standard_layout().into_owned()),
+        let scores = if scores.is_standard_layout() {
+            CowArray::from(scores)
+        } else {
+            CowArray::from(scores.as_standard_layout().into_owned())
         };
         Self { scores, name: "scores" }
     }

@@ -249,9 +249,10 @@ fn shown(report: &Report) -> String {
                     let named = of(side);
                     metrics.iter().map(move |metric| {
                         named.as_ref().and_then(|named| named.get(metric)).map_or(String::new(), |ends| {
-                            match sign {
-                                true => format!("[{:+.1}, {:+.1}]", ends[0], ends[1]),
-                                false => format!("[{:.1}, {:.1}]", ends[0], ends[1]),
+                            if sign {
+                                format!("[{:+.1}, {:+.1}]", ends[0], ends[1])
+                            } else {
+                                format!("[{:.1}, {:.1}]", ends[0], ends[1])
                             }
                         })
                     })
@@ -307,9 +308,10 @@ fn shown(report: &Report) -> String {
 fn cells(side: &Figures) -> Vec<String> {
     let summary = &side.summary;
     let error = side.normalisation_error.map_or("–".into(), |of| format!("{:.3}", of.error));
-    let median = match summary.median_rank.fract() == 0.0 {
-        true => format!("{:.0}", summary.median_rank),
-        false => format!("{:.1}", summary.median_rank),
+    let median = if summary.median_rank.fract() == 0.0 {
+        format!("{:.0}", summary.median_rank)
+    } else {
+        format!("{:.1}", summary.median_rank)
     };
     summary
         .recalls

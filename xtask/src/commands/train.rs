@@ -121,9 +121,10 @@ pub fn in_the_user_s_words(error: ExperimentError) -> ExperimentError {
 /// A word as a shell takes it.
 fn quoted(word: String) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-./:=,+@%".contains(letter);
-    match !word.is_empty() && word.chars().all(plain) {
-        true => word,
-        false => format!("'{}'", word.replace('\'', "'\\''")),
+    if !word.is_empty() && word.chars().all(plain) {
+        word
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 

@@ -132,9 +132,10 @@ fn hugging_face(root: Fields<'_>) -> Result<Layout, ClipError> {
     let joint = joint?;
     let image = image.map(|fields| hugging_face_image(&fields, &mut refused)).transpose()?;
     let text = text.map(|fields| hugging_face_text(&fields, meta, &mut refused)).transpose()?;
-    match refused.is_empty() {
-        true => Ok(Layout { names: Names::HuggingFace, joint, image, text }),
-        false => Err(ClipError::Unsupported { path, options: refused }),
+    if refused.is_empty() {
+        Ok(Layout { names: Names::HuggingFace, joint, image, text })
+    } else {
+        Err(ClipError::Unsupported { path, options: refused })
     }
 }
 

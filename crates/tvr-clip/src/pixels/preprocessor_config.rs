@@ -141,9 +141,10 @@ impl PreprocessorConfig {
             }
         };
         let rescale = if keys.flag("do_rescale") { keys.number("rescale_factor", 1.0 / 255.0) } else { 1.0 };
-        let (mean, std) = match keys.flag("do_normalize") {
-            true => (keys.three("image_mean", MEAN), keys.three("image_std", STD)),
-            false => ([0.0; 3], [1.0; 3]),
+        let (mean, std) = if keys.flag("do_normalize") {
+            (keys.three("image_mean", MEAN), keys.three("image_std", STD))
+        } else {
+            ([0.0; 3], [1.0; 3])
         };
         keys.done(Self { size, crop, rescale, mean, std, reference: Reference::HuggingFace })
     }

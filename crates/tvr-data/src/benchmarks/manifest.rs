@@ -112,9 +112,10 @@ impl Manifest {
                 }
             };
             for caption in raw.captions.into_iter().flatten().chain(raw.caption) {
-                match caption.trim().is_empty() {
-                    true => blank.push(entries[place].id.clone()),
-                    false => entries[place].captions.push(caption),
+                if caption.trim().is_empty() {
+                    blank.push(entries[place].id.clone());
+                } else {
+                    entries[place].captions.push(caption);
                 }
             }
         }

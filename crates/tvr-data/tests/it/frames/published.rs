@@ -57,9 +57,10 @@ fn every_published_frame_is_the_one_that_it_says() {
     let mut compared = [0; 3];
     for ((file, stream), published) in &streams {
         let footage = all(&ffmpeg, &resources.join(file), *stream);
-        let halves: Vec<Vec<f32>> = match published.iter().any(|(_, kind)| matches!(kind, Named::Half(_))) {
-            true => footage.pictures.iter().map(half).collect(),
-            false => Vec::new(),
+        let halves: Vec<Vec<f32>> = if published.iter().any(|(_, kind)| matches!(kind, Named::Half(_))) {
+            footage.pictures.iter().map(half).collect()
+        } else {
+            Vec::new()
         };
         for (name, kind) in published {
             let wanted = picture(&resources.join("frames").join(name));
