@@ -76,30 +76,17 @@ impl Checkpoints {
         optimizer: &ModuleOptimizer,
         mut state: State,
     ) -> Result<(), ExperimentError> {
-        let name = format!("step-{:06}", state.step);
-        let fresh = self.folder.join(format!("{name}.tmp"));
-        let written = (|| {
-            let model = bytes_of(model.clone().into_record().into_bytes(), &fresh)?;
+        files::write_folder(&self.folder.join(format!("step-{:06}", state.step)), |fresh| {
+            let model = bytes_of(model.clone().into_record().into_bytes(), fresh)?;
             let record = optimizer.to_record();
             state.optimized = record.len();
-            let optimizer = bytes_of(record.into_bytes(), &fresh)?;
+            let optimizer = bytes_of(record.into_bytes(), fresh)?;
             state.model_sha256 = files::sha256(&model);
             state.optimizer_sha256 = files::sha256(&optimizer);
             files::write_whole(&fresh.join("model.bpk"), &model)?;
             files::write_whole(&fresh.join("optimizer.bpk"), &optimizer)?;
-            files::write_json(&fresh.join("state.json"), &state)?;
-            let target = self.folder.join(&name);
-            if target.exists() {
-                std::fs::remove_dir_all(&target).map_err(ExperimentError::file(&target, "replace"))?;
-            }
-            std::fs::rename(&fresh, &target).map_err(ExperimentError::file(&target, "write"))?;
-            sync_folder(&self.folder);
-            Ok(())
-        })();
-        if written.is_err() {
-            let _ = std::fs::remove_dir_all(&fresh);
-            return written;
-        }
+            files::write_json(&fresh.join("state.json"), &state)
+        })?;
         for (_, old) in self.steps()?.into_iter().skip(KEPT) {
             let _ = std::fs::remove_dir_all(old);
         }
@@ -284,13 +271,6 @@ pub(crate) fn bytes_of<E: std::fmt::Display>(
     bytes
         .map(|bytes| bytes.to_vec())
         .map_err(|cause| ExperimentError::work(format!("{}: cannot be packed: {cause}", path.display())))
-}
-
-fn sync_folder(folder: &Path) {
-    // A folder that cannot be synced (some network file systems) still holds the rename.
-    if let Ok(handle) = std::fs::File::open(folder) {
-        let _ = handle.sync_all();
-    }
 }
 
 /// The weights of a module by path, f32, as one safetensors file that any tool reads: what two runs are compared by.
