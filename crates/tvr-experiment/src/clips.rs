@@ -23,6 +23,9 @@ use crate::recipe::{DataRecipe, EncoderRecipe, Frames};
 /// Pictures that pass the frozen image tower at once.
 const BATCH: usize = 32;
 
+/// Most frames of a video, since every video is padded to as many: an hour of film has them.
+const FRAMES: usize = 100_000;
+
 /// A list's videos of the three splits.
 #[derive(Clone, Debug)]
 pub struct Listed {
@@ -172,14 +175,17 @@ impl Clips {
 /// Frames of a clip, padding included.
 ///
 /// # Errors
-/// A sampler that takes as many as there are.
+/// A sampler that takes as many as there are, or too many.
 pub fn frames_of(sampler: &Sampler) -> Result<usize, ExperimentError> {
-    sampler.frames().ok_or_else(|| {
-        ExperimentError::request(format!(
-            "data.sampler = \"{sampler}\" takes as many frames as a clip has; a run wants a fixed number, as \"{}\"",
+    let why = match sampler.frames() {
+        Some(frames) if frames <= FRAMES => return Ok(frames),
+        Some(_) => format!("pads every video to more than {FRAMES} frames; lower their number"),
+        None => format!(
+            "takes as many frames as a clip has; a run wants a fixed number, as \"{}\"",
             Sampler::clip4clip()
-        ))
-    })
+        ),
+    };
+    Err(ExperimentError::request(format!("data.sampler = \"{sampler}\" {why}")))
 }
 
 fn wrong(error: DataError) -> ExperimentError {

@@ -20,6 +20,9 @@ use crate::{banks, clips, device};
 /// Where the learned scale starts where neither a recipe nor a checkpoint says it.
 pub const INITIAL_SCALE: f64 = 1.0 / 0.07;
 
+/// Most looks at val: no run is so long that more tell anything, so a larger number is a slip of the finger.
+const LOOKS: usize = 1_000_000;
+
 /// What surrounds a run: folders and the device.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
@@ -116,7 +119,13 @@ pub fn plan(recipe: &Recipe, source: &Path, surroundings: &Surroundings) -> Resu
     let objective = recipe.objective.init(&offer, &device).map_err(named)?;
     offer.check(&recipe, &head, &objective).map_err(named)?;
     banks::check(&recipe.eval, &offer, !head.needs().judges_pairs).map_err(named)?;
-    let whole = items / recipe.train.batch * recipe.train.epochs;
+    let batches = items / recipe.train.batch;
+    let whole = batches.checked_mul(recipe.train.epochs).ok_or_else(|| {
+        named(ExperimentError::request(format!(
+            "train.epochs = {} of {batches} steps each are more steps than can be counted; lower it",
+            recipe.train.epochs
+        )))
+    })?;
     let steps = recipe.train.steps.map_or(whole, |cap| cap.min(whole));
     if steps == 0 {
         return Err(named(ExperimentError::request(
@@ -211,6 +220,9 @@ fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
             "train.batch = {}, but a contrastive batch must hold at least 2 pairs",
             train.batch
         ));
+    }
+    if train.evaluations > LOOKS {
+        return request(format!("train.evaluations = {}, but it must be at most {LOOKS}", train.evaluations));
     }
     if train.clip_norm.is_nan() || train.clip_norm < 0.0 {
         return request(format!(

@@ -209,7 +209,6 @@ impl Work<'_> {
         };
         let loader = Loader::new(train.captions(), recipe.train.batch, seed, draw)
             .map_err(|error| ExperimentError::request(error.to_string()))?;
-        let looks = look_steps(steps, recipe.train.evaluations);
         events(Event::Begin { label: format!("{} seed {seed}", recipe.name), total: steps, done: start });
         let began = Instant::now();
         for step in start..steps {
@@ -256,7 +255,7 @@ impl Work<'_> {
             events(Event::Step { done: step + 1, loss: Some(loss), seconds });
             let stopping = any(ranks, stop.load(Ordering::Relaxed))?;
             if let Some(written) = &mut written {
-                let look = looks.contains(&(step + 1));
+                let look = select::is_look(step + 1, steps, recipe.train.evaluations);
                 if look {
                     written.look(
                         step + 1,
@@ -297,11 +296,6 @@ impl Work<'_> {
 /// Whether any rank says so: all take the same turn then.
 fn any(ranks: &dyn Collective, own: bool) -> Result<bool, ExperimentError> {
     Ok(ranks.gather("whether to stop", vec![u8::from(own)])?.iter().any(|said| said.first() == Some(&1)))
-}
-
-/// Steps after which val is looked at: evenly, the last always.
-fn look_steps(steps: usize, looks: usize) -> Vec<usize> {
-    (1..=looks.max(1)).map(|look| (steps * look).div_ceil(looks.max(1))).collect()
 }
 
 /// The log, cut back to the checkpoint's step: a resumed run's log reads like one that was never stopped.

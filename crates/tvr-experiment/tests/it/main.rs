@@ -29,6 +29,7 @@ mod recipe;
 mod reproduce;
 mod rows;
 mod run;
+mod select;
 mod offer;
 mod settle;
 mod shards;

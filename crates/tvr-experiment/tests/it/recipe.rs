@@ -41,16 +41,10 @@ fn every_world_recipe_plans() {
 
 #[track_caller]
 fn refused(text: &str, expected: &str) {
-    let message = match Recipe::parse(text) {
-        Err(error) => {
-            assert_eq!(error.exit_code(), 2);
-            error.to_string()
-        }
-        Ok(recipe) => {
-            plan(&recipe, Path::new("recipes/x.toml"), &Surroundings::default()).unwrap_err().to_string()
-        }
-    };
-    assert!(message.contains(expected), "{message}");
+    let planned = |recipe| plan(&recipe, Path::new("recipes/x.toml"), &Surroundings::default());
+    let error = Recipe::parse(text).and_then(planned).unwrap_err();
+    assert!(error.to_string().contains(expected), "{error}");
+    assert_eq!(error.exit_code(), 2, "{error}");
 }
 
 #[test]
@@ -129,6 +123,26 @@ fn a_setting_outside_its_domain_is_refused_by_name() {
     refused(
         &objective("kind = \"weighted\"\nterms = []"),
         "[objective] weighted: terms = 0, but it must be at least one with a weight above 0",
+    );
+}
+
+/// No step is counted, and nothing of that size is made.
+#[test]
+fn a_number_beyond_all_measure_is_refused_before_anything_is_made() {
+    refused(
+        &example().replace("epochs = 20", "epochs = 9000000000000000000"),
+        "recipes/x.toml: train.epochs = 9000000000000000000 of 62 steps each are more steps than can be counted; lower it",
+    );
+    refused(
+        &example().replace("evaluations = 4", "evaluations = 9000000000000000000"),
+        "recipes/x.toml: train.evaluations = 9000000000000000000, but it must be at most 1000000",
+    );
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+    let videos = std::fs::read_to_string(folder.join("clip-mean-pooling.toml")).unwrap();
+    refused(
+        &videos.replace("frames=12", "frames=9000000000000000000"),
+        "recipes/x.toml: data.sampler = \"rate:1,frames=9000000000000000000,cut=uniform\" pads every video to more than \
+         100000 frames; lower their number",
     );
 }
 
