@@ -16,7 +16,7 @@ use crate::corpus::{Corpus, Texts};
 use crate::error::ExperimentError;
 use crate::evaluate::{self, Judged, Splits};
 use crate::lock;
-use crate::model::{Model, TextEncoder, VideoEncoder};
+use crate::model::{INITIAL_SCALE, Model, TextEncoder, VideoEncoder};
 use crate::plan::{self, Plan};
 use crate::pretrained::Trained;
 use crate::progress::Events;
@@ -233,7 +233,7 @@ fn build<H: Head, O: Objective>(
     seed_parameters(plan, seed);
     let device = plan.device.clone().autodiff();
     let (text, video) = encoders(plan, opened, &device)?;
-    let scale = (plan.recipe.train.initial_scale.unwrap_or(plan::INITIAL_SCALE) as f32).ln();
+    let scale = (plan.recipe.train.initial_scale.unwrap_or(INITIAL_SCALE) as f32).ln();
     let logit_scale = Param::from_data([scale], &device);
     let model = Model { text, video, head, objective, logit_scale };
     tvr_nn::touch(&model);

@@ -13,8 +13,11 @@ use crate::recipe::FrameTokens;
 pub use text::TextEncoder;
 pub(crate) use text::{encode_pooled, padded};
 
-/// The largest logit scale, as CLIP clamps it: `exp(s) ≤ 100`.
-pub const LARGEST_LOG_SCALE: f32 = 4.605_170_2;
+/// Where the learned scale between cosines and logits starts where neither a recipe nor a checkpoint says it.
+pub const INITIAL_SCALE: f64 = 1.0 / 0.07;
+
+/// The scale never grows beyond this, as CLIP clamps it.
+pub const LARGEST_SCALE: f64 = 100.0;
 
 /// Frames to features.
 #[derive(Module, Debug)]
@@ -110,7 +113,8 @@ impl<H: Head, O: Objective> Model<H, O> {
         self.logit_scale = self.logit_scale.map(|scale| {
             let learned = scale.is_require_grad();
             // Below the graph: the result must be a leaf again.
-            let clamped = Tensor::from_inner(scale.without_autodiff().clamp_max(LARGEST_LOG_SCALE));
+            let largest = (LARGEST_SCALE as f32).ln();
+            let clamped = Tensor::from_inner(scale.without_autodiff().clamp_max(largest));
             if learned { clamped.require_grad() } else { clamped }
         });
         self

@@ -11,14 +11,12 @@ use tvr_heads::{Head, Needs};
 use tvr_objectives::Objective;
 
 use crate::error::ExperimentError;
+use crate::model::{INITIAL_SCALE, LARGEST_SCALE};
 use crate::offer::Offer;
 use crate::pretrained::Pretrained;
 use crate::recipe::{BuiltHead, DataRecipe, EncoderRecipe, FrameTokens, Frames, OptimizerRecipe, Recipe};
 use crate::step::Judging;
 use crate::{banks, clips, device};
-
-/// Where the learned scale starts where neither a recipe nor a checkpoint says it.
-pub const INITIAL_SCALE: f64 = 1.0 / 0.07;
 
 /// Most looks at val: no run is so long that more tell anything, so a larger number is a slip of the finger.
 const LOOKS: usize = 1_000_000;
@@ -235,8 +233,10 @@ fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
             "train.precision = \"f16\", in which small gradients vanish; take \"bf16\" or \"f32\"".into(),
         );
     }
-    if let Some(scale) = train.initial_scale.filter(|scale| !(*scale > 0.0 && *scale <= 100.0)) {
-        return request(format!("train.initial_scale = {scale}, but it must be above 0 and at most 100"));
+    if let Some(scale) = train.initial_scale.filter(|scale| !(*scale > 0.0 && *scale <= LARGEST_SCALE)) {
+        return request(format!(
+            "train.initial_scale = {scale}, but it must be above 0 and at most {LARGEST_SCALE}"
+        ));
     }
     let rates = match &train.optimizer {
         OptimizerRecipe::Adamw { learning_rate, tower_learning_rate, warmup_share, .. } => {

@@ -14,6 +14,7 @@ use tvr_clip::{
 
 use crate::error::ExperimentError;
 use crate::files;
+use crate::model::LARGEST_SCALE;
 use crate::progress::Events;
 use crate::recipe::{EncoderRecipe, Frames, TextMode};
 use crate::weights;
@@ -104,7 +105,7 @@ impl Pretrained {
     /// A value that is not finite.
     pub fn scale(&self) -> Result<Option<f64>, ExperimentError> {
         let logarithm = self.checkpoint.logit_scale().map_err(refused)?;
-        Ok(logarithm.map(|logarithm| f64::from(logarithm).exp().min(100.0)))
+        Ok(logarithm.map(|logarithm| f64::from(logarithm).exp().min(LARGEST_SCALE)))
     }
 
     /// Ids of a caption between its marks, with the bytes that each stands for.
