@@ -10,6 +10,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::prelude::*;
 use burn::store::ModuleRecord;
+use burn::tensor::Bytes;
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
@@ -77,10 +78,10 @@ impl Checkpoints {
         mut state: State,
     ) -> Result<(), ExperimentError> {
         files::write_folder(&self.folder.join(format!("step-{:06}", state.step)), |fresh| {
-            let model = bytes_of(model.clone().into_record().into_bytes(), fresh)?;
+            let model = packed(model.clone().into_record().into_bytes(), fresh)?;
             let record = optimizer.to_record();
             state.optimized = record.len();
-            let optimizer = bytes_of(record.into_bytes(), fresh)?;
+            let optimizer = packed(record.into_bytes(), fresh)?;
             state.model_sha256 = files::sha256(&model);
             state.optimizer_sha256 = files::sha256(&optimizer);
             files::write_whole(&fresh.join("model.bpk"), &model)?;
@@ -99,7 +100,7 @@ impl Checkpoints {
     /// The file and the system's word.
     pub fn save_best<M: Module>(&self, model: &M, step: usize) -> Result<(), ExperimentError> {
         let path = self.best_path(step);
-        let bytes = bytes_of(model.clone().into_record().into_bytes(), &path)?;
+        let bytes = packed(model.clone().into_record().into_bytes(), &path)?;
         files::write_whole(&path, &bytes)?;
         for entry in
             std::fs::read_dir(&self.folder).map_err(ExperimentError::file(&self.folder, "list"))?.flatten()
@@ -142,7 +143,7 @@ impl Checkpoints {
     /// The file, and what is wrong with it.
     pub fn load_best<M: Module>(&self, model: M, step: usize) -> Result<M, ExperimentError> {
         let path = self.best_path(step);
-        load_weights(model, &path, &files::read(&path)?)
+        load_weights(model, &path, files::read(&path)?)
     }
 
     /// Loads the newest whole checkpoint of this recipe and seed. `None` where there is none.
@@ -230,7 +231,7 @@ fn load<M: Module>(
             )));
         }
     }
-    let model = load_weights(model, &model_path, &weights)?;
+    let model = load_weights(model, &model_path, weights)?;
     let optimizer = load_moments(optimizer, &optimizer_path, moments, state.optimized)?;
     Ok((model, optimizer))
 }
@@ -242,7 +243,7 @@ pub(crate) fn load_moments(
     moments: Vec<u8>,
     expected: usize,
 ) -> Result<ModuleOptimizer, ExperimentError> {
-    let record = OptimizerRecord::from_bytes(burn::tensor::Bytes::from_bytes_vec(moments))
+    let record = OptimizerRecord::from_bytes(Bytes::from_bytes_vec(moments))
         .map_err(|cause| ExperimentError::work(format!("{}: {cause}", path.display())))?;
     let optimizer = optimizer.load_record(record);
     // burn drops what it cannot rebuild and starts it afresh, silently; a resumed run would then differ.
@@ -257,20 +258,19 @@ pub(crate) fn load_moments(
 }
 
 /// A model with the weights that a record holds. `path` is for messages.
-pub(crate) fn load_weights<M: Module>(model: M, path: &Path, bytes: &[u8]) -> Result<M, ExperimentError> {
+pub(crate) fn load_weights<M: Module>(model: M, path: &Path, bytes: Vec<u8>) -> Result<M, ExperimentError> {
     let wrong = |cause: String| ExperimentError::work(format!("{}: {cause}", path.display()));
-    let record = ModuleRecord::from_bytes(burn::tensor::Bytes::from_bytes_vec(bytes.to_vec()))
-        .map_err(|cause| wrong(cause.to_string()))?;
+    let record =
+        ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes)).map_err(|cause| wrong(cause.to_string()))?;
     model.try_load_record(record).map_err(|cause| wrong(cause.to_string()))
 }
 
-pub(crate) fn bytes_of<E: std::fmt::Display>(
-    bytes: Result<burn::tensor::Bytes, E>,
+/// The bytes of a record. `path` is for messages.
+pub(crate) fn packed<E: std::fmt::Display>(
+    bytes: Result<Bytes, E>,
     path: &Path,
-) -> Result<Vec<u8>, ExperimentError> {
-    bytes
-        .map(|bytes| bytes.to_vec())
-        .map_err(|cause| ExperimentError::work(format!("{}: cannot be packed: {cause}", path.display())))
+) -> Result<Bytes, ExperimentError> {
+    bytes.map_err(|cause| ExperimentError::work(format!("{}: cannot be packed: {cause}", path.display())))
 }
 
 /// The weights of a module by path, f32, as one safetensors file that any tool reads: what two runs are compared by.

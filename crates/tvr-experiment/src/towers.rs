@@ -18,6 +18,7 @@ use tvr_data::world::SIDE;
 use tvr_data::{Prefetch, Split, World};
 use tvr_objectives::{Objective, Pairs, SymmetricConfig};
 
+use crate::checkpoint::{load_weights, packed};
 use crate::error::ExperimentError;
 use crate::files;
 use crate::model::encode_pooled;
@@ -105,27 +106,19 @@ impl Towers {
         let tokenizer = tokenizer()?;
         let fresh = init(encoder, &tokenizer, device)?;
         let weights = folder.join("towers.bpk");
-        let clip = if weights.exists() {
+        let (clip, sha256) = if weights.exists() {
             let bytes = files::read(&weights)?;
-            let wrong = |cause: String| {
-                ExperimentError::work(format!(
-                    "{}: {cause}; remove the file to train the towers anew",
-                    weights.display()
-                ))
-            };
-            let record = burn::store::ModuleRecord::from_bytes(burn::tensor::Bytes::from_bytes_vec(bytes))
-                .map_err(|cause| wrong(cause.to_string()))?;
-            fresh.try_load_record(record).map_err(|cause| wrong(cause.to_string()))?
+            let sha256 = files::sha256(&bytes);
+            let clip = load_weights(fresh, &weights, bytes).map_err(|error| {
+                ExperimentError::work(format!("{error}; remove the file to train the towers anew"))
+            })?;
+            (clip, sha256)
         } else {
             let trained = pretrain(fresh, encoder, &tokenizer, device, stop, events)?;
-            let bytes =
-                trained.clone().into_record().into_bytes().map_err(|cause| {
-                    ExperimentError::work(format!("the towers cannot be packed: {cause}"))
-                })?;
+            let bytes = packed(trained.clone().into_record().into_bytes(), &weights)?;
             files::write_whole(&weights, &bytes)?;
-            trained
+            (trained, files::sha256(&bytes))
         };
-        let sha256 = files::sha256(&files::read(&weights)?);
         Ok(Self { clip, tokenizer, sha256, device: device.clone(), folder })
     }
 

@@ -4,11 +4,12 @@
 //! some number of ranks resumes on any other.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 
-use crate::checkpoint::{State, bytes_of, load_moments, load_weights};
+use crate::checkpoint::{State, load_moments, load_weights, packed};
 use crate::collective::Collective;
 use crate::error::ExperimentError;
 
@@ -45,8 +46,8 @@ pub fn share_start<M: Module>(ranks: &dyn Collective, own: Start<M>) -> Result<S
         .map_err(|cause| ExperimentError::work(format!("{}: {cause}", place.display())))?;
     let [weights, optimizer] = match ranks.rank() {
         0 => [
-            bytes_of(own.model.clone().into_record().into_bytes(), place)?,
-            if moments == 0 { Vec::new() } else { bytes_of(record.into_bytes(), place)? },
+            packed(own.model.clone().into_record().into_bytes(), place)?.to_vec(),
+            if moments == 0 { Vec::new() } else { packed(record.into_bytes(), place)?.to_vec() },
         ],
         _ => [Vec::new(), Vec::new()],
     };
@@ -58,10 +59,10 @@ pub fn share_start<M: Module>(ranks: &dyn Collective, own: Start<M>) -> Result<S
     }
     let (moments, state): (usize, Option<State>) = serde_json::from_slice(&words)
         .map_err(|cause| ExperimentError::work(format!("{}: {cause}", place.display())))?;
-    let model = load_weights(own.model, place, &weights)?;
+    let model = load_weights(own.model, place, Arc::unwrap_or_clone(weights))?;
     let optimizer = match moments {
         0 => own.optimizer,
-        count => load_moments(own.optimizer, place, optimizer.to_vec(), count)?,
+        count => load_moments(own.optimizer, place, Arc::unwrap_or_clone(optimizer), count)?,
     };
     Ok(Start { model, optimizer, state })
 }
