@@ -4,7 +4,7 @@
 //! value; so nothing of a schedule needs saving.
 
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup};
-use burn::optim::{AdamW, AdamWConfig, ModuleOptimizer, Optimizer};
+use burn::optim::{AdamWConfig, ModuleOptimizer, Optimizer};
 use burn::prelude::*;
 
 use crate::bert_adam::BertAdam;
@@ -111,13 +111,46 @@ pub fn build<M: Module>(
                 paths.iter().map(|path| format!("^{}$", path.replace('.', r"\."))).collect();
             let members = ParamGroup::from_any_regexes(exactly)
                 .map_err(|error| ExperimentError::work(format!("parameter groups: {error:?}")))?;
+            let decay = |weight_decay: f64| if decays { weight_decay } else { 0.0 };
             optimizer = Some(match recipe {
-                OptimizerRecipe::Adamw { .. } => add(
-                    optimizer,
-                    members,
-                    Rated { inner: adamw(recipe, group), rate: adamw_rate(recipe, group) },
-                ),
-                OptimizerRecipe::BertAdam { .. } => add(optimizer, members, bert_adam(recipe, group, steps)),
+                OptimizerRecipe::Adamw {
+                    learning_rate,
+                    tower_learning_rate,
+                    weight_decay,
+                    betas,
+                    epsilon,
+                    ..
+                } => {
+                    let inner = AdamWConfig::new()
+                        .with_beta_1(betas[0] as f32)
+                        .with_beta_2(betas[1] as f32)
+                        .with_epsilon(*epsilon as f32)
+                        .with_weight_decay(decay(*weight_decay) as f32)
+                        .build();
+                    let rate = tower_learning_rate.filter(|_| tower).unwrap_or(*learning_rate);
+                    add(optimizer, members, Rated { inner, rate })
+                }
+                OptimizerRecipe::BertAdam {
+                    learning_rate,
+                    tower_coefficient,
+                    weight_decay,
+                    warmup_share,
+                    schedule,
+                    ..
+                } => {
+                    let adam = BertAdam {
+                        learning_rate: if tower { learning_rate * tower_coefficient } else { *learning_rate },
+                        schedule: *schedule,
+                        warmup: *warmup_share,
+                        total: Some(steps as f64),
+                        beta_1: 0.9,
+                        beta_2: 0.98,
+                        epsilon: 1e-6,
+                        weight_decay: decay(*weight_decay),
+                        max_gradient_norm: Some(1.0),
+                    };
+                    add(optimizer, members, adam)
+                }
             });
         }
     }
@@ -133,60 +166,6 @@ where
         None => ModuleOptimizer::from(group.clone()).with_group(members, group, None),
         Some(optimizer) => optimizer.with_group(members, group, None),
     }
-}
-
-fn adamw(recipe: &OptimizerRecipe, group: Group) -> AdamW {
-    let mut config = AdamWConfig::new();
-    if let OptimizerRecipe::Adamw { weight_decay, betas, epsilon, .. } = recipe {
-        config = config
-            .with_beta_1(betas[0] as f32)
-            .with_beta_2(betas[1] as f32)
-            .with_epsilon(*epsilon as f32)
-            .with_weight_decay(if group.decays { *weight_decay as f32 } else { 0.0 });
-    }
-    config.build()
-}
-
-fn adamw_rate(recipe: &OptimizerRecipe, group: Group) -> f64 {
-    match recipe {
-        OptimizerRecipe::Adamw { learning_rate, tower_learning_rate, .. } => {
-            if group.tower {
-                tower_learning_rate.unwrap_or(*learning_rate)
-            } else {
-                *learning_rate
-            }
-        }
-        OptimizerRecipe::BertAdam { .. } => 1.0,
-    }
-}
-
-fn bert_adam(recipe: &OptimizerRecipe, group: Group, steps: usize) -> BertAdam {
-    let mut adam = BertAdam {
-        learning_rate: 0.0,
-        schedule: crate::bert_adam::BertSchedule::WarmupCosine,
-        warmup: 0.1,
-        total: Some(steps as f64),
-        beta_1: 0.9,
-        beta_2: 0.98,
-        epsilon: 1e-6,
-        weight_decay: 0.0,
-        max_gradient_norm: Some(1.0),
-    };
-    if let OptimizerRecipe::BertAdam {
-        learning_rate,
-        tower_coefficient,
-        weight_decay,
-        warmup_share,
-        schedule,
-        ..
-    } = recipe
-    {
-        adam.learning_rate = if group.tower { learning_rate * tower_coefficient } else { *learning_rate };
-        adam.weight_decay = if group.decays { *weight_decay } else { 0.0 };
-        adam.warmup = *warmup_share;
-        adam.schedule = *schedule;
-    }
-    adam
 }
 
 /// The factor of the rates at `step` of `steps`. BertAdam keeps its own count per parameter, so its factor is 1.
