@@ -18,8 +18,7 @@ use burn::tensor::Distribution;
 use tvr_clip::{Clip, ClipConfig, Precision, TextTower};
 use tvr_experiment::ExperimentError;
 use tvr_experiment::clip_norm::clip_global_norm;
-use tvr_experiment::recipe::{Groups, OptimizerRecipe};
-use tvr_experiment::schedule::Schedule;
+use tvr_experiment::recipe::OptimizerRecipe;
 use tvr_experiment::{device, optimizer};
 use tvr_heads::{Head, SeqTransf, SeqTransfConfig, TextFeatures, VideoFeatures};
 use tvr_nn::{Activation, BlockConfig, attention, linear, quick_gelu};
@@ -39,16 +38,7 @@ const fn tower(tokens: f64, width: f64) -> f64 {
     12.0 * (24.0 * tokens * width * width + 4.0 * tokens * tokens * width)
 }
 
-const ADAMW: OptimizerRecipe = OptimizerRecipe::Adamw {
-    learning_rate: 1e-4,
-    tower_learning_rate: None,
-    weight_decay: 0.1,
-    betas: [0.9, 0.98],
-    epsilon: 1e-6,
-    warmup_share: 0.1,
-    schedule: Schedule::WarmupCosine,
-    groups: Groups::Ours,
-};
+const ADAMW: OptimizerRecipe = OptimizerRecipe::adamw(1e-4);
 
 fn main() -> Result<(), ExperimentError> {
     tvr_nn::keep_freed_memory();

@@ -24,8 +24,7 @@ use crate::files;
 use crate::model::encode_pooled;
 use crate::optimizer;
 use crate::progress::{Event, Events};
-use crate::recipe::{EncoderRecipe, Groups, OptimizerRecipe};
-use crate::schedule::Schedule;
+use crate::recipe::{EncoderRecipe, OptimizerRecipe};
 
 /// Frames of a world's video, padding included.
 const FRAMES: usize = 8;
@@ -287,16 +286,7 @@ fn pretrain(
         return Err(not_the_world());
     };
     let (steps, place_steps, batch) = (*pretrain_steps, *place_steps, *pretrain_batch);
-    let settings = OptimizerRecipe::Adamw {
-        learning_rate: *pretrain_learning_rate,
-        tower_learning_rate: None,
-        weight_decay: 0.1,
-        betas: [0.9, 0.98],
-        epsilon: 1e-6,
-        warmup_share: 0.1,
-        schedule: Schedule::WarmupCosine,
-        groups: Groups::Ours,
-    };
+    let settings = OptimizerRecipe::adamw(*pretrain_learning_rate);
     let training = device.clone().autodiff();
     let mut adam = optimizer::build(&settings, &clip, steps)?;
     events(Event::Begin { label: "towers on stills".into(), total: steps, done: 0 });

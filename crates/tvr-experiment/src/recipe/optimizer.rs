@@ -58,6 +58,22 @@ pub enum OptimizerRecipe {
     },
 }
 
+impl OptimizerRecipe {
+    /// AdamW of one rate, with everything else as a recipe has it that does not say.
+    pub const fn adamw(learning_rate: f64) -> Self {
+        Self::Adamw {
+            learning_rate,
+            tower_learning_rate: None,
+            weight_decay: weight_decay(),
+            betas: betas(),
+            epsilon: epsilon(),
+            warmup_share: warmup_share(),
+            schedule: schedule(),
+            groups: Groups::Ours,
+        }
+    }
+}
+
 /// Who decays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -69,19 +85,19 @@ pub enum Groups {
     Clip4clip,
 }
 
-fn weight_decay() -> f64 {
+const fn weight_decay() -> f64 {
     0.1
 }
-fn betas() -> [f64; 2] {
+const fn betas() -> [f64; 2] {
     [0.9, 0.98]
 }
-fn epsilon() -> f64 {
+const fn epsilon() -> f64 {
     1e-6
 }
-fn warmup_share() -> f64 {
+const fn warmup_share() -> f64 {
     0.1
 }
-fn schedule() -> Schedule {
+const fn schedule() -> Schedule {
     Schedule::WarmupCosine
 }
 fn bert_rate() -> f64 {

@@ -71,6 +71,12 @@ impl ModuleVisitor for Firsts {
     }
 }
 
+#[test]
+fn adamw_of_one_rate_is_the_recipe_that_says_no_more() {
+    let recipe: OptimizerRecipe = toml::from_str("kind = \"adamw\"\nlearning_rate = 0.5").unwrap();
+    assert_eq!(recipe, OptimizerRecipe::adamw(0.5));
+}
+
 /// Without gradients a step of AdamW leaves `1 - rate · decay` of a one: a second group would leave less of it, and
 /// none all of it.
 #[test]
