@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use tvr_clip::{Precision, Preprocessor};
-use tvr_data::{DataError, Entry, FrameFeatures, Key, Manifest, Outcome, Sampler, Split, Store};
+use tvr_data::{Entry, FrameFeatures, Key, Manifest, Outcome, Sampler, Split, Store};
 
 use crate::corpus::{FrameRows, StoredFeatures, StoredFrames};
 use crate::encode::kept::{Encoder, kept};
 use crate::error::ExperimentError;
 use crate::plan::Plan;
 use crate::prepare::{Crop, Decoding, LIMIT_SECONDS};
-use crate::pretrained::{Pretrained, preprocessor, refused};
+use crate::pretrained::{Pretrained, preprocessor};
 use crate::progress::Events;
 use crate::recipe::{DataRecipe, EncoderRecipe, Frames};
 
@@ -39,8 +39,7 @@ impl Listed {
     /// A list that cannot be read, a split without a video, or a video of a split without a caption.
     pub fn read(manifest: &Path) -> Result<Self, ExperimentError> {
         let wrong = |reason: String| ExperimentError::request(format!("{}: {reason}", manifest.display()));
-        let mut entries =
-            Manifest::read(manifest).map_err(|error| ExperimentError::work(error.to_string()))?.entries;
+        let mut entries = Manifest::read(manifest).map_err(ExperimentError::because)?.entries;
         let names = ["train", "val", "test"];
         let split = |entry: &Entry| names.into_iter().find(|name| entry.split.as_deref() == Some(name));
         entries.retain(|entry| split(entry).is_some());
@@ -100,7 +99,7 @@ impl Clips {
             return Ok(None);
         };
         let listed = Listed::read(manifest)?;
-        let preprocessor = preprocessor(pretrained.checkpoint()).map_err(refused)?;
+        let preprocessor = preprocessor(pretrained.checkpoint()).map_err(ExperimentError::because)?;
         let finish = Crop::new(preprocessor.clone())?;
         let decoding = Decoding { store, sampler: *sampler, limit_seconds: LIMIT_SECONDS };
         let prepared = decoding.decode(listed.entries.clone(), &finish, stop, &mut *events)?;
@@ -146,7 +145,7 @@ impl Clips {
         let vectors = self.vectors();
         let mut mask = vec![false; keys.len() * vectors];
         for (key, mask) in keys.iter().zip(mask.chunks_mut(vectors)) {
-            let record = self.store.get(key).map_err(wrong)?;
+            let record = self.store.get(key).map_err(ExperimentError::because)?;
             let count = record.map_or(0, |record| record.shape.first().copied().unwrap_or(0));
             mask.iter_mut().take(count * self.tokens).for_each(|real| *real = true);
         }
@@ -186,8 +185,4 @@ pub fn frames_of(sampler: &Sampler) -> Result<usize, ExperimentError> {
         ),
     };
     Err(ExperimentError::request(format!("data.sampler = \"{sampler}\" {why}")))
-}
-
-fn wrong(error: DataError) -> ExperimentError {
-    ExperimentError::work(error.to_string())
 }

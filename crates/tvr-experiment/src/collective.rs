@@ -137,8 +137,8 @@ pub fn gather_codes<Side>(
     let all: Vec<Vec<f32>> = all.iter().map(|bytes| numbers_of(bytes)).collect();
     let broken = all.iter().position(|numbers| !all_finite(numbers));
     let parts = all.iter().filter(|numbers| !numbers.is_empty()).map(|numbers| own.of_flat(numbers));
-    let parts = parts.collect::<Result<Vec<_>, _>>().map_err(|error| refused(&error))?;
-    Ok((Codes::cat(parts).map_err(|error| refused(&error))?, broken))
+    let parts = parts.collect::<Result<Vec<_>, _>>().map_err(ExperimentError::because)?;
+    Ok((Codes::cat(parts).map_err(ExperimentError::because)?, broken))
 }
 
 pub(crate) fn all_finite(numbers: &[f32]) -> bool {
@@ -158,10 +158,6 @@ fn broken_off(cause: &(dyn Any + Send)) -> ExperimentError {
     let text = cause.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| cause.downcast_ref::<&str>().copied());
     ExperimentError::work(format!("it broke off: {}", text.unwrap_or("it gave no reason")))
-}
-
-pub(crate) fn refused(error: &tvr_heads::HeadError) -> ExperimentError {
-    ExperimentError::work(error.to_string())
 }
 
 /// Numbers as bytes, little end first.

@@ -34,7 +34,7 @@ use tvr_clip::{ClipCheckpoint, ClipError, Precision, Tokenizer};
 use tvr_data::Sampler;
 
 use crate::error::ExperimentError;
-use crate::pretrained::{preprocessor, refused};
+use crate::pretrained::preprocessor;
 use crate::progress::{Event, Events};
 use crate::recipe::FrameTokens;
 use crate::shard::Shard;
@@ -163,7 +163,7 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
     check(request)?;
     let device = device::open(&request.device)?;
     let folder = weights::folder(&request.weights, &mut *events)?;
-    let mut checkpoint = ClipCheckpoint::open(&folder).map_err(refused)?;
+    let mut checkpoint = ClipCheckpoint::open(&folder).map_err(ExperimentError::because)?;
     if let Some(processor) = &request.processor {
         checkpoint = checkpoint.with_processor(processor);
     }
@@ -201,7 +201,7 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
         None => None,
         Some(texts) => {
             let tokenizer = checkpoint.tokenizer().map_err(lacking)?;
-            let context = checkpoint.text_config().map_err(refused)?.context;
+            let context = checkpoint.text_config().map_err(ExperimentError::because)?.context;
             Some((texts, tokenizer, context))
         }
     };
@@ -237,7 +237,7 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
         _ => Box::new((&parts, Kind::Frames)),
     };
     if let Some((texts, tokenizer, context)) = &texts {
-        let tower = checkpoint.load_text(&device, request.precision).map_err(refused)?;
+        let tower = checkpoint.load_text(&device, request.precision).map_err(ExperimentError::because)?;
         let tokenize = |lines: &[String]| tokenizer.encode_batch(lines, *context);
         let reader =
             texts::Reader { tower: &tower, tokenize: &tokenize, tokens: request.tokens, device: &device };
@@ -291,7 +291,7 @@ fn lacking(error: ClipError) -> ExperimentError {
                 "{error}; --processor DIR takes tokenizer and preprocessor_config.json from another folder"
             ))
         }
-        other => refused(other),
+        other => ExperimentError::because(other),
     }
 }
 
@@ -314,7 +314,8 @@ fn wiring(checkpoint: &ClipCheckpoint, tokenizer: Option<&Tokenizer>) -> Result<
     let towers = (checkpoint.image_config().ok(), checkpoint.text_config().ok());
     let towers = serde_json::to_string(&towers)
         .map_err(|cause| ExperimentError::work(format!("the towers' settings cannot be JSON: {cause}")))?;
-    let tokenizer = tokenizer.map(Tokenizer::to_json).transpose().map_err(refused)?.unwrap_or_default();
+    let tokenizer =
+        tokenizer.map(Tokenizer::to_json).transpose().map_err(ExperimentError::because)?.unwrap_or_default();
     Ok(files::sha256(format!("{towers}\n{tokenizer}").as_bytes()))
 }
 

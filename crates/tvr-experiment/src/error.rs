@@ -49,6 +49,11 @@ impl ExperimentError {
         Self::Work { message: message.into() }
     }
 
+    /// Failed work, in the words of whoever did it, for `map_err`.
+    pub(crate) fn because(error: impl std::fmt::Display) -> Self {
+        Self::work(error.to_string())
+    }
+
     /// A failed file operation, for `map_err`.
     pub fn file(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();

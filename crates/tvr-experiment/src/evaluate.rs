@@ -237,7 +237,7 @@ pub fn judge_raw<H: Head, O: Objective>(
     let (texts, videos) = codes(model, corpus, plan, 0..corpus.video_ids.len())?;
     let logits = matrix(model, &texts, &videos)?;
     judge(logits.view(), &Truth::diagonal(corpus.queries.len()), &Policy::default())
-        .map_err(|error| ExperimentError::work(error.to_string()))
+        .map_err(ExperimentError::because)
 }
 
 /// Codes of the standard protocol: one caption of each video, and the videos, or some of them.
@@ -275,7 +275,8 @@ pub(crate) fn code_videos<H: Head, O: Objective>(
         Ok(model.head.code_videos(model.video.encode(features)))
     };
     let chunk = (VALUES / (corpus.frames_per_video * corpus.width).max(1)).clamp(1, CHUNK);
-    VideoCodes::cat(videos.chunks(chunk).map(code).collect::<Result<_, _>>()?).map_err(refused)
+    VideoCodes::cat(videos.chunks(chunk).map(code).collect::<Result<_, _>>()?)
+        .map_err(ExperimentError::because)
 }
 
 /// Codes of some captions of a split, a chunk at a time.
@@ -287,7 +288,7 @@ pub(crate) fn code_texts<H: Head, O: Objective>(
 ) -> Result<TextCodes, ExperimentError> {
     let needs = model.head.needs();
     let code = |chunk: &[usize]| model.head.code_texts(model.text.encode(corpus, chunk, &needs, device));
-    TextCodes::cat(texts.chunks(CHUNK).map(code).collect()).map_err(refused)
+    TextCodes::cat(texts.chunks(CHUNK).map(code).collect()).map_err(ExperimentError::because)
 }
 
 /// Logits `[texts, videos]`, by tiles.
@@ -296,7 +297,8 @@ pub(crate) fn matrix<H: Head, O: Objective>(
     texts: &TextCodes,
     videos: &VideoCodes,
 ) -> Result<Array2<f32>, ExperimentError> {
-    let similarity = score_all(&model.head, texts, videos, Tile::of(&model.head)).map_err(refused)?;
+    let similarity =
+        score_all(&model.head, texts, videos, Tile::of(&model.head)).map_err(ExperimentError::because)?;
     to_matrix(similarity, model.to_logits())
 }
 
@@ -307,10 +309,6 @@ pub(crate) fn to_matrix(similarity: Tensor<2>, scale: Tensor<1>) -> Result<Array
     let values = similarity.into_data().convert::<f32>().iter::<f32>().map(|value| value * scale).collect();
     Array2::from_shape_vec((rows, columns), values)
         .map_err(|error| ExperimentError::work(format!("similarities: {error}")))
-}
-
-pub(crate) fn refused(error: tvr_heads::HeadError) -> ExperimentError {
-    ExperimentError::work(error.to_string())
 }
 
 /// Share of captions with an order-bearing verb that score their clip above the same clip reversed in time, in

@@ -11,7 +11,7 @@ use tvr_objectives::Objective;
 use crate::clips::{Listed, frames_of};
 use crate::corpus;
 use crate::error::ExperimentError;
-use crate::pretrained::{Pretrained, refused};
+use crate::pretrained::Pretrained;
 use crate::recipe::{Captions, DataRecipe, EncoderRecipe, FrameTokens, Recipe};
 use crate::towers;
 
@@ -50,7 +50,6 @@ impl Offer {
     /// # Errors
     /// A feature folder or a list that cannot be read; features of another width than the checkpoint's.
     pub fn of(recipe: &Recipe, pretrained: Option<&Pretrained>) -> Result<Self, ExperimentError> {
-        let wrong = |error: tvr_data::DataError| ExperimentError::work(error.to_string());
         let from_data = match &recipe.data {
             DataRecipe::World { gallery, .. } => Self {
                 gallery: Some(World::size(Split::Val).min(*gallery)),
@@ -78,11 +77,11 @@ impl Offer {
                 }
             }
             DataRecipe::Features { path } => {
-                let set = FeatureFile::open(path).map_err(wrong)?;
-                let train = set.part(Split::Train).map_err(wrong)?;
+                let set = FeatureFile::open(path).map_err(ExperimentError::because)?;
+                let train = set.part(Split::Train).map_err(ExperimentError::because)?;
                 let vocabulary = match &recipe.encoder {
                     EncoderRecipe::Words { least, .. } => {
-                        let captions = set.captions().map_err(wrong)?;
+                        let captions = set.captions().map_err(ExperimentError::because)?;
                         Some(corpus::vocabulary(&set, &captions, *least)?.size())
                     }
                     _ => None,
@@ -101,7 +100,7 @@ impl Offer {
                 if pretrained.is_some() {
                     same_tokens(recipe.encoder.frame_tokens(), set.patches_per_frame(), path)?;
                 }
-                let val_videos = set.part(Split::Val).map_err(wrong)?.videos.len();
+                let val_videos = set.part(Split::Val).map_err(ExperimentError::because)?.videos.len();
                 let mut captions = vec![0; train.videos.len()];
                 train.text_video.iter().for_each(|&video| captions[video] += 1);
                 let experts = set.experts().iter().map(|expert| (expert.name.clone(), expert.width));
@@ -271,9 +270,11 @@ fn patches(
     let tokens = encoder.frame_tokens();
     match (encoder, pretrained) {
         (EncoderRecipe::World { .. }, _) => Ok(tokens.of(&tvr_clip::ClipConfig::world(1, 1).image)),
-        (EncoderRecipe::Clip { .. }, Some(pretrained)) if tokens == FrameTokens::Patches => {
-            pretrained.checkpoint().image_config().map(|image| tokens.of(image)).map_err(refused)
-        }
+        (EncoderRecipe::Clip { .. }, Some(pretrained)) if tokens == FrameTokens::Patches => pretrained
+            .checkpoint()
+            .image_config()
+            .map(|image| tokens.of(image))
+            .map_err(ExperimentError::because),
         _ => Ok(None),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tvr_clip::{Picture, Preprocessor, PreprocessorConfig, Reference, Size};
 use tvr_data::frames::{Finish, Verdict};
-use tvr_data::{DataError, Entry, Manifest, Outcome, Preparation, Sampler, Store};
+use tvr_data::{Entry, Manifest, Outcome, Preparation, Sampler, Store};
 
 use crate::error::ExperimentError;
 use crate::progress::{Event, Events};
@@ -170,8 +170,7 @@ impl Decoding<'_> {
         stop: &AtomicBool,
         events: Events<'_>,
     ) -> Result<Prepared, ExperimentError> {
-        let wrong = |error: DataError| ExperimentError::work(error.to_string());
-        let manifest = Manifest::read(list).map_err(wrong)?;
+        let manifest = Manifest::read(list).map_err(ExperimentError::because)?;
         let mut entries = manifest.entries;
         if let Some(shard) = shard {
             entries = entries.drain(shard.range(entries.len())).collect();
@@ -190,8 +189,7 @@ impl Decoding<'_> {
         stop: &AtomicBool,
         events: Events<'_>,
     ) -> Result<Prepared, ExperimentError> {
-        let wrong = |error: DataError| ExperimentError::work(error.to_string());
-        let mut store = Store::open(self.store).map_err(wrong)?;
+        let mut store = Store::open(self.store).map_err(ExperimentError::because)?;
         let limit = Duration::from_secs(self.limit_seconds);
         let preparation = Preparation { sampler: self.sampler, finish, limit, stop };
         events(Event::Begin { label: "decode".into(), total: entries.len(), done: 0 });
@@ -202,7 +200,7 @@ impl Decoding<'_> {
                 failed += usize::from(matches!(outcome, Outcome::Failed(_)));
                 events(Event::Item { done, word: format!("{failed} failed") });
             })
-            .map_err(wrong)?;
+            .map_err(ExperimentError::because)?;
         events(Event::End);
         Ok(Prepared { entries, outcomes, blank: Vec::new(), store })
     }

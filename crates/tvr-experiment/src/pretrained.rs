@@ -91,7 +91,7 @@ impl Pretrained {
     /// # Errors
     /// A checkpoint without a text tower.
     pub fn text_heads(&self) -> Result<usize, ExperimentError> {
-        self.checkpoint.text_config().map(|config| config.heads).map_err(refused)
+        self.checkpoint.text_config().map(|config| config.heads).map_err(ExperimentError::because)
     }
 
     /// Tokens of the vocabulary.
@@ -104,7 +104,7 @@ impl Pretrained {
     /// # Errors
     /// A value that is not finite.
     pub fn scale(&self) -> Result<Option<f64>, ExperimentError> {
-        let logarithm = self.checkpoint.logit_scale().map_err(refused)?;
+        let logarithm = self.checkpoint.logit_scale().map_err(ExperimentError::because)?;
         Ok(logarithm.map(|logarithm| f64::from(logarithm).exp().min(LARGEST_SCALE)))
     }
 
@@ -113,7 +113,7 @@ impl Pretrained {
     /// # Errors
     /// A caption that the tokenizer refuses.
     pub fn encode_spans(&self, caption: &str) -> Result<(Vec<u32>, Vec<Range<usize>>), ExperimentError> {
-        self.tokenizer.encode_spans(caption, self.context).map_err(refused)
+        self.tokenizer.encode_spans(caption, self.context).map_err(ExperimentError::because)
     }
 
     /// Ids of captions between their marks.
@@ -121,7 +121,8 @@ impl Pretrained {
     /// # Errors
     /// As [`encode_spans`](Self::encode_spans).
     pub fn tokens(&self, captions: &[String]) -> Result<Vec<Vec<u32>>, ExperimentError> {
-        let encode = |caption: &String| self.tokenizer.encode(caption, self.context).map_err(refused);
+        let encode =
+            |caption: &String| self.tokenizer.encode(caption, self.context).map_err(ExperimentError::because);
         captions.par_iter().map(encode).collect()
     }
 
@@ -130,7 +131,8 @@ impl Pretrained {
     /// # Errors
     /// A weight that is not finite.
     pub fn text_tower(&self, device: &Device) -> Result<TextTower, ExperimentError> {
-        let mut tower = self.checkpoint.load_text(device, Precision::F32).map_err(refused)?;
+        let mut tower =
+            self.checkpoint.load_text(device, Precision::F32).map_err(ExperimentError::because)?;
         if self.text == TextMode::Frozen {
             return Ok(tower.no_grad());
         }
@@ -150,7 +152,8 @@ impl Pretrained {
         if self.frames == Frames::Cached {
             return Ok(None);
         }
-        let mut tower = self.checkpoint.load_image(device, Precision::F32).map_err(refused)?;
+        let mut tower =
+            self.checkpoint.load_image(device, Precision::F32).map_err(ExperimentError::because)?;
         if self.patches == PatchMode::Temporal {
             tower = tower.into_3d();
         }
@@ -197,7 +200,7 @@ impl Pretrained {
             }
             saver::copy_beside(self.checkpoint.processor(), folder)
         };
-        files::write_folder(folder, |fresh| fill(fresh).map_err(refused))?;
+        files::write_folder(folder, |fresh| fill(fresh).map_err(ExperimentError::because))?;
         Ok(true)
     }
 }
@@ -235,9 +238,4 @@ pub fn preprocessor(checkpoint: &ClipCheckpoint) -> Result<Preprocessor, ClipErr
         return Err(ClipError::Format { path: folder.to_owned(), reason });
     }
     Ok(preprocessor)
-}
-
-/// A checkpoint's or a picture's complaint; it names its file.
-pub(crate) fn refused(error: ClipError) -> ExperimentError {
-    ExperimentError::work(error.to_string())
 }

@@ -27,7 +27,7 @@ use burn::prelude::*;
 use tvr_heads::{CodeGradients, Codes, Head, Needs, Similarity, TextCodes, VideoCodes};
 use tvr_objectives::{ByRows, Loss, Objective, Pairs, Rows, Stream};
 
-use crate::collective::{Collective, bytes_of, gather_codes, numbers_of, refused, sum_gradients};
+use crate::collective::{Collective, bytes_of, gather_codes, numbers_of, sum_gradients};
 use crate::corpus::Corpus;
 use crate::error::ExperimentError;
 use crate::model::Model;
@@ -211,7 +211,7 @@ fn sum_codes<Side>(
     own: &CodeGradients<Side>,
 ) -> Result<CodeGradients<Side>, ExperimentError> {
     let sum = ranks.sum(what, own.to_flat(leaves))?;
-    CodeGradients::of_flat(leaves, &sum).map_err(|error| refused(&error))
+    CodeGradients::of_flat(leaves, &sum).map_err(ExperimentError::because)
 }
 
 /// The loss of all ranks out of their own: added up where each judged its rows.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tvr_data::prepare::{contents, video_of};
 use tvr_data::store::{Collected, Seen, Stat};
-use tvr_data::{DataError, Manifest, Store};
+use tvr_data::{Manifest, Store};
 
 use crate::error::ExperimentError;
 use crate::progress::{Event, Events};
@@ -18,11 +18,7 @@ fn open(path: &Path) -> Result<Store, ExperimentError> {
             path.display()
         )));
     }
-    Store::open(path).map_err(wrong)
-}
-
-fn wrong(error: DataError) -> ExperimentError {
-    ExperimentError::work(error.to_string())
+    Store::open(path).map_err(ExperimentError::because)
 }
 
 /// Counts what is in a store.
@@ -60,12 +56,12 @@ pub fn verify(path: &Path, events: Events<'_>) -> Result<usize, ExperimentError>
 pub fn collect(path: &Path, lists: &[PathBuf]) -> Result<Collected, ExperimentError> {
     let store = open(path)?;
     if lists.is_empty() {
-        return store.collect(&|_| true).map_err(wrong);
+        return store.collect(&|_| true).map_err(ExperimentError::because);
     }
     let mut wanted = HashSet::new();
     let seen = Seen::open(path);
     for list in lists {
-        let manifest = Manifest::read(list).map_err(wrong)?;
+        let manifest = Manifest::read(list).map_err(ExperimentError::because)?;
         for (entry, content) in manifest.entries.iter().zip(contents(&manifest.entries, &seen)) {
             let missing = |fault: tvr_data::Fault| {
                 let id = &entry.id;
@@ -77,5 +73,7 @@ pub fn collect(path: &Path, lists: &[PathBuf]) -> Result<Collected, ExperimentEr
             wanted.insert(content.map_err(missing)?);
         }
     }
-    store.collect(&|record| video_of(record).is_none_or(|video| wanted.contains(&video))).map_err(wrong)
+    store
+        .collect(&|record| video_of(record).is_none_or(|video| wanted.contains(&video)))
+        .map_err(ExperimentError::because)
 }

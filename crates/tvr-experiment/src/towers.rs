@@ -162,9 +162,7 @@ impl Towers {
     /// # Errors
     /// A caption that the tokenizer cannot take.
     pub fn token_spans(&self, caption: &str) -> Result<(Vec<u32>, Vec<Range<usize>>), ExperimentError> {
-        self.tokenizer
-            .encode_spans(caption, CONTEXT)
-            .map_err(|error| ExperimentError::work(error.to_string()))
+        self.tokenizer.encode_spans(caption, CONTEXT).map_err(ExperimentError::because)
     }
 
     /// Unit features of every frame of a split's first `videos` videos, from the cache where they lie there.
@@ -245,11 +243,11 @@ fn learn_tokenizer() -> Result<Tokenizer, ExperimentError> {
             }
         })
         .collect();
-    Tokenizer::train_world(captions, MERGES).map_err(|error| ExperimentError::work(error.to_string()))
+    Tokenizer::train_world(captions, MERGES).map_err(ExperimentError::because)
 }
 
 fn encode(tokenizer: &Tokenizer, caption: &str) -> Result<Vec<u32>, ExperimentError> {
-    tokenizer.encode(caption, CONTEXT).map_err(|error| ExperimentError::work(error.to_string()))
+    tokenizer.encode(caption, CONTEXT).map_err(ExperimentError::because)
 }
 
 fn init(encoder: &EncoderRecipe, tokenizer: &Tokenizer, device: &Device) -> Result<Clip, ExperimentError> {
@@ -290,8 +288,7 @@ fn pretrain(
     let training = device.clone().autodiff();
     let mut adam = optimizer::build(&settings, &clip, steps)?;
     events(Event::Begin { label: "towers on stills".into(), total: steps, done: 0 });
-    let symmetric =
-        SymmetricConfig::ours().init().map_err(|error| ExperimentError::work(error.to_string()))?;
+    let symmetric = SymmetricConfig::ours().init().map_err(ExperimentError::because)?;
     let same: Vec<i32> = (0..batch as i32).collect();
     let same = Tensor::<1, Int>::from_data(TensorData::new(same, [batch]), &training);
     // Drawn ahead on a thread of its own, so that a step never waits for pictures.

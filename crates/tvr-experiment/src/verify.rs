@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 pub use tvr_clip::parity::Certificate;
 use tvr_clip::parity::{Golden, certify};
-use tvr_clip::{ClipCheckpoint, ClipError, Precision};
+use tvr_clip::{ClipCheckpoint, Precision};
 
 use crate::device;
 use crate::error::ExperimentError;
@@ -37,12 +37,12 @@ pub fn verify(
     let device = device::open(&request.device)?;
     let folder = weights::folder(&request.weights, events)?;
     let golden = request.golden.as_deref().unwrap_or(&folder);
-    let mut checkpoint = ClipCheckpoint::open(&folder).map_err(work)?;
+    let mut checkpoint = ClipCheckpoint::open(&folder).map_err(ExperimentError::because)?;
     if let Some(processor) = &request.processor {
         checkpoint = checkpoint.with_processor(processor);
     }
     let golden = open_golden(golden, &folder)?;
-    certify(&checkpoint, &golden, &device, &request.device, precision).map_err(work)
+    certify(&checkpoint, &golden, &device, &request.device, precision).map_err(ExperimentError::because)
 }
 
 /// A type of weights by its name.
@@ -65,9 +65,5 @@ fn open_golden(folder: &Path, weights: &Path) -> Result<Golden, ExperimentError>
             weights.display()
         )));
     }
-    Golden::open(folder).map_err(work)
-}
-
-fn work(error: ClipError) -> ExperimentError {
-    ExperimentError::work(error.to_string())
+    Golden::open(folder).map_err(ExperimentError::because)
 }

@@ -18,20 +18,19 @@ pub(super) fn open(
     split: Split,
     sources: &Sources,
 ) -> Result<Corpus, ExperimentError> {
-    let wrong = |error: tvr_data::DataError| ExperimentError::work(error.to_string());
-    let set = FeatureFile::open(folder).map_err(wrong)?;
-    let part = set.part(split).map_err(wrong)?;
+    let set = FeatureFile::open(folder).map_err(ExperimentError::because)?;
+    let part = set.part(split).map_err(ExperimentError::because)?;
     let mut frames = Vec::new();
     let mut mask = Vec::new();
     for &video in &part.videos {
-        frames.extend(set.frames(video).map_err(wrong)?);
+        frames.extend(set.frames(video).map_err(ExperimentError::because)?);
         mask.extend(set.mask(video));
     }
     let mut experts = Vec::new();
     for expert in set.experts() {
         let (mut values, mut mask) = (Vec::new(), Vec::new());
         for &video in &part.videos {
-            values.extend(set.expert(expert, video).map_err(wrong)?);
+            values.extend(set.expert(expert, video).map_err(ExperimentError::because)?);
             mask.extend(set.expert_mask(expert, video));
         }
         let (name, steps, width) = (expert.name.clone(), expert.steps, expert.width);
@@ -53,7 +52,7 @@ pub(super) fn open(
     };
     match (&plan.recipe.encoder, &sources.pretrained) {
         (EncoderRecipe::Words { least, streams: mode, .. }, _) => {
-            let captions = set.captions().map_err(wrong)?;
+            let captions = set.captions().map_err(ExperimentError::because)?;
             let words = vocabulary(&set, &captions, *least)?;
             corpus.sentences = part.texts.iter().map(|&text| captions[text].clone()).collect();
             let encode = |text: &str| Ok(words.encode(text));
@@ -62,7 +61,7 @@ pub(super) fn open(
             corpus.texts = Texts::Tokens(ids.collect());
         }
         (EncoderRecipe::Clip { streams: mode, .. }, Some(pretrained)) => {
-            let captions = set.captions().map_err(wrong)?;
+            let captions = set.captions().map_err(ExperimentError::because)?;
             corpus.sentences = part.texts.iter().map(|&text| captions[text].clone()).collect();
             let encode = |text: &str| pretrained.encode_spans(text);
             corpus.streams = streams::of(&corpus.sentences, &plan.needs.streams, *mode, encode)?;
@@ -71,7 +70,7 @@ pub(super) fn open(
         _ => {
             let mut values = Vec::new();
             for &text in &part.texts {
-                values.extend(set.text(text).map_err(wrong)?);
+                values.extend(set.text(text).map_err(ExperimentError::because)?);
             }
             corpus.texts = Texts::Features { values, width: set.text_width() };
         }
@@ -89,6 +88,6 @@ pub(crate) fn vocabulary(
     captions: &[String],
     least: usize,
 ) -> Result<Vocabulary, ExperimentError> {
-    let train = set.part(Split::Train).map_err(|error| ExperimentError::work(error.to_string()))?;
+    let train = set.part(Split::Train).map_err(ExperimentError::because)?;
     Ok(Vocabulary::learn(train.texts.iter().map(|&text| captions[text].as_str()), least))
 }

@@ -77,8 +77,7 @@ impl StoredFrames {
 
     fn read(&self, videos: &[usize], frames: usize) -> Result<Vec<f32>, ExperimentError> {
         let keys: Vec<Key> = videos.iter().map(|&video| self.keys[video]).collect();
-        let batch = FrameBatch::read(&self.store, &keys, Some(frames))
-            .map_err(|error| ExperimentError::work(error.to_string()))?;
+        let batch = FrameBatch::read(&self.store, &keys, Some(frames)).map_err(ExperimentError::because)?;
         let side = self.preprocessor.side();
         let picture = 3 * side * side;
         let mut values = vec![0.0; videos.len() * frames * picture];
@@ -88,8 +87,8 @@ impl StoredFrames {
             .zip(&batch.mask)
             .filter(|(_, real)| **real)
             .try_for_each(|((values, bytes), _)| {
-                let picture = Picture::from_rgb(side, side, bytes.to_vec())
-                    .map_err(|error| ExperimentError::work(error.to_string()))?;
+                let picture =
+                    Picture::from_rgb(side, side, bytes.to_vec()).map_err(ExperimentError::because)?;
                 values.copy_from_slice(&self.preprocessor.normalise(&picture));
                 Ok(())
             })?;

@@ -6,12 +6,11 @@ use std::sync::atomic::AtomicBool;
 
 use burn::prelude::Device;
 use tvr_clip::{ClipCheckpoint, ImageTower, Precision, Preprocessor};
-use tvr_data::{ClipFeatures, DataError, FrameFeatures, Key, Store};
+use tvr_data::{ClipFeatures, FrameFeatures, Key, Store};
 
 use super::Job;
 use super::pictures::{self, Frame, Video, Viewer};
 use crate::error::ExperimentError;
-use crate::pretrained::refused;
 use crate::progress::Events;
 use crate::recipe::FrameTokens;
 
@@ -38,7 +37,10 @@ impl Encoder<'_> {
     /// # Errors
     /// A checkpoint without an image tower.
     pub fn patches(&self) -> Result<Option<usize>, ExperimentError> {
-        self.checkpoint.image_config().map(|image| self.frame_tokens.of(image)).map_err(refused)
+        self.checkpoint
+            .image_config()
+            .map(|image| self.frame_tokens.of(image))
+            .map_err(ExperimentError::because)
     }
 
     /// Its features in a store: named by the tower's settings, the hash of the weights, what is done to pixels, the type
@@ -47,8 +49,8 @@ impl Encoder<'_> {
     /// # Errors
     /// A checkpoint without an image tower.
     pub fn features(&self) -> Result<FrameFeatures, ExperimentError> {
-        let tower =
-            serde_json::to_string(self.checkpoint.image_config().map_err(refused)?).map_err(|cause| {
+        let tower = serde_json::to_string(self.checkpoint.image_config().map_err(ExperimentError::because)?)
+            .map_err(|cause| {
                 ExperimentError::work(format!("the tower's settings cannot be JSON: {cause}"))
             })?;
         let (weights, pixels) = (self.checkpoint.sha256(), self.preprocessor.config().describe());
@@ -76,16 +78,20 @@ impl Encoder<'_> {
         if wanted.is_empty() {
             return Ok(store);
         }
-        let mut writer = Store::open(store.folder()).map_err(wrong)?;
+        let mut writer = Store::open(store.folder()).map_err(ExperimentError::because)?;
         let store = Arc::new(store);
         let mut videos = Vec::with_capacity(wanted.len());
         for key in &wanted {
-            let count = store.get(key).map_err(wrong)?.and_then(|record| record.shape.first().copied());
+            let count = store
+                .get(key)
+                .map_err(ExperimentError::because)?
+                .and_then(|record| record.shape.first().copied());
             let frame = |index| Frame::Kept { store: Arc::clone(&store), key: *key, index };
             let frames = (0..count.unwrap_or(0)).map(frame).collect();
             videos.push(Video { id: key.to_string(), frames, goes_on: false });
         }
-        let tower = self.checkpoint.load_image(self.device, self.precision).map_err(refused)?;
+        let tower =
+            self.checkpoint.load_image(self.device, self.precision).map_err(ExperimentError::because)?;
         let viewer = self.viewer(&tower)?;
         let stopped = format!("what is encoded is kept in {}; to go on: {again}", store.folder().display());
         let job = Job { batch: self.batch, skip_bad: false, stop, stopped };
@@ -97,12 +103,12 @@ impl Encoder<'_> {
             let mut rows = part.rows.as_slice();
             for (key, count) in wanted[first..].iter().zip(&part.counts) {
                 let (own, rest) = rows.split_at(count * part.width);
-                features.put(&mut writer, key, own, part.width).map_err(wrong)?;
+                features.put(&mut writer, key, own, part.width).map_err(ExperimentError::because)?;
                 rows = rest;
             }
-            writer.sync().map_err(wrong)
+            writer.sync().map_err(ExperimentError::because)
         })?;
-        writer.flush().map_err(wrong)?;
+        writer.flush().map_err(ExperimentError::because)?;
         Ok(writer)
     }
 
@@ -125,15 +131,11 @@ pub(crate) fn kept(
     store: &Store,
     frames: &Key,
 ) -> Result<ClipFeatures, ExperimentError> {
-    let found = features.get(store, frames).map_err(|error| ExperimentError::work(error.to_string()))?;
+    let found = features.get(store, frames).map_err(ExperimentError::because)?;
     found.ok_or_else(|| {
         let store = store.folder().display();
         ExperimentError::work(format!(
             "{store}: the features of {frames} are gone; start again to encode them"
         ))
     })
-}
-
-fn wrong(error: DataError) -> ExperimentError {
-    ExperimentError::work(error.to_string())
 }

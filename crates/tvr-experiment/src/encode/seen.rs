@@ -11,7 +11,6 @@ use super::pictures::{self, Video};
 use super::told::Told;
 use super::{Job, Pictures, Request};
 use crate::error::ExperimentError;
-use crate::pretrained::refused;
 use crate::progress::Events;
 
 /// The items of a request.
@@ -87,7 +86,10 @@ impl Seen {
             Self::Kept(listed) => return Ok(Box::new(listed.encode(encoder, job.stop, events)?)),
             Self::Files(videos, _) => videos,
         };
-        let tower = encoder.checkpoint.load_image(encoder.device, encoder.precision).map_err(refused)?;
+        let tower = encoder
+            .checkpoint
+            .load_image(encoder.device, encoder.precision)
+            .map_err(ExperimentError::because)?;
         let viewer = encoder.viewer(&tower)?;
         let videos = pictures::in_pieces(videos, viewer.patches);
         pictures::run(job, parts, &viewer, &videos, events)?;

@@ -192,7 +192,7 @@ pub(super) fn run(
             }
         }
         part.counts = vec![1; words.len()];
-        let batch = (reader.tokenize)(&words).map_err(super::refused)?;
+        let batch = (reader.tokenize)(&words).map_err(ExperimentError::because)?;
         encode(job, reader, &batch, &mut part, &mut pace)?;
         parts.write(Kind::Text, number, &part)?;
     }

@@ -82,7 +82,7 @@ pub(super) fn told<H: Head, O: Objective>(
     let mut ids = Vec::with_capacity(count);
     for start in (0..count).step_by(CHUNK) {
         let part = videos.clone().slice_dim(0, start..count.min(start + CHUNK));
-        ids.extend(greedy(decoder, &part, end).map_err(|error| ExperimentError::work(error.to_string()))?);
+        ids.extend(greedy(decoder, &part, end).map_err(ExperimentError::because)?);
     }
     let told = spelled(&ids, plan, sources)?;
     let sentences =
@@ -97,9 +97,8 @@ pub(super) fn told<H: Head, O: Objective>(
 }
 
 fn figures(candidates: &[&str], references: &[Vec<&str>]) -> Result<[f64; 2], ExperimentError> {
-    let wrong = |error: tvr_metrics::MetricError| ExperimentError::work(error.to_string());
-    let bleu = bleu(candidates, references).map_err(wrong)?.bleu_4();
-    let cider = cider(candidates, references).map_err(wrong)?.mean;
+    let bleu = bleu(candidates, references).map_err(ExperimentError::because)?.bleu_4();
+    let cider = cider(candidates, references).map_err(ExperimentError::because)?.mean;
     Ok([100.0 * bleu, 100.0 * cider])
 }
 
@@ -107,16 +106,14 @@ fn figures(candidates: &[&str], references: &[Vec<&str>]) -> Result<[f64; 2], Ex
 fn spelled(ids: &[Vec<u32>], plan: &Plan, sources: &Sources) -> Result<Vec<String>, ExperimentError> {
     let tokenizer = match (&plan.recipe.encoder, &plan.recipe.data, &sources.pretrained) {
         (EncoderRecipe::Words { least, .. }, DataRecipe::Features { path }, _) => {
-            let wrong = |error: tvr_data::DataError| ExperimentError::work(error.to_string());
-            let set = FeatureFile::open(path).map_err(wrong)?;
-            let words = corpus::vocabulary(&set, &set.captions().map_err(wrong)?, *least)?;
+            let set = FeatureFile::open(path).map_err(ExperimentError::because)?;
+            let words = corpus::vocabulary(&set, &set.captions().map_err(ExperimentError::because)?, *least)?;
             return Ok(ids.iter().map(|ids| words.decode(ids)).collect());
         }
         (EncoderRecipe::Clip { .. }, _, Some(pretrained)) => pretrained.tokenizer().clone(),
         (EncoderRecipe::World { .. }, ..) => towers::tokenizer()?,
         _ => return Err(ExperimentError::work("captions were told in words that the encoder does not read")),
     };
-    let spell =
-        |ids: &Vec<u32>| tokenizer.decode(ids).map_err(|error| ExperimentError::work(error.to_string()));
+    let spell = |ids: &Vec<u32>| tokenizer.decode(ids).map_err(ExperimentError::because);
     ids.iter().map(spell).collect()
 }

@@ -7,7 +7,7 @@ use ndarray::Array2;
 use tvr_heads::{Head, TextCodes, Tile, VideoCodes};
 use tvr_objectives::Objective;
 
-use super::{matrix, refused, to_matrix};
+use super::{matrix, to_matrix};
 use crate::emcl::Emcl;
 use crate::error::ExperimentError;
 use crate::model::Model;
@@ -34,8 +34,10 @@ impl<'a, H: Head, O: Objective> Scorer<'a, H, O> {
         device: &Device,
     ) -> Result<Self, ExperimentError> {
         let bank = bank.map(|(texts, videos)| [videos.pooled.clone(), texts.pooled.clone()]);
-        let emcl =
-            recipe.map(|recipe| Emcl::new(recipe, width, bank, device)).transpose().map_err(refused)?;
+        let emcl = recipe
+            .map(|recipe| Emcl::new(recipe, width, bank, device))
+            .transpose()
+            .map_err(ExperimentError::because)?;
         Ok(Self { model, emcl })
     }
 
@@ -52,7 +54,7 @@ impl<'a, H: Head, O: Objective> Scorer<'a, H, O> {
             None => matrix(self.model, texts, videos),
             Some(emcl) => {
                 let cosines = emcl.cosines(&texts.pooled, &videos.pooled);
-                to_matrix(cosines.map_err(refused)?, self.model.to_logits())
+                to_matrix(cosines.map_err(ExperimentError::because)?, self.model.to_logits())
             }
         }
     }
@@ -68,7 +70,10 @@ impl<'a, H: Head, O: Objective> Scorer<'a, H, O> {
         videos: &VideoCodes,
     ) -> Result<Option<[f64; 2]>, ExperimentError> {
         if let Some(emcl) = &self.emcl {
-            return emcl.effective_ranks(&texts.pooled, &videos.pooled).map(Some).map_err(refused);
+            return emcl
+                .effective_ranks(&texts.pooled, &videos.pooled)
+                .map(Some)
+                .map_err(ExperimentError::because);
         }
         let (head, tile) = (&self.model.head, Tile::of(&self.model.head));
         let (size, count) = (tile.texts.min(tile.videos), texts.n_items().min(videos.n_items()));

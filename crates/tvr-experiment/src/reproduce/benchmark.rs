@@ -30,7 +30,7 @@ use crate::error::ExperimentError;
 use crate::experiment;
 use crate::plan::{Plan, Surroundings, plan};
 use crate::prepare::{Crop, LIMIT_SECONDS};
-use crate::pretrained::{preprocessor, refused};
+use crate::pretrained::preprocessor;
 use crate::progress::{Event, Events};
 use crate::recipe::Recipe;
 use crate::record::Record;
@@ -204,9 +204,9 @@ fn open(weights: Option<&str>, events: Events<'_>) -> Result<(ClipCheckpoint, Pr
                         names its folder";
     let weights = weights.ok_or_else(|| format!("no weights are named; {FROM}"))?;
     let opened = weights::folder(weights, events).and_then(|folder| {
-        let checkpoint = ClipCheckpoint::open(&folder).map_err(refused)?;
-        let pixels = preprocessor(&checkpoint).map_err(refused)?;
-        checkpoint.tokenizer().map_err(refused)?;
+        let checkpoint = ClipCheckpoint::open(&folder).map_err(ExperimentError::because)?;
+        let pixels = preprocessor(&checkpoint).map_err(ExperimentError::because)?;
+        checkpoint.tokenizer().map_err(ExperimentError::because)?;
         Ok((checkpoint, pixels))
     });
     opened.map_err(|error| format!("{error}; {FROM}"))

@@ -50,7 +50,7 @@ impl Vectors {
         let [_, width] = test.0.pooled.dims();
         let blocks = bank.as_ref().map(|(texts, videos)| [videos.pooled.clone(), texts.pooled.clone()]);
         let emcl = self.emcl.as_ref().map(|recipe| Emcl::new(recipe, width, blocks, &device));
-        let emcl = emcl.transpose().map_err(|error| ExperimentError::work(error.to_string()))?;
+        let emcl = emcl.transpose().map_err(ExperimentError::because)?;
         let one = || Tensor::<1>::ones([1], &device);
         let score = |texts: &TextCodes, videos: &VideoCodes| {
             let cosines = match &emcl {

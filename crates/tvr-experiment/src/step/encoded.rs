@@ -10,7 +10,6 @@ use burn::prelude::*;
 use tvr_heads::{CodeGradients, Codes};
 
 use super::share::{Part, Share};
-use crate::collective::refused;
 use crate::error::ExperimentError;
 
 /// The codes of a share.
@@ -47,7 +46,7 @@ impl<Side> Encoded<Side> {
         } else {
             parts.push(code(&model.clone().no_grad(), &Part { number: 0, rows: 0..1 })?.inner());
         }
-        Ok(Self { codes: Codes::cat(parts).map_err(|error| refused(&error))?, last })
+        Ok(Self { codes: Codes::cat(parts).map_err(ExperimentError::because)?, last })
     }
 
     /// Adds the gradients of a model's parameters to `sum`, part by part, from the last to the first.

@@ -7,7 +7,6 @@ use tvr_data::Sampler;
 
 use crate::doctor::Benchmark;
 use crate::error::ExperimentError;
-use crate::pretrained::refused;
 use crate::recipe::{DataRecipe, EncoderRecipe, Recipe};
 
 /// CLIP4Clip's words and frames where a caption is a paragraph.
@@ -43,7 +42,7 @@ pub(super) fn encoder(
     train: usize,
 ) -> Result<Vec<String>, ExperimentError> {
     let mut changes = Vec::new();
-    let tower = checkpoint.text_config().map_err(refused)?;
+    let tower = checkpoint.text_config().map_err(ExperimentError::because)?;
     if let EncoderRecipe::Clip { weights, context, start_from_tower, .. } = &mut recipe.encoder {
         *weights = checkpoint.folder().display().to_string();
         if paragraphs(benchmark) {
