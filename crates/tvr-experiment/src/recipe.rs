@@ -18,6 +18,7 @@ mod encoder;
 mod head;
 mod objective;
 mod optimizer;
+pub mod rows;
 mod unknown_key;
 
 pub use emcl::{EmclRecipe, EmclScope};
@@ -189,7 +190,7 @@ fn evaluations() -> usize {
     5
 }
 fn normalizers() -> Vec<String> {
-    ["raw", "dual-softmax:temperature=1", "sinkhorn:tau=1,iterations=50"].map(String::from).to_vec()
+    [rows::RAW, rows::DUAL_SOFTMAX, rows::SINKHORN].map(String::from).to_vec()
 }
 
 impl Recipe {

@@ -127,6 +127,9 @@ impl RowRecord {
     }
 }
 
+/// The figures of a direction that tables show.
+pub const FIGURES: [&str; 5] = ["R@1", "R@5", "R@10", "MdR", "MnR"];
+
 /// A summary's metrics by the names that tables use.
 pub fn named(summary: &Summary) -> BTreeMap<String, f64> {
     let recalls = summary.recalls.iter().map(|recall| (format!("R@{}", recall.cutoff), recall.percent));
@@ -300,7 +303,7 @@ fn card(plan: &Plan, record: &Record) -> String {
             .flat_map(|(side, metrics)| {
                 let error = row.normalisation_error.as_ref();
                 let error = error.map_or("-".into(), |errors| format!("{:.3}", errors[side].error));
-                ["R@1", "R@5", "R@10", "MdR", "MnR"]
+                FIGURES
                     .map(|name| metrics.get(name).map_or("-".into(), |value| format!("{value:.1}")))
                     .into_iter()
                     .chain([error])

@@ -11,7 +11,6 @@ pub mod models;
 pub mod papers;
 pub mod benchmark;
 pub mod published;
-pub mod rows;
 pub mod summary;
 pub mod report;
 pub mod camoe;

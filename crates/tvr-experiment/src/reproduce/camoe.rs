@@ -1,7 +1,7 @@
 //! CAMoE and the dual softmax loss (Cheng et al. 2021, arXiv 2109.04290).
 
 use super::papers::{Assertion, Cell};
-use super::rows::{DUAL_SOFTMAX, RAW};
+use crate::recipe::rows::{DUAL_SOFTMAX, RAW};
 
 const fn base(row: &'static str) -> Cell {
     Cell { model: "world-baseline", row }

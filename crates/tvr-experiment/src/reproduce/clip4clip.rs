@@ -1,7 +1,7 @@
 //! CLIP4Clip (Luo et al. 2021, arXiv 2104.08860): the host of the other papers, and what a temporal head is for.
 
 use super::papers::{Assertion, Cell};
-use super::rows::RAW;
+use crate::recipe::rows::RAW;
 
 const MEAN: Cell = Cell { model: "world-mean-pooling", row: RAW };
 const TRANSFORMER: Cell = Cell { model: "world-seq-transf", row: RAW };

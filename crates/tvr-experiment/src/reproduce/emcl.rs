@@ -1,7 +1,7 @@
 //! EMCL (Jin et al. 2022, arXiv 2211.11427): features as combinations of a few bases.
 
 use super::papers::{Assertion, Cell};
-use super::rows::RAW;
+use crate::recipe::rows::RAW;
 
 const fn against(
     baseline: &'static str,

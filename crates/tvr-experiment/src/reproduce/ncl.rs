@@ -1,7 +1,7 @@
 //! NCL (Park et al. 2022, arXiv 2212.11790): biases that make every item wanted equally, in training and at test.
 
 use super::papers::{Assertion, Cell};
-use super::rows::{RAW, SINKHORN};
+use crate::recipe::rows::{RAW, SINKHORN};
 
 const BASE: Cell = Cell { model: "world-baseline", row: RAW };
 const BASE_ORACLE: Cell = Cell { model: "world-baseline", row: SINKHORN };

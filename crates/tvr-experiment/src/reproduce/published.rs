@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use super::Paper;
+use crate::recipe::rows::{DUAL_SOFTMAX, RAW, SINKHORN};
 
 /// How a figure is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -80,17 +81,12 @@ const fn row(
     Published { paper, dataset, model, text_to_video, video_to_text, known, source, beside }
 }
 
-/// The row of dual softmax at inference: transductive.
-const DSL: &str = "dual-softmax:temperature=1";
-/// The row of Sinkhorn's normalisation at inference, in its oracle form: transductive.
-const SINKHORN: &str = "sinkhorn:tau=1,iterations=50";
-
-const MEAN_POOLING: Option<(&str, &str)> = Some(("clip-mean-pooling", "raw"));
-const SEQ_TRANSF: Option<(&str, &str)> = Some(("clip-seq-transf", "raw"));
-const EMCL_NET: Option<(&str, &str)> = Some(("clip-emcl-net", "raw"));
-const EMCL_NET_DSL: Option<(&str, &str)> = Some(("clip-emcl-net", DSL));
-const CAMOE: Option<(&str, &str)> = Some(("clip-camoe", "raw"));
-const CAMOE_DSL: Option<(&str, &str)> = Some(("clip-camoe-dsl", DSL));
+const MEAN_POOLING: Option<(&str, &str)> = Some(("clip-mean-pooling", RAW));
+const SEQ_TRANSF: Option<(&str, &str)> = Some(("clip-seq-transf", RAW));
+const EMCL_NET: Option<(&str, &str)> = Some(("clip-emcl-net", RAW));
+const EMCL_NET_DSL: Option<(&str, &str)> = Some(("clip-emcl-net", DUAL_SOFTMAX));
+const CAMOE: Option<(&str, &str)> = Some(("clip-camoe", RAW));
+const CAMOE_DSL: Option<(&str, &str)> = Some(("clip-camoe-dsl", DUAL_SOFTMAX));
 const NCL: Option<(&str, &str)> = Some(("clip-ncl", SINKHORN));
 
 use Known::{Repository, SecondHand, Unverified};
@@ -129,7 +125,7 @@ pub const PUBLISHED: &[Published] = &[
         at(47.8, 0.0, 0.0, 0.0, 0.0),
         at(49.0, 0.0, 0.0, 0.0, 0.0),
         (Repository, "starmemda/CAMoE, issue 4"),
-        Some(("clip-mean-pooling", DSL)),
+        Some(("clip-mean-pooling", DUAL_SOFTMAX)),
     ),
     row(
         (Camoe, "msrvtt", "CLIP4Clip with dual softmax in training and at inference (transductive)"),

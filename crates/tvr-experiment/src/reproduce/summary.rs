@@ -11,7 +11,7 @@ use crate::error::ExperimentError;
 use crate::experiment::{self, Opened};
 use crate::hits::{self, RowHits};
 use crate::plan::Plan;
-use crate::record::{self, Record, RowRecord, half_width};
+use crate::record::{self, FIGURES, Record, RowRecord, half_width};
 
 /// One line of the results table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -146,8 +146,7 @@ fn table_row(runs: &Runs, rows: &[&RowRecord]) -> Option<TableRow> {
         let values = |name: &str| -> Vec<f64> {
             rows.iter().map(|row| of(row).get(name).copied().unwrap_or(f64::NAN)).collect()
         };
-        let metrics =
-            ["R@1", "R@5", "R@10", "MdR", "MnR"].map(|name| (name.to_string(), mean(&values(name))));
+        let metrics = FIGURES.map(|name| (name.to_string(), mean(&values(name))));
         (metrics.to_vec(), half_width(&values("R@1")))
     };
     let (text_to_video, text_to_video_half_width) = side(&|row| &row.text_to_video);

@@ -1,7 +1,7 @@
 //! Support-set bottlenecks (Patrick et al. 2021, arXiv 2010.02824): captions rebuilt from other samples' videos.
 
 use super::papers::{Assertion, Cell};
-use super::rows::RAW;
+use crate::recipe::rows::RAW;
 
 const BASELINE: Cell = Cell { model: "world-baseline", row: RAW };
 const CROSS: Cell = Cell { model: "world-support-set", row: RAW };

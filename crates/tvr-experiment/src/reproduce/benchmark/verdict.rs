@@ -2,11 +2,8 @@
 
 use serde::Serialize;
 
-use crate::record::RowRecord;
+use crate::record::{FIGURES, RowRecord};
 use crate::reproduce::published::{Direction, Published, acceptance};
-
-/// Names of the figures of a [`Direction`].
-const NAMES: [&str; 5] = ["R@1", "R@5", "R@10", "MdR", "MnR"];
 
 /// A row of a run.
 #[derive(Clone, Debug, Serialize)]
@@ -47,7 +44,8 @@ impl Beside {
         queries: usize,
         comparable: &Result<(), String>,
     ) -> Self {
-        let figures = |of: &std::collections::BTreeMap<String, f64>| NAMES.map(|name| of.get(name).copied());
+        let figures =
+            |of: &std::collections::BTreeMap<String, f64>| FIGURES.map(|name| of.get(name).copied());
         let (text_to_video, video_to_text) = (figures(&row.text_to_video), figures(&row.video_to_text));
         let band = |figures: &Direction| acceptance(figures[0].unwrap_or(0.0), queries);
         let of_row = published.iter().filter(|known| known.beside == Some((recipe, row.normalize.as_str())));

@@ -1,4 +1,4 @@
-//! The rows of a run's table that claims speak of, as the table names them.
+//! The rows of a run's table unless its recipe says otherwise, as the table names them; claims speak of them.
 
 /// Scores as they are.
 pub const RAW: &str = "raw";
