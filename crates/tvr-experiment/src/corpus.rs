@@ -19,7 +19,6 @@ use crate::sources::Sources;
 pub(crate) use features::vocabulary;
 pub use rows::{FrameRows, StoredFeatures, StoredFrames};
 pub use streams::StreamTexts;
-pub use world::WORLD_CAPTIONS;
 
 /// One split: videos, captions, and which caption belongs to which video.
 #[derive(Clone, Debug)]

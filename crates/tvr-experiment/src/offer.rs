@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::Serialize;
+use tvr_data::world::CAPTIONS;
 use tvr_data::{FeatureFile, Split, World};
 use tvr_heads::Head;
 use tvr_heads::experts::ExpertInput;
@@ -55,8 +56,8 @@ impl Offer {
                 gallery: Some(World::size(Split::Val).min(*gallery)),
                 frames: tvr_data::world::FRAMES,
                 train_videos: World::size(Split::Train),
-                train_texts: World::size(Split::Train) * corpus::WORLD_CAPTIONS,
-                most_captions: corpus::WORLD_CAPTIONS,
+                train_texts: World::size(Split::Train) * CAPTIONS,
+                most_captions: CAPTIONS,
                 val_videos: World::size(Split::Val),
                 ..Self::default()
             },

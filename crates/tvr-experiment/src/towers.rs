@@ -14,7 +14,7 @@ use burn::optim::GradientsParams;
 use burn::prelude::*;
 use rayon::prelude::*;
 use tvr_clip::{Clip, ClipConfig, Tokenizer};
-use tvr_data::world::SIDE;
+use tvr_data::world::{FRAMES, SIDE};
 use tvr_data::{Prefetch, Split, World};
 use tvr_objectives::{Objective, Pairs, SymmetricConfig};
 
@@ -26,9 +26,6 @@ use crate::optimizer;
 use crate::progress::{Event, Events};
 use crate::recipe::{EncoderRecipe, OptimizerRecipe};
 
-/// Frames of a world's video, padding included.
-const FRAMES: usize = 8;
-
 /// Values of a frame.
 const IMAGE: usize = 3 * SIDE * SIDE;
 
@@ -37,8 +34,11 @@ fn scaled(byte: u8) -> f32 {
     (f32::from(byte) - 118.0) / 64.0
 }
 
-/// Captions that the tokenizer is trained on.
+/// Videos whose texts the tokenizer is trained on.
 const TOKENIZER_VIDEOS: usize = 2000;
+
+/// Captions of each of them; a still's sentence is the fifth text.
+const TOKENIZER_CAPTIONS: usize = 4;
 
 /// Merges of the world's BPE: about one token a word.
 const MERGES: usize = 300;
@@ -201,7 +201,7 @@ impl Towers {
                 .into_par_iter()
                 .map(|video| {
                     let mut frames = world.clip(split, video).frames;
-                    frames.resize(FRAMES * 32 * 32 * 3, 0);
+                    frames.resize(FRAMES * IMAGE, 0);
                     frames
                 })
                 .collect();
@@ -232,15 +232,13 @@ pub(crate) fn tokenizer() -> Result<Tokenizer, ExperimentError> {
 }
 
 fn learn_tokenizer() -> Result<Tokenizer, ExperimentError> {
+    const TEXTS: usize = TOKENIZER_CAPTIONS + 1;
     let world = World::default();
-    let captions: Vec<String> = (0..TOKENIZER_VIDEOS * 5)
+    let captions: Vec<String> = (0..TOKENIZER_VIDEOS * TEXTS)
         .into_par_iter()
-        .map(|index| {
-            if index % 5 < 4 {
-                world.caption(Split::Train, index / 5, index % 5).text()
-            } else {
-                world.still(index / 5).caption
-            }
+        .map(|index| match (index / TEXTS, index % TEXTS) {
+            (video, TOKENIZER_CAPTIONS) => world.still(video).caption,
+            (video, caption) => world.caption(Split::Train, video, caption).text(),
         })
         .collect();
     Tokenizer::train_world(captions, MERGES).map_err(ExperimentError::because)
@@ -264,10 +262,10 @@ fn not_the_world() -> ExperimentError {
     ExperimentError::request("encoder: the world's data needs encoder.kind = \"world\"")
 }
 
-/// `[images, 3, 32, 32]` from u8 `[images, 32, 32, 3]`.
+/// `[images, 3, side, side]` from u8 `[images, side, side, 3]`.
 fn pixels(images: &[Vec<u8>], count: usize, device: &Device) -> Tensor<4> {
     let values: Vec<f32> = images.iter().flatten().map(|&byte| scaled(byte)).collect();
-    Tensor::<4>::from_data(TensorData::new(values, [count, 32, 32, 3]), device).permute([0, 3, 1, 2])
+    Tensor::<4>::from_data(TensorData::new(values, [count, SIDE, SIDE, 3]), device).permute([0, 3, 1, 2])
 }
 
 fn pretrain(

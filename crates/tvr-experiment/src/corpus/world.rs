@@ -1,6 +1,7 @@
 //! A split of the built-in world.
 
 use rayon::prelude::*;
+use tvr_data::world::CAPTIONS;
 use tvr_data::{Split, World};
 use tvr_heads::Needs;
 
@@ -8,9 +9,6 @@ use super::{Corpus, FrameRows, Texts, streams};
 use crate::error::ExperimentError;
 use crate::recipe::{EncoderRecipe, Frames};
 use crate::towers::Towers;
-
-/// Captions of each of the world's videos.
-pub const WORLD_CAPTIONS: usize = 5;
 
 /// Opens the first `videos` videos of a split.
 pub(super) fn open(
@@ -21,9 +19,9 @@ pub(super) fn open(
     needs: &Needs,
 ) -> Result<Corpus, ExperimentError> {
     let world = World::default();
-    let sentences: Vec<String> = (0..videos * WORLD_CAPTIONS)
+    let sentences: Vec<String> = (0..videos * CAPTIONS)
         .into_par_iter()
-        .map(|index| world.caption(split, index / WORLD_CAPTIONS, index % WORLD_CAPTIONS).text())
+        .map(|index| world.caption(split, index / CAPTIONS, index % CAPTIONS).text())
         .collect();
     let (features, streams) = match encoder {
         EncoderRecipe::World { frames, streams: mode, .. } => {
@@ -38,11 +36,11 @@ pub(super) fn open(
     };
     Ok(Corpus {
         video_ids: (0..videos).map(|video| format!("{}{video}", split.name())).collect(),
-        text_ids: (0..videos * WORLD_CAPTIONS)
-            .map(|text| format!("{}{}-{}", split.name(), text / WORLD_CAPTIONS, text % WORLD_CAPTIONS))
+        text_ids: (0..videos * CAPTIONS)
+            .map(|text| format!("{}{}-{}", split.name(), text / CAPTIONS, text % CAPTIONS))
             .collect(),
-        text_video: (0..videos * WORLD_CAPTIONS).map(|text| text / WORLD_CAPTIONS).collect(),
-        queries: (0..videos).map(|video| video * WORLD_CAPTIONS).collect(),
+        text_video: (0..videos * CAPTIONS).map(|text| text / CAPTIONS).collect(),
+        queries: (0..videos).map(|video| video * CAPTIONS).collect(),
         frames_per_video: features.frames_per_video,
         width: features.width,
         frames: FrameRows::Values(features.values),
