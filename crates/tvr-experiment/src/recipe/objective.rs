@@ -157,64 +157,31 @@ impl ObjectiveRecipe {
     }
 }
 
-impl Objective for BuiltObjective {
-    fn needs(&self) -> Needs {
-        match self {
-            Self::Symmetric(objective) => objective.needs(),
-            Self::DualSoftmax(objective) => objective.needs(),
-            Self::Ncl(objective) => objective.needs(),
-            Self::Hinge(objective) => objective.needs(),
-            Self::SupportSet(objective) => objective.needs(),
-            Self::Weighted(objective) => objective.needs(),
-            Self::Streams(objective) => objective.needs(),
-        }
-    }
+/// An objective that is one of several, and does what that one does.
+macro_rules! one_of {
+    ($several:ident: $($variant:ident),+) => {
+        impl Objective for $several {
+            fn needs(&self) -> Needs {
+                match self { $(Self::$variant(objective) => objective.needs()),+ }
+            }
 
-    fn loss(&self, pairs: &Pairs) -> Loss {
-        match self {
-            Self::Symmetric(objective) => objective.loss(pairs),
-            Self::DualSoftmax(objective) => objective.loss(pairs),
-            Self::Ncl(objective) => objective.loss(pairs),
-            Self::Hinge(objective) => objective.loss(pairs),
-            Self::SupportSet(objective) => objective.loss(pairs),
-            Self::Weighted(objective) => objective.loss(pairs),
-            Self::Streams(objective) => objective.loss(pairs),
-        }
-    }
+            fn loss(&self, pairs: &Pairs) -> Loss {
+                match self { $(Self::$variant(objective) => objective.loss(pairs)),+ }
+            }
 
-    fn by_rows(&self) -> Option<&dyn ByRows> {
-        match self {
-            Self::Symmetric(objective) => objective.by_rows(),
-            Self::DualSoftmax(objective) => objective.by_rows(),
-            Self::Ncl(objective) => objective.by_rows(),
-            Self::Hinge(objective) => objective.by_rows(),
-            Self::SupportSet(objective) => objective.by_rows(),
-            Self::Weighted(objective) => objective.by_rows(),
-            Self::Streams(objective) => objective.by_rows(),
-        }
-    }
+            fn by_rows(&self) -> Option<&dyn ByRows> {
+                match self { $(Self::$variant(objective) => objective.by_rows()),+ }
+            }
 
-    fn after_step(&mut self, pairs: &Pairs) {
-        match self {
-            Self::Symmetric(objective) => objective.after_step(pairs),
-            Self::DualSoftmax(objective) => objective.after_step(pairs),
-            Self::Ncl(objective) => objective.after_step(pairs),
-            Self::Hinge(objective) => objective.after_step(pairs),
-            Self::SupportSet(objective) => objective.after_step(pairs),
-            Self::Weighted(objective) => objective.after_step(pairs),
-            Self::Streams(objective) => objective.after_step(pairs),
-        }
-    }
+            fn after_step(&mut self, pairs: &Pairs) {
+                match self { $(Self::$variant(objective) => objective.after_step(pairs)),+ }
+            }
 
-    fn decoder(&self) -> Option<&Decoder> {
-        match self {
-            Self::Symmetric(objective) => objective.decoder(),
-            Self::DualSoftmax(objective) => objective.decoder(),
-            Self::Ncl(objective) => objective.decoder(),
-            Self::Hinge(objective) => objective.decoder(),
-            Self::SupportSet(objective) => objective.decoder(),
-            Self::Weighted(objective) => objective.decoder(),
-            Self::Streams(objective) => objective.decoder(),
+            fn decoder(&self) -> Option<&Decoder> {
+                match self { $(Self::$variant(objective) => objective.decoder()),+ }
+            }
         }
-    }
+    };
 }
+
+one_of!(BuiltObjective: Symmetric, DualSoftmax, Ncl, Hinge, SupportSet, Weighted, Streams);
