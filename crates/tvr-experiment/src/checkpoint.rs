@@ -94,7 +94,7 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Writes the selected model's weights, `best.bpk`, with the step in the name of the record beside it.
+    /// Writes the weights selected at `step`, `best-000120.bpk`, and removes those that no checkpoint names.
     ///
     /// # Errors
     /// The file and the system's word.
@@ -112,7 +112,7 @@ impl Checkpoints {
                 .and_then(|n| n.parse().ok());
             // The one before stays until the next checkpoint knows the new one: a kill between the two must not
             // leave a checkpoint that names a file that is gone.
-            if older.is_some_and(|older: usize| older + 1 < step && !self.referred(older)) {
+            if older.is_some_and(|older: usize| older != step && !self.referred(older)) {
                 let _ = std::fs::remove_file(entry.path());
             }
         }

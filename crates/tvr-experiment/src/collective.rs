@@ -12,7 +12,7 @@
 //!
 //! The host's sums run in the order of ranks, so they do not depend on who comes first. Devices add up where all ranks are
 //! threads of one process, each on a CUDA device of its own; their sums are the same at every rank, in an order of NCCL's.
-//! [`Single`] has nothing to exchange; an engine for several ranks is the trait's three functions.
+//! [`Single`] has nothing to exchange; an engine for several ranks says who it is, and how it gathers and adds up.
 
 mod agree;
 pub mod launch;

@@ -4,23 +4,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use burn::module::Param;
-use burn::nn;
-use burn::prelude::*;
 use tvr_heads::Head;
 use tvr_objectives::Objective;
 
 use crate::checkpoint::Checkpoints;
 use crate::collective::{Collective, Facts, agree};
-use crate::corpus::{Corpus, Texts};
+use crate::corpus::Corpus;
 use crate::error::ExperimentError;
 use crate::evaluate::{self, Judged, Splits};
 use crate::lock;
-use crate::model::{INITIAL_SCALE, Model, TextEncoder, VideoEncoder};
-use crate::plan::{self, Plan};
+use crate::model::{Model, build, own_parts};
+use crate::plan::Plan;
 use crate::pretrained::Trained;
 use crate::progress::Events;
-use crate::recipe::{BuiltHead, BuiltObjective, DataRecipe, EncoderRecipe, Frames};
+use crate::recipe::{BuiltHead, BuiltObjective, DataRecipe};
 use crate::record::{self, Record};
 use crate::score::shards::{self, Written};
 use crate::shard::Shard;
@@ -74,7 +71,7 @@ pub fn run(
     stop: &AtomicBool,
     events: Events<'_>,
 ) -> Result<Outcome, ExperimentError> {
-    let (head, objective) = own_parts(plan, opened, seed)?;
+    let (head, objective) = own_parts(plan, &opened.sources, seed)?;
     run_with(plan, opened, head, objective, seed, resume, stop, events)
 }
 
@@ -95,7 +92,7 @@ pub fn run_with<H: Head, O: Objective>(
 ) -> Result<Outcome, ExperimentError> {
     let plan = &plan.with(&head, &objective)?;
     let _held = lock::hold(&plan.run_folder(seed))?;
-    let model = build(plan, opened, head, objective, seed)?;
+    let model = build(plan, &opened.sources, &opened.train, head, objective, seed)?;
     let (model, run) = train::train(plan, seed, model, &opened.train, &opened.val, resume, stop, events)?;
     judge(plan, opened, &model, &run)
 }
@@ -117,8 +114,8 @@ pub fn run_among(
     // Where they differ nothing is written, not even a lock.
     agree(ranks, &Facts::of(plan, seed, &opened.train)?)?;
     let _held = (ranks.rank() == 0).then(|| lock::hold(&plan.run_folder(seed))).transpose()?;
-    let (head, objective) = own_parts(plan, opened, seed)?;
-    let model = build(plan, opened, head, objective, seed)?;
+    let (head, objective) = own_parts(plan, &opened.sources, seed)?;
+    let model = build(plan, &opened.sources, &opened.train, head, objective, seed)?;
     let (train, val) = (&opened.train, &opened.val);
     let (model, run) = train::train_among(ranks, plan, seed, model, train, val, resume, stop, events)?;
     if ranks.rank() == 0 { judge(plan, opened, &model, &run).map(Some) } else { Ok(None) }
@@ -198,111 +195,12 @@ fn selected(
     opened: &Opened,
     seed: u64,
 ) -> Result<(Model<BuiltHead, BuiltObjective>, String), ExperimentError> {
-    let (head, objective) = own_parts(plan, opened, seed)?;
-    let model = build(plan, opened, head, objective, seed)?;
+    let (head, objective) = own_parts(plan, &opened.sources, seed)?;
+    let model = build(plan, &opened.sources, &opened.train, head, objective, seed)?;
     let folder = plan.run_folder(seed);
     let record = record::read(&folder)?;
     let checkpoints = Checkpoints::open(&folder)?;
     Ok((checkpoints.load_best(model, record.selected)?, checkpoints.best_hash(record.selected)?))
-}
-
-/// Parameters are drawn from one generator of the process, so it is seeded before a model is built.
-fn seed_parameters(plan: &Plan, seed: u64) {
-    plan.device.clone().autodiff().seed(tvr_data::stream(seed, "parameters", 0).next());
-}
-
-/// The recipe's own head and objective, drawn from the seed.
-fn own_parts(
-    plan: &Plan,
-    opened: &Opened,
-    seed: u64,
-) -> Result<(BuiltHead, BuiltObjective), ExperimentError> {
-    seed_parameters(plan, seed);
-    let device = plan.device.clone().autodiff();
-    let head = plan::head(&plan.recipe, &plan.offer, opened.sources.pretrained.as_ref(), &device)?;
-    Ok((head, plan.recipe.objective.init(&plan.offer, &device)?))
-}
-
-fn build<H: Head, O: Objective>(
-    plan: &Plan,
-    opened: &Opened,
-    head: H,
-    objective: O,
-    seed: u64,
-) -> Result<Model<H, O>, ExperimentError> {
-    seed_parameters(plan, seed);
-    let device = plan.device.clone().autodiff();
-    let (text, video) = encoders(plan, opened, &device)?;
-    let scale = (plan.recipe.train.initial_scale.unwrap_or(INITIAL_SCALE) as f32).ln();
-    let logit_scale = Param::from_data([scale], &device);
-    let model = Model { text, video, head, objective, logit_scale };
-    tvr_nn::touch(&model);
-    Ok(model)
-}
-
-fn encoders(
-    plan: &Plan,
-    opened: &Opened,
-    device: &Device,
-) -> Result<(TextEncoder, VideoEncoder), ExperimentError> {
-    let linear =
-        |input: usize, width: usize| nn::LinearConfig::new(input, width).with_bias(false).init(device);
-    let dropout = |share: f64| nn::DropoutConfig::new(share).init();
-    let Sources { world, pretrained, .. } = &opened.sources;
-    let precision = plan.recipe.train.precision;
-    let frame_tokens = plan.recipe.encoder.frame_tokens();
-    let (text, frames) = match (&plan.recipe.encoder, world, &opened.train.texts) {
-        (EncoderRecipe::Projection { width, dropout: share }, _, Texts::Features { width: input, .. }) => {
-            let text = TextEncoder {
-                tower: None,
-                words: None,
-                projection: Some(linear(*input, *width)),
-                dropout: dropout(*share),
-            };
-            (text, (*width, *share))
-        }
-        (EncoderRecipe::Words { width, embedding, dropout: share, .. }, _, Texts::Tokens(_)) => {
-            let vocabulary = plan.offer.vocabulary.unwrap_or_default();
-            let text = TextEncoder {
-                tower: None,
-                words: Some(nn::EmbeddingConfig::new(vocabulary, *embedding).init(device)),
-                projection: Some(linear(*embedding, *width)),
-                dropout: dropout(*share),
-            };
-            (text, (*width, *share))
-        }
-        (EncoderRecipe::World { frames, .. }, Some(towers), _) => {
-            let text = TextEncoder {
-                tower: Some(towers.clip.text.clone().with_stream(precision)),
-                words: None,
-                projection: None,
-                dropout: dropout(0.0),
-            };
-            let tower =
-                (*frames == Frames::Trained).then(|| towers.clip.image.clone().with_stream(precision));
-            let video =
-                VideoEncoder { tower, projection: None, dropout: dropout(0.0), unit: true, frame_tokens };
-            return Ok((text, video));
-        }
-        (EncoderRecipe::Clip { .. }, None, Texts::Tokens(_)) => {
-            let pretrained =
-                pretrained.as_ref().ok_or_else(|| ExperimentError::work("the checkpoint was not opened"))?;
-            let text = TextEncoder {
-                tower: Some(pretrained.text_tower(device)?.with_stream(precision)),
-                words: None,
-                projection: None,
-                dropout: dropout(0.0),
-            };
-            let tower = pretrained.image_tower(device)?.map(|tower| tower.with_stream(precision));
-            let video =
-                VideoEncoder { tower, projection: None, dropout: dropout(0.0), unit: false, frame_tokens };
-            return Ok((text, video));
-        }
-        _ => return Err(ExperimentError::work("the encoder and the data do not fit")),
-    };
-    let (width, share) = frames;
-    let projection = Some(linear(opened.train.width, width));
-    Ok((text, VideoEncoder { tower: None, projection, dropout: dropout(share), unit: false, frame_tokens }))
 }
 
 /// Seconds of a training step, measured on the plan's own model and data; nothing of it is kept.
@@ -321,8 +219,8 @@ pub fn measure_step(plan: &Plan, opened: &Opened, stop: &AtomicBool) -> Result<f
     trial.recipe.train.evaluations = 1;
     trial.surroundings.runs = folder.clone();
     let mut seconds = Vec::new();
-    let (head, objective) = own_parts(plan, opened, 0)?;
-    let model = build(plan, opened, head, objective, 0)?;
+    let (head, objective) = own_parts(plan, &opened.sources, 0)?;
+    let model = build(plan, &opened.sources, &opened.train, head, objective, 0)?;
     let outcome = train::train(&trial, 0, model, &opened.train, &opened.val, false, stop, &mut |event| {
         if let crate::progress::Event::Step { seconds: of_step, .. } = event {
             seconds.push(of_step);

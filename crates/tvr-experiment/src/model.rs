@@ -1,5 +1,6 @@
 //! Encoder, head and objective as one module, so that one record holds a run's whole state.
 
+mod build;
 mod text;
 
 use burn::module::{Module, ModuleDisplay, Param};
@@ -10,6 +11,7 @@ use tvr_heads::{Head, Unit, VideoFeatures};
 use tvr_objectives::Objective;
 
 use crate::recipe::FrameTokens;
+pub(crate) use build::{build, own_parts};
 pub use text::TextEncoder;
 pub(crate) use text::{encode_pooled, padded};
 
