@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 
-use crate::device::is_shared;
+use crate::device::is_processor;
 
 /// Scales all gradients so that their common 2-norm is at most `limit`; returns the norm before.
 ///
@@ -32,7 +32,7 @@ struct SumOfSquares<'a> {
 impl ModuleVisitor for SumOfSquares<'_> {
     fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
         let Some(gradient) = self.gradients.get::<D>(parameter.id) else { return };
-        if !is_shared(&gradient.device()) {
+        if !is_processor(&gradient.device()) {
             let sum = gradient.square().sum();
             self.elsewhere = Some(match self.elsewhere.take() {
                 Some(others) => others + sum,

@@ -120,8 +120,8 @@ fn each(names: &str) -> Result<Vec<String>, ExperimentError> {
     Ok(known)
 }
 
-/// Whether several ranks may have this device: parts of the one processor.
-pub fn is_shared(device: &Device) -> bool {
+/// Whether a device is the processor, whose memory is the host's.
+pub fn is_processor(device: &Device) -> bool {
     *device == Device::flex()
 }
 

@@ -28,7 +28,8 @@ pub struct Surroundings {
     pub runs: PathBuf,
     /// Where towers and features are cached.
     pub cache: PathBuf,
-    /// The device's name, as `--device` takes it; several for training, as `--devices` takes them.
+    /// The device's name, as `--device` takes it; several for training, as `--devices` takes them. In the plan of one process
+    /// among several, as a record shows them: with the number of processes.
     pub device: String,
 }
 
