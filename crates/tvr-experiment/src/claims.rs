@@ -1,7 +1,9 @@
 //! Claims: paired comparisons with two intervals and a verdict.
 
 use serde::{Deserialize, Serialize};
-use tvr_metrics::{MARGIN_POINTS, Resampling, Verdict, hierarchical_bootstrap, paired_student};
+use tvr_metrics::{
+    MARGIN_POINTS, Resampling, Verdict, hierarchical_bootstrap, is_within_margin, paired_student,
+};
 
 use crate::error::ExperimentError;
 use crate::hits::{QueryHits, RowHits};
@@ -94,10 +96,6 @@ impl Claim {
     }
 }
 
-fn is_within([low, high]: [f64; 2]) -> bool {
-    low >= -MARGIN_POINTS && high <= MARGIN_POINTS
-}
-
 /// Why intervals refute a gain.
 fn refuted(over_seeds: [f64; 2], over_both: [f64; 2]) -> String {
     let is_loss = |[_, high]: [f64; 2]| high < 0.0;
@@ -110,7 +108,8 @@ fn refuted(over_seeds: [f64; 2], over_both: [f64; 2]) -> String {
 
 /// Why intervals decide nothing.
 fn undecided(over_seeds: [f64; 2], over_both: [f64; 2]) -> String {
-    let is_open = |interval: [f64; 2]| interval[0] <= 0.0 && interval[1] >= 0.0 && !is_within(interval);
+    let is_open =
+        |interval: [f64; 2]| interval[0] <= 0.0 && interval[1] >= 0.0 && !is_within_margin(interval);
     let open = match (is_open(over_seeds), is_open(over_both)) {
         (true, true) => "both leave",
         (true, false) => "the one over seeds leaves",
@@ -204,6 +203,7 @@ pub fn compare(
     Ok(Claim { sentence: claim.honest(verdict), ..claim })
 }
 
-fn mean(values: &[f64]) -> f64 {
+/// The mean; 0 of nothing.
+pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }

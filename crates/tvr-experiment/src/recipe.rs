@@ -193,6 +193,12 @@ fn normalizers() -> Vec<String> {
     [rows::RAW, rows::DUAL_SOFTMAX, rows::SINKHORN].map(String::from).to_vec()
 }
 
+/// A value as TOML has it, a number or a list; else a word.
+fn value_or_word(text: &str) -> toml::Value {
+    let parsed = format!("value = {text}").parse::<toml::Table>().ok();
+    parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| toml::Value::String(text.into()))
+}
+
 impl Recipe {
     /// Reads a recipe.
     ///
@@ -226,12 +232,6 @@ impl Recipe {
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), ExperimentError> {
         let wrong = |why: String| ExperimentError::request(format!("--set {key}={value}: {why}"));
         let mut table = toml::Table::try_from(&*self).map_err(|error| wrong(error.to_string()))?;
-        let value_toml = match format!("value = {value}").parse::<toml::Table>() {
-            Ok(mut parsed) => {
-                parsed.remove("value").unwrap_or_else(|| toml::Value::String(value.to_string()))
-            }
-            Err(_) => toml::Value::String(value.to_string()),
-        };
         let (folder, leaf) = match key.rsplit_once('.') {
             Some((folder, leaf)) => (folder.split('.').collect(), leaf),
             None => (Vec::new(), key),
@@ -243,7 +243,7 @@ impl Recipe {
                 _ => return Err(wrong(format!("{part:?} holds a value, not a table"))),
             };
         }
-        place.insert(leaf.to_string(), value_toml);
+        place.insert(leaf.to_string(), value_or_word(value));
         let text = toml::to_string(&table).map_err(|error| wrong(error.to_string()))?;
         *self = toml::from_str(&text).map_err(|error| wrong(unknown_key::explain(error.message())))?;
         Ok(())

@@ -129,6 +129,12 @@ pub fn student_quantile(freedom: usize, level: f64) -> Result<f64, MetricError> 
     Ok(student::two_sided_quantile(freedom as f64, level))
 }
 
+/// Whether an interval from low to high, in points, leaves no room for a difference worth a claim: it lies within ±
+/// [`MARGIN_POINTS`].
+pub fn is_within_margin([low, high]: [f64; 2]) -> bool {
+    low >= -MARGIN_POINTS && high <= MARGIN_POINTS
+}
+
 /// What two intervals of one paired difference say about a claim "treatment is better than baseline".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Verdict {
@@ -147,7 +153,7 @@ impl Verdict {
     /// Judges the interval over seeds together with the bootstrap; both in points.
     pub fn of(student: &Interval, bootstrap: &Interval) -> Self {
         let both = [student, bootstrap];
-        let within = |interval: &Interval| interval.low >= -MARGIN_POINTS && interval.high <= MARGIN_POINTS;
+        let within = |interval: &Interval| is_within_margin([interval.low, interval.high]);
         if both.iter().all(|interval| interval.low > 0.0) {
             Self::Holds
         } else if both.iter().all(|interval| interval.high < 0.0 || within(interval)) {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tvr_heads::EmclConfig;
 use tvr_heads::emcl::Items;
 
-use super::unknown_key;
+use super::{unknown_key, value_or_word};
 use crate::error::ExperimentError;
 
 /// EMCL on vectors of texts and videos, without training.
@@ -62,12 +62,8 @@ impl FromStr for EmclRecipe {
                 return Err(wrong(&format!("{:?} has no value; write KEY=VALUE", setting.trim())));
             };
             let (key, value) = (key.trim(), value.trim());
-            // A number or a truth value as TOML has it; else a word.
-            let word = || toml::Value::String(value.into());
-            let parsed = format!("value = {value}").parse::<toml::Table>().ok();
-            let value = parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(word);
             let table = if key == "seed" { &mut recipe } else { &mut layer };
-            table.insert(key.into(), value);
+            table.insert(key.into(), value_or_word(value));
         }
         recipe.insert("layer".into(), toml::Value::Table(layer));
         let recipe: Self =

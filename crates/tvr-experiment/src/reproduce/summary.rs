@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::{Fitted, Planned};
 use super::papers::{Assertion, Cell, Data, Paper};
-use crate::claims::{Claim, Side, compare};
+use crate::claims::{Claim, Side, compare, mean};
 use crate::error::ExperimentError;
 use crate::experiment::{self, Opened};
 use crate::hits::{self, RowHits};
@@ -237,8 +237,4 @@ fn name(cell: Cell) -> String {
     let model = cell.model.trim_start_matches("world-").trim_start_matches("msrvtt476-");
     let normalizer = cell.row.split(':').next().unwrap_or(cell.row);
     format!("{model}, {normalizer}")
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tvr_clip::ClipCheckpoint;
+use tvr_clip::{ClipCheckpoint, ClipConfig, ImageConfig};
 use tvr_data::Sampler;
 
 use crate::doctor::Benchmark;
@@ -79,10 +79,11 @@ pub(super) fn encoder(
 
 /// Whether the image tower has the shape of ViT-B/32.
 pub(super) fn is_vit_b_32(checkpoint: &ClipCheckpoint) -> bool {
-    checkpoint.image_config().is_ok_and(|image| {
-        (image.layers, image.width, image.patch, image.size) == (12, 768, 32, 224)
-            && checkpoint.joint() == 512
-    })
+    let shape = |image: &ImageConfig| (image.layers, image.width, image.patch, image.size);
+    let known = ClipConfig::vit_b_32();
+    checkpoint
+        .image_config()
+        .is_ok_and(|image| shape(image) == shape(&known.image) && checkpoint.joint() == known.joint)
 }
 
 /// The checkpoint in words.
