@@ -81,12 +81,11 @@ pub fn check(recipe: &EvalRecipe, offer: &Offer, by_vectors: bool) -> Result<(),
             _ => None,
         });
         if let Some(error) = missing {
-            let mend = match bank {
-                false => "; add eval.bank = { texts = ..., videos = ... }",
-                true => {
-                    ", and this [head] judges every pair by itself, so that training and test items of one side \
-                         cannot be compared; choose another normaliser"
-                }
+            let mend = if bank {
+                ", and this [head] judges every pair by itself, so that training and test items of one side \
+                 cannot be compared; choose another normaliser"
+            } else {
+                "; add eval.bank = { texts = ..., videos = ... }"
             };
             return Err(ExperimentError::request(format!("{}{mend}", wrong(error))));
         }

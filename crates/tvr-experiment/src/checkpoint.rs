@@ -58,10 +58,9 @@ impl Checkpoints {
         for entry in std::fs::read_dir(&folder).map_err(ExperimentError::file(&folder, "list"))?.flatten() {
             if entry.file_name().to_string_lossy().ends_with(".tmp") {
                 // A step's checkpoint is a folder, the selected weights are a file.
-                let _ = match entry.path().is_dir() {
-                    true => std::fs::remove_dir_all(entry.path()),
-                    false => std::fs::remove_file(entry.path()),
-                };
+                let path = entry.path();
+                let _ =
+                    if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
             }
         }
         Ok(Self { folder })

@@ -322,10 +322,10 @@ fn wiring(checkpoint: &ClipCheckpoint, tokenizer: Option<&Tokenizer>) -> Result<
 impl Job<'_> {
     /// Ends the work where Ctrl-C was pressed; what is done stays.
     fn go_on(&self) -> Result<(), ExperimentError> {
-        match self.stop.load(Ordering::Relaxed) {
-            false => Ok(()),
-            true => Err(ExperimentError::work(format!("stopped; {}", self.stopped))),
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(ExperimentError::work(format!("stopped; {}", self.stopped)));
         }
+        Ok(())
     }
 }
 

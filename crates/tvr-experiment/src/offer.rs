@@ -218,9 +218,10 @@ impl Offer {
             ));
         }
         if let Some(stream) = needs.streams.iter().find(|stream| !self.streams.contains(stream)) {
-            let found = match self.streams.is_empty() {
-                true => "one vector per caption; use encoder.kind = \"words\"".into(),
-                false => self.streams.join(", "),
+            let found = if self.streams.is_empty() {
+                "one vector per caption; use encoder.kind = \"words\"".into()
+            } else {
+                self.streams.join(", ")
             };
             return refuse(format!(
                 "[head] needs the text stream \"{stream}\", but encoder.kind = \"{encoder}\" has {found}"

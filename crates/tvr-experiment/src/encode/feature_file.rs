@@ -239,10 +239,10 @@ fn ragged(file: &mut dyn Write, side: &dyn Side, plan: &Plan, which: usize) -> s
             }
         }
     }
-    match wanted > 0 || counts.next().is_some() {
-        true => Err(std::io::Error::other("parts have fewer rows than items")),
-        false => Ok(()),
+    if wanted > 0 || counts.next().is_some() {
+        return Err(std::io::Error::other("parts have fewer rows than items"));
     }
+    Ok(())
 }
 
 /// 1 for each real row.

@@ -348,10 +348,10 @@ impl Prospect {
         if let Some(train) = train.filter(|train| train.present.len() < train.videos) {
             return Err(format!("{} of {} training clips", train.present.len(), train.videos));
         }
-        match fit::is_vit_b_32(checkpoint) {
-            true => Ok(()),
-            false => Err("other towers than ViT-B/32".into()),
+        if !fit::is_vit_b_32(checkpoint) {
+            return Err("other towers than ViT-B/32".into());
         }
+        Ok(())
     }
 }
 

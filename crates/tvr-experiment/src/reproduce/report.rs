@@ -78,10 +78,10 @@ impl std::fmt::Display for RunPlan {
                 planned.model, planned.steps, planned.seeds, planned.seconds
             )?;
         }
-        match self.models.dropped.is_empty() {
-            true => write!(formatter, "  nothing was dropped"),
-            false => write!(formatter, "  dropped, for want of time: {}", self.models.dropped.join(", ")),
+        if self.models.dropped.is_empty() {
+            return write!(formatter, "  nothing was dropped");
         }
+        write!(formatter, "  dropped, for want of time: {}", self.models.dropped.join(", "))
     }
 }
 

@@ -53,9 +53,12 @@ impl Beside {
             let sides = [(&known.text_to_video, &text_to_video), (&known.video_to_text, &video_to_text)];
             let bands = sides.map(|(known, _)| known[0].map(|recall| acceptance(recall, queries)));
             let row_is_judged = known.is_judged();
-            let said = sides.map(|(known, measured)| match row_is_judged {
-                true => said(known[0], measured[0], queries, comparable),
-                false => "from memory: not judged".into(),
+            let said = sides.map(|(known, measured)| {
+                if row_is_judged {
+                    said(known[0], measured[0], queries, comparable)
+                } else {
+                    "from memory: not judged".into()
+                }
             });
             Verdict { row: *known, bands, said }
         };
@@ -80,10 +83,9 @@ fn said(
     match (comparable, known, measured) {
         (_, None, _) | (_, _, None) => "not given".into(),
         (Err(why), ..) => format!("not comparable: {why}"),
-        (Ok(()), Some(known), Some(measured)) => match (known - measured).abs() <= acceptance(known, queries)
-        {
-            true => "inside".into(),
-            false => "outside".into(),
-        },
+        (Ok(()), Some(known), Some(measured)) => {
+            let is_inside = (known - measured).abs() <= acceptance(known, queries);
+            if is_inside { "inside".into() } else { "outside".into() }
+        }
     }
 }
