@@ -14,7 +14,9 @@ use crate::error::ExperimentError;
 use crate::model::{INITIAL_SCALE, LARGEST_SCALE};
 use crate::offer::Offer;
 use crate::pretrained::Pretrained;
-use crate::recipe::{BuiltHead, DataRecipe, EncoderRecipe, FrameTokens, Frames, OptimizerRecipe, Recipe};
+use crate::recipe::{
+    BuiltHead, DataRecipe, EncoderRecipe, FrameTokens, Frames, OptimizerRecipe, Recipe, TrainRecipe,
+};
 use crate::step::Judging;
 use crate::{banks, clips, device};
 
@@ -202,116 +204,148 @@ pub(crate) fn head(
 }
 
 fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
-    let request = |text: String| Err(ExperimentError::request(text));
     if recipe.name.is_empty() || recipe.name.contains(['/', '\\']) || recipe.name.contains("..") {
-        return request(format!("name = {:?}, but it must be a plain file name", recipe.name));
+        return refuse(format!("name = {:?}, but it must be a plain file name", recipe.name));
     }
     if recipe.seeds.is_empty() {
-        return request("seeds is empty; name at least one, as in seeds = [0]".into());
+        return refuse("seeds is empty; name at least one, as in seeds = [0]");
     }
     let mut before = HashSet::new();
     if let Some(seed) = recipe.seeds.iter().find(|seed| !before.insert(**seed)) {
-        return request(format!("seeds holds {seed} twice; each seed has one run, so leave one out"));
+        return refuse(format!("seeds holds {seed} twice; each seed has one run, so leave one out"));
     }
-    let train = &recipe.train;
+    check_train(&recipe.train)?;
+    check_optimizer(&recipe.train.optimizer)?;
+    check_pair(&recipe.data, &recipe.encoder)
+}
+
+fn check_train(train: &TrainRecipe) -> Result<(), ExperimentError> {
     if train.batch < 2 {
-        return request(format!(
+        return refuse(format!(
             "train.batch = {}, but a contrastive batch must hold at least 2 pairs",
             train.batch
         ));
     }
     if train.evaluations > LOOKS {
-        return request(format!("train.evaluations = {}, but it must be at most {LOOKS}", train.evaluations));
+        return refuse(format!("train.evaluations = {}, but it must be at most {LOOKS}", train.evaluations));
     }
     if train.clip_norm.is_nan() || train.clip_norm < 0.0 {
-        return request(format!(
+        return refuse(format!(
             "train.clip_norm = {}, but it must be 0 (no clipping) or above",
             train.clip_norm
         ));
     }
     if train.precision == Precision::F16 {
-        return request(
-            "train.precision = \"f16\", in which small gradients vanish; take \"bf16\" or \"f32\"".into(),
+        return refuse(
+            "train.precision = \"f16\", in which small gradients vanish; take \"bf16\" or \"f32\"",
         );
     }
     if let Some(scale) = train.initial_scale.filter(|scale| !(*scale > 0.0 && *scale <= LARGEST_SCALE)) {
-        return request(format!(
+        return refuse(format!(
             "train.initial_scale = {scale}, but it must be above 0 and at most {LARGEST_SCALE}"
         ));
     }
-    let rates = match &train.optimizer {
+    Ok(())
+}
+
+fn check_optimizer(optimizer: &OptimizerRecipe) -> Result<(), ExperimentError> {
+    let (rates, warmup_share) = match optimizer {
         OptimizerRecipe::Adamw { learning_rate, tower_learning_rate, warmup_share, .. } => {
-            [*learning_rate, tower_learning_rate.unwrap_or(*learning_rate), 1.0 - *warmup_share]
+            let of_towers = tower_learning_rate.map(|rate| ("tower_learning_rate", rate));
+            ([Some(("learning_rate", *learning_rate)), of_towers], warmup_share)
         }
         OptimizerRecipe::BertAdam { learning_rate, warmup_share, .. } => {
-            [*learning_rate, *learning_rate, 1.0 - *warmup_share]
+            ([Some(("learning_rate", *learning_rate)), None], warmup_share)
         }
     };
-    if !rates.iter().all(|rate| *rate > 0.0 && rate.is_finite()) {
-        return request("train.optimizer: learning rates must be above 0 and warmup_share below 1".into());
+    for (setting, rate) in rates.into_iter().flatten() {
+        if !(rate > 0.0 && rate.is_finite()) {
+            return refuse(format!("train.optimizer.{setting} = {rate}, but it must be a number above 0"));
+        }
     }
-    match (&recipe.data, &recipe.encoder) {
+    if !(*warmup_share < 1.0 && warmup_share.is_finite()) {
+        return refuse(format!(
+            "train.optimizer.warmup_share = {warmup_share}, but it must be a number below 1"
+        ));
+    }
+    Ok(())
+}
+
+fn check_pair(data: &DataRecipe, encoder: &EncoderRecipe) -> Result<(), ExperimentError> {
+    match (data, encoder) {
+        (
+            DataRecipe::World { .. },
+            EncoderRecipe::World { frames: Frames::Cached, frame_tokens: FrameTokens::Patches, .. },
+        ) => refuse(
+            "encoder.frame_tokens = \"patches\", but the world's cache holds one vector a frame; use \
+             encoder.frames = \"trained\"",
+        ),
         (
             DataRecipe::World { gallery, .. },
-            EncoderRecipe::World {
-                place_steps, pretrain_steps, pretrain_batch, frames, frame_tokens, ..
-            },
-        ) => {
-            if (*frames, *frame_tokens) == (Frames::Cached, FrameTokens::Patches) {
-                return request(
-                    "encoder.frame_tokens = \"patches\", but the world's cache holds one vector a frame; use \
-                     encoder.frames = \"trained\""
-                        .into(),
-                );
-            }
-            if *gallery < 2 || *gallery > World::size(Split::Test) {
-                return request(format!(
-                    "data.gallery = {gallery}, but it must be from 2 to {}",
-                    World::size(Split::Test)
-                ));
-            }
-            if place_steps > pretrain_steps || *pretrain_batch < 2 {
-                return request(
-                    "encoder: place_steps must be at most pretrain_steps, and pretrain_batch at least 2"
-                        .into(),
-                );
-            }
-        }
+            EncoderRecipe::World { place_steps, pretrain_steps, pretrain_batch, .. },
+        ) => check_world(*gallery, *place_steps, *pretrain_steps, *pretrain_batch),
         (DataRecipe::Features { .. }, EncoderRecipe::Projection { width, dropout }) => {
-            if *width == 0 || !(0.0..1.0).contains(dropout) {
-                return request(format!(
-                    "encoder.width = {width} and encoder.dropout = {dropout}, but they must be above 0 and in 0..1"
-                ));
-            }
+            above_zero("width", *width)?;
+            share("dropout", *dropout)
         }
         (DataRecipe::Features { .. }, EncoderRecipe::Words { width, embedding, least, dropout, .. }) => {
-            if *width == 0 || *embedding == 0 || *least == 0 || !(0.0..1.0).contains(dropout) {
-                return request(format!(
-                    "encoder.width = {width}, encoder.embedding = {embedding}, encoder.least = {least} and \
-                     encoder.dropout = {dropout}, but the first three must be above 0 and the last in 0..1"
-                ));
-            }
+            above_zero("width", *width)?;
+            above_zero("embedding", *embedding)?;
+            above_zero("least", *least)?;
+            share("dropout", *dropout)
         }
-        (DataRecipe::Features { .. }, EncoderRecipe::Clip { frames, .. }) => {
-            if *frames == Frames::Trained {
-                return request(
-                    "encoder.frames = \"trained\" needs pictures, and data.kind = \"features\" has none; use data.kind = \"videos\""
-                        .into(),
-                );
-            }
+        (DataRecipe::Features { .. }, EncoderRecipe::Clip { frames: Frames::Trained, .. }) => refuse(
+            "encoder.frames = \"trained\" needs pictures, and data.kind = \"features\" has none; use data.kind = \"videos\"",
+        ),
+        (DataRecipe::Features { .. }, EncoderRecipe::Clip { .. }) => Ok(()),
+        (DataRecipe::Videos { sampler, .. }, EncoderRecipe::Clip { .. }) => {
+            clips::frames_of(sampler).map(|_| ())
         }
-        (DataRecipe::Videos { sampler, .. }, EncoderRecipe::Clip { .. }) => _ = clips::frames_of(sampler)?,
-        (DataRecipe::World { .. }, _) => {
-            return request("data.kind = \"world\" needs encoder.kind = \"world\"".into());
-        }
+        (DataRecipe::World { .. }, _) => refuse("data.kind = \"world\" needs encoder.kind = \"world\""),
         (DataRecipe::Features { .. }, EncoderRecipe::World { .. }) => {
-            return request(
-                "data.kind = \"features\" needs encoder.kind = \"projection\", \"words\" or \"clip\"".into(),
-            );
+            refuse("data.kind = \"features\" needs encoder.kind = \"projection\", \"words\" or \"clip\"")
         }
-        (DataRecipe::Videos { .. }, _) => {
-            return request("data.kind = \"videos\" needs encoder.kind = \"clip\"".into());
-        }
+        (DataRecipe::Videos { .. }, _) => refuse("data.kind = \"videos\" needs encoder.kind = \"clip\""),
+    }
+}
+
+fn check_world(
+    gallery: usize,
+    place_steps: usize,
+    pretrain_steps: usize,
+    pretrain_batch: usize,
+) -> Result<(), ExperimentError> {
+    if gallery < 2 || gallery > World::size(Split::Test) {
+        return refuse(format!(
+            "data.gallery = {gallery}, but it must be from 2 to {}",
+            World::size(Split::Test)
+        ));
+    }
+    if place_steps > pretrain_steps {
+        return refuse(format!(
+            "encoder.place_steps = {place_steps}, but it must be at most encoder.pretrain_steps = {pretrain_steps}"
+        ));
+    }
+    if pretrain_batch < 2 {
+        return refuse(format!("encoder.pretrain_batch = {pretrain_batch}, but it must be at least 2"));
+    }
+    Ok(())
+}
+
+fn refuse(reason: impl Into<String>) -> Result<(), ExperimentError> {
+    Err(ExperimentError::request(reason))
+}
+
+fn above_zero(setting: &str, value: usize) -> Result<(), ExperimentError> {
+    if value == 0 {
+        return refuse(format!("encoder.{setting} = 0, but it must be above 0"));
+    }
+    Ok(())
+}
+
+fn share(setting: &str, value: f64) -> Result<(), ExperimentError> {
+    if !(0.0..1.0).contains(&value) {
+        return refuse(format!("encoder.{setting} = {value}, but it must be at least 0 and below 1"));
     }
     Ok(())
 }

@@ -47,6 +47,13 @@ fn refused(text: &str, expected: &str) {
     assert_eq!(error.exit_code(), 2, "{error}");
 }
 
+/// A recipe with one key of another value.
+fn with(recipe: &str, key: &str, value: &str) -> String {
+    let mut recipe = Recipe::parse(recipe).unwrap();
+    recipe.set(key, value).unwrap();
+    recipe.to_toml().unwrap()
+}
+
 #[test]
 fn a_mistyped_key_is_answered_with_the_nearest_name() {
     refused(
@@ -66,6 +73,27 @@ fn a_setting_outside_its_domain_is_refused_by_name() {
     refused(&example().replace("seeds = [0, 1, 2]", "seeds = [1, 0, 1]"), "seeds holds 1 twice");
     refused(&example().replace("name = \"world-mean-pooling\"", "name = \"../out\""), "plain file name");
     refused(&example().replace("hidden_factor = 2", "hidden_factor = 0"), "hidden_factor");
+    let settings = [
+        ("train.optimizer.learning_rate", "0.0", "= 0, but it must be a number above 0"),
+        ("train.optimizer.tower_learning_rate", "-1.0", "= -1, but it must be a number above 0"),
+        ("train.optimizer.warmup_share", "1.0", "= 1, but it must be a number below 1"),
+        ("encoder.place_steps", "1401", "= 1401, but it must be at most encoder.pretrain_steps = 1400"),
+        ("encoder.pretrain_batch", "1", "= 1, but it must be at least 2"),
+    ];
+    for (key, value, expected) in settings {
+        refused(&with(&example(), key, value), &format!("recipes/x.toml: {key} {expected}"));
+    }
+    let words = std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/msrvtt476-words.toml"),
+    )
+    .unwrap();
+    for (key, value, expected) in [
+        ("encoder.width", "0", "= 0, but it must be above 0"),
+        ("encoder.least", "0", "= 0, but it must be above 0"),
+        ("encoder.dropout", "1.0", "= 1, but it must be at least 0 and below 1"),
+    ] {
+        refused(&with(&words, key, value), &format!("recipes/x.toml: {key} {expected}"));
+    }
     let objective = |text: &str| example().replace("kind = \"symmetric\"", text);
     let queue = "kind = \"ncl\"\nsweeps = 4\naskers = \"queue\"\nqueue = 6001";
     refused(&objective(queue), "objective.queue = 6001, but the training split has 6000; lower it");
