@@ -184,9 +184,8 @@ impl Work<'_> {
         model: Model<H, O>,
         events: Events<'_>,
     ) -> Result<(Model<H, O>, Run), ExperimentError> {
-        let Self { plan, seed, train, val, stop, .. } = *self;
+        let Self { plan, seed, train, stop, .. } = *self;
         let recipe = &plan.recipe;
-        let folder = plan.run_folder(seed);
         let steps = plan.steps;
         let optimizer = optimizer::build(&recipe.train.optimizer, &model, steps)?;
         let fresh = Start { model, optimizer, state: None };
@@ -195,14 +194,13 @@ impl Work<'_> {
             0 => self.open(fresh, events).map(|(start, written)| (start, Some(written)))?,
             _ => (fresh, None),
         };
-        let Start { mut model, optimizer: mut adam, state } = share_start(ranks, own)?;
+        let Start { mut model, mut optimizer, state } = share_start(ranks, own)?;
         if ranks.size() > 1 {
             agree(ranks, &Facts::of_weights(&model))?;
         }
         let start = state.map_or(0, |state| state.step);
         let device = plan.devices.get(ranks.rank()).unwrap_or(&plan.device);
         let draws = ranks.size() == 1 || step::draws(&model, train, ranks, device)?;
-
         let draw = match recipe.train.captions {
             Captions::OnePerVideo => Draw::OnePerVideo,
             Captions::All => Draw::All,
@@ -212,68 +210,25 @@ impl Work<'_> {
         events(Event::Begin { label: format!("{} seed {seed}", recipe.name), total: steps, done: start });
         let began = Instant::now();
         for step in start..steps {
-            let begin = Instant::now();
-            let drawn = loader.batch(step);
-            let batch = Batch {
-                texts: drawn.texts,
-                videos: drawn.videos,
-                text_video: drawn.text_video,
-                shuffle: matches!(recipe.data, DataRecipe::World { shuffle_frames: true, .. })
-                    .then(|| tvr_data::stream(seed, "frame-order", step as u64).next()),
-            };
             let random = tvr_data::stream(seed, "step", step as u64).next();
             let way = Way { ranks, chunk: recipe.train.chunk, device, random, draws };
-            let (mut gradients, judged, seen) = step::gradients(&model, train, &batch, &way)?;
-            let loss = judged.loss;
-            let limit = (recipe.train.clip_norm > 0.0).then_some(recipe.train.clip_norm);
-            let norm = clip_global_norm(&model, &mut gradients, limit);
-            if !loss.is_finite() || !norm.is_finite() {
-                let whose = judged.broken.map_or(String::new(), |rank| format!(" (first on rank {rank})"));
-                return Err(ExperimentError::work(format!(
-                    "{}: the loss is {loss}{whose} and the gradient's norm {norm} at step {step}; lower train.optimizer.learning_rate, or look at the data",
-                    recipe.name
-                )));
-            }
-            let rate = optimizer::rate(&recipe.train.optimizer, step, steps);
-            model = adam.step(rate, model, gradients);
-            model = model.clamp_logit_scale();
-            step::after_step(&mut model, &seen);
-            let seconds = begin.elapsed().as_secs_f64();
-            let line = StepLine {
-                step: step + 1,
-                epoch: drawn.epoch,
-                loss,
-                parts: judged.parts,
-                lr: rate,
-                grad_norm: norm,
-                logit_scale: f64::from(model.scale().into_scalar::<f32>()),
-                seconds,
-            };
+            let line;
+            (model, line) = self.step(&way, &loader, step, model, &mut optimizer)?;
             if let Some(written) = &mut written {
                 append(&mut written.log, &written.log_path, &line)?;
             }
-            events(Event::Step { done: step + 1, loss: Some(loss), seconds });
+            let done = step + 1;
+            events(Event::Step { done, loss: Some(line.loss), seconds: line.seconds });
             let stopping = any(ranks, stop.load(Ordering::Relaxed))?;
             if let Some(written) = &mut written {
-                let look = select::is_look(step + 1, steps, recipe.train.evaluations);
-                if look {
-                    written.look(
-                        step + 1,
-                        &model,
-                        select::score(&evaluate::judge_raw(&model, val, plan)?),
-                    )?;
-                }
-                let every = recipe.train.checkpoint_every;
-                let due = (step + 1) % loader.batches() == 0 || (every > 0 && (step + 1) % every == 0);
-                if look || stopping || due {
-                    written.save(step + 1, &model, &adam, recipe.hash()?, seed)?;
-                }
+                let due = stopping || done.is_multiple_of(loader.batches());
+                self.keep(written, done, &model, &optimizer, due)?;
             }
-            if stopping && step + 1 < steps {
+            if stopping && done < steps {
                 // Nobody says that one can go on there before rank 0 has written it.
                 ranks.barrier("the checkpoint")?;
                 return Err(ExperimentError::Interrupted {
-                    step: step + 1,
+                    step: done,
                     arguments: plan.source.display().to_string(),
                 });
             }
@@ -283,6 +238,7 @@ impl Work<'_> {
         ranks.barrier("the end")?;
         let done = steps.saturating_sub(start);
         let step_seconds = began.elapsed().as_secs_f64() / done.max(1) as f64;
+        let folder = plan.run_folder(seed);
         let best = written.as_ref().and_then(|written| written.best);
         let selected = best.map_or(steps, |(step, _)| step);
         if let Some(written) = &written {
@@ -290,6 +246,76 @@ impl Work<'_> {
             export(&model, &folder.join("model.safetensors"))?;
         }
         Ok((model, Run { folder, seed, selected, steps, step_seconds }))
+    }
+
+    /// One step from batch to weights: the model after it, and its line in the log.
+    fn step<H: Head, O: Objective>(
+        &self,
+        way: &Way<'_>,
+        loader: &Loader,
+        step: usize,
+        model: Model<H, O>,
+        optimizer: &mut ModuleOptimizer,
+    ) -> Result<(Model<H, O>, StepLine), ExperimentError> {
+        let begin = Instant::now();
+        let recipe = &self.plan.recipe;
+        let drawn = loader.batch(step);
+        let batch = Batch {
+            texts: drawn.texts,
+            videos: drawn.videos,
+            text_video: drawn.text_video,
+            shuffle: matches!(recipe.data, DataRecipe::World { shuffle_frames: true, .. })
+                .then(|| tvr_data::stream(self.seed, "frame-order", step as u64).next()),
+        };
+        let (mut gradients, judged, seen) = step::gradients(&model, self.train, &batch, way)?;
+        let loss = judged.loss;
+        let limit = (recipe.train.clip_norm > 0.0).then_some(recipe.train.clip_norm);
+        let norm = clip_global_norm(&model, &mut gradients, limit);
+        if !loss.is_finite() || !norm.is_finite() {
+            let whose = judged.broken.map_or(String::new(), |rank| format!(" (first on rank {rank})"));
+            return Err(ExperimentError::work(format!(
+                "{}: the loss is {loss}{whose} and the gradient's norm {norm} at step {step}; lower train.optimizer.learning_rate, or look at the data",
+                recipe.name
+            )));
+        }
+        let rate = optimizer::rate(&recipe.train.optimizer, step, self.plan.steps);
+        let mut model = optimizer.step(rate, model, gradients).clamp_logit_scale();
+        step::after_step(&mut model, &seen);
+        let seconds = begin.elapsed().as_secs_f64();
+        let line = StepLine {
+            step: step + 1,
+            epoch: drawn.epoch,
+            loss,
+            parts: judged.parts,
+            lr: rate,
+            grad_norm: norm,
+            logit_scale: f64::from(model.scale().into_scalar::<f32>()),
+            seconds,
+        };
+        Ok((model, line))
+    }
+
+    /// Looks at val after `done` steps where a look is due, and writes a checkpoint then, where one is `due` by itself, and
+    /// every `train.checkpoint_every` steps.
+    fn keep<H: Head, O: Objective>(
+        &self,
+        written: &mut Written,
+        done: usize,
+        model: &Model<H, O>,
+        optimizer: &ModuleOptimizer,
+        due: bool,
+    ) -> Result<(), ExperimentError> {
+        let recipe = &self.plan.recipe;
+        let look = select::is_look(done, self.plan.steps, recipe.train.evaluations);
+        if look {
+            let score = select::score(&evaluate::judge_raw(model, self.val, self.plan)?);
+            written.look(done, model, score)?;
+        }
+        let every = recipe.train.checkpoint_every;
+        if look || due || (every > 0 && done.is_multiple_of(every)) {
+            written.save(done, model, optimizer, recipe.hash()?, self.seed)?;
+        }
+        Ok(())
     }
 }
 
