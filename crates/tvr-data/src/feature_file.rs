@@ -11,6 +11,7 @@
 
 mod captions;
 mod experts;
+mod splits;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -19,12 +20,14 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use serde::Deserialize;
 
 use crate::error::DataError;
 use crate::world::Split;
 
 pub use experts::ExpertEntry;
+pub use splits::Part;
+
+use splits::Parts;
 
 /// An opened feature folder. Values stay in the file and are read through a memory map.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ pub struct FeatureFile {
     video_ids: Vec<String>,
     text_ids: Vec<String>,
     experts: Vec<ExpertEntry>,
-    splits: Splits,
+    parts: Parts,
 }
 
 /// Where a tensor's values lie in the file.
@@ -51,36 +54,12 @@ struct Place {
     width: usize,
 }
 
-/// `splits.json`.
-#[derive(Clone, Debug, Deserialize)]
-struct Splits {
-    train: Vec<String>,
-    val: Vec<String>,
-    test: Vec<String>,
-    #[serde(default)]
-    val_queries: Vec<String>,
-    #[serde(default)]
-    test_queries: Vec<String>,
-}
-
-/// One split of a feature folder, as rows of its tensors.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Rows of the videos, in the split's order.
-    pub videos: Vec<usize>,
-    /// Rows of their captions.
-    pub texts: Vec<usize>,
-    /// For each caption the place of its video in `videos`.
-    pub text_video: Vec<usize>,
-    /// The standard protocol: for each video the place of one caption in `texts`.
-    pub queries: Vec<usize>,
-}
-
 impl FeatureFile {
     /// Opens a folder and checks everything but the finiteness of features, which is checked where they are read.
     ///
     /// # Errors
-    /// The file and what is wrong in it: a missing tensor, a type or shape, an id, a video without a real frame.
+    /// The file and what is wrong in it: a missing tensor, a type or shape, an id, a video without a real frame; a split
+    /// that is empty, or has a video without features or captions, one of another split, or a query of another video.
     pub fn open(folder: &Path) -> Result<Self, DataError> {
         let path = folder.join("features.safetensors");
         let file = File::open(&path).map_err(DataError::file(&path, "open"))?;
@@ -143,7 +122,7 @@ impl FeatureFile {
         let frames = place(&path, &map, "frames", &frames, width)?;
         let text = place(&path, &map, "text", &text, text_width)?;
         let experts = experts::read(&path, &map, &tensors, videos)?;
-        let splits = read_splits(folder)?;
+        let parts = splits::read(folder, &video_ids, &text_ids, &text_video)?;
         Ok(Self {
             path,
             frames,
@@ -155,64 +134,14 @@ impl FeatureFile {
             video_ids,
             text_ids,
             experts,
-            splits,
+            parts,
             map,
         })
     }
 
     /// The rows of a split.
-    ///
-    /// # Errors
-    /// An id that the features do not have, a video without captions, or a query of another video.
-    pub fn part(&self, split: Split) -> Result<Part, DataError> {
-        const NONE: &[String] = &[];
-        let (ids, queries) = match split {
-            Split::Train => (&self.splits.train, NONE),
-            Split::Val => (&self.splits.val, self.splits.val_queries.as_slice()),
-            Split::Test => (&self.splits.test, self.splits.test_queries.as_slice()),
-        };
-        let rows: HashMap<&str, usize> =
-            self.video_ids.iter().enumerate().map(|(row, id)| (id.as_str(), row)).collect();
-        let mut videos = Vec::with_capacity(ids.len());
-        for id in ids {
-            videos.push(*rows.get(id.as_str()).ok_or_else(|| {
-                let problem = format!("is in the {} split but has no features", split.name());
-                DataError::item(&self.path, id, problem)
-            })?);
-        }
-        let places: HashMap<usize, usize> =
-            videos.iter().enumerate().map(|(place, &row)| (row, place)).collect();
-        let (mut texts, mut text_video) = (Vec::new(), Vec::new());
-        for (text, video) in self.text_video.iter().enumerate() {
-            if let Some(&video) = places.get(video) {
-                texts.push(text);
-                text_video.push(video);
-            }
-        }
-        let mut first = vec![None; videos.len()];
-        for (text, &video) in text_video.iter().enumerate() {
-            first[video].get_or_insert(text);
-        }
-        if !queries.is_empty() && queries.len() != videos.len() {
-            let reason = format!("{} queries for {} {} videos", queries.len(), videos.len(), split.name());
-            return Err(DataError::format(&self.path, reason));
-        }
-        let named: HashMap<&str, usize> =
-            texts.iter().enumerate().map(|(place, &row)| (self.text_ids[row].as_str(), place)).collect();
-        for (video, query) in queries.iter().enumerate() {
-            let text = named.get(query.as_str()).copied().filter(|&text| text_video[text] == video);
-            first[video] = Some(text.ok_or_else(|| {
-                DataError::item(&self.path, query, format!("is no caption of {}", ids[video]))
-            })?);
-        }
-        let queries = first
-            .into_iter()
-            .enumerate()
-            .map(|(video, text)| {
-                text.ok_or_else(|| DataError::item(&self.path, &ids[video], "has no caption"))
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Part { videos, texts, text_video, queries })
+    pub fn part(&self, split: Split) -> &Part {
+        self.parts.of(split)
     }
 
     /// Names of the videos, by row.
@@ -335,12 +264,6 @@ fn place(
         }
     };
     Ok(Place { start: view.data().as_ptr() as usize - map.as_ptr() as usize, half, width })
-}
-
-fn read_splits(folder: &Path) -> Result<Splits, DataError> {
-    let path = folder.join("splits.json");
-    let bytes = std::fs::read(&path).map_err(DataError::file(&path, "read"))?;
-    serde_json::from_slice(&bytes).map_err(|cause| DataError::format(&path, cause.to_string()))
 }
 
 fn shape<const D: usize>(path: &Path, name: &str, found: &[usize]) -> Result<[usize; D], DataError> {

@@ -79,11 +79,11 @@ impl Offer {
             }
             DataRecipe::Features { path } => {
                 let set = FeatureFile::open(path).map_err(ExperimentError::because)?;
-                let train = set.part(Split::Train).map_err(ExperimentError::because)?;
+                let train = set.part(Split::Train);
                 let vocabulary = match &recipe.encoder {
                     EncoderRecipe::Words { least, .. } => {
                         let captions = set.captions().map_err(ExperimentError::because)?;
-                        Some(corpus::vocabulary(&set, &captions, *least)?.size())
+                        Some(corpus::vocabulary(&set, &captions, *least).size())
                     }
                     _ => None,
                 };
@@ -101,7 +101,7 @@ impl Offer {
                 if pretrained.is_some() {
                     same_tokens(recipe.encoder.frame_tokens(), set.patches_per_frame(), path)?;
                 }
-                let val_videos = set.part(Split::Val).map_err(ExperimentError::because)?.videos.len();
+                let val_videos = set.part(Split::Val).videos.len();
                 let mut captions = vec![0; train.videos.len()];
                 train.text_video.iter().for_each(|&video| captions[video] += 1);
                 let experts = set.experts().iter().map(|expert| (expert.name.clone(), expert.width));

@@ -31,22 +31,32 @@ fn i64s(values: &[i64]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-const FRAMES: [f32; 12] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, f32::NAN, 9.0, 9.0];
-const TEXT: [f32; 6] = [1.0, 0.0, 0.0, 1.0, -0.5, 0.5];
+#[rustfmt::skip]
+const FRAMES: [f32; 24] = [
+    0.0, 0.25, 0.5, 0.75, 1.0, 1.25,
+    1.5, 1.75, 2.0, f32::NAN, 9.0, 9.0,
+    2.5, 2.5, 2.5, 3.0, 3.0, 3.0,
+    4.5, 4.5, 4.5, 5.0, 5.0, 5.0,
+];
+const TEXT: [f32; 10] = [1.0, 0.0, 0.0, 1.0, -0.5, 0.5, 2.0, 2.5, 3.0, 3.5];
 
-/// Videos a (two frames, captions a0 and a1) and b (one frame and padding that is no number, caption b0).
+/// Videos a (two frames, captions a0 and a1), b (one frame and padding that is no number, caption b0), c and d (two frames
+/// and a caption each).
 fn small() -> Folder {
-    let entries =
-        [("format", "tvr-features/1"), ("video_ids", r#"["a", "b"]"#), ("text_ids", r#"["a0", "b0", "a1"]"#)];
+    let entries = [
+        ("format", "tvr-features/1"),
+        ("video_ids", r#"["a", "b", "c", "d"]"#),
+        ("text_ids", r#"["a0", "b0", "a1", "c0", "d0"]"#),
+    ];
     Folder {
         metadata: entries.map(|(key, value)| (key.to_string(), value.to_string())).into(),
         tensors: vec![
-            ("frames", Dtype::F16, vec![2, 2, 3], f16s(&FRAMES)),
-            ("mask", Dtype::U8, vec![2, 2], vec![1, 1, 1, 0]),
-            ("text", Dtype::F32, vec![3, 2], f32s(&TEXT)),
-            ("text_video", Dtype::I64, vec![3], i64s(&[0, 1, 0])),
+            ("frames", Dtype::F16, vec![4, 2, 3], f16s(&FRAMES)),
+            ("mask", Dtype::U8, vec![4, 2], vec![1, 1, 1, 0, 1, 1, 1, 1]),
+            ("text", Dtype::F32, vec![5, 2], f32s(&TEXT)),
+            ("text_video", Dtype::I64, vec![5], i64s(&[0, 1, 0, 2, 3])),
         ],
-        splits: r#"{"train": ["b", "a"], "val": ["b"], "test": ["a"], "test_queries": ["a1"]}"#,
+        splits: r#"{"train": ["d", "c"], "val": ["b"], "test": ["a"], "test_queries": ["a1"]}"#,
     }
 }
 
@@ -98,37 +108,38 @@ fn what_is_written_is_read() {
         [(f16s(&FRAMES), f32s(&TEXT), Dtype::F16), (f32s(&FRAMES), f16s(&TEXT), Dtype::F32)]
     {
         let mut set = small();
-        set.put("frames", half, &[2, 2, 3], frames);
-        set.put("text", if half == Dtype::F16 { Dtype::F32 } else { Dtype::F16 }, &[3, 2], text);
+        set.put("frames", half, &[4, 2, 3], frames);
+        set.put("text", if half == Dtype::F16 { Dtype::F32 } else { Dtype::F16 }, &[5, 2], text);
         set.write(folder.path());
         let file = FeatureFile::open(folder.path()).unwrap();
-        assert_eq!(file.video_ids(), ["a", "b"]);
-        assert_eq!(file.text_ids(), ["a0", "b0", "a1"]);
+        assert_eq!(file.video_ids(), ["a", "b", "c", "d"]);
+        assert_eq!(file.text_ids(), ["a0", "b0", "a1", "c0", "d0"]);
         assert_eq!((file.frames_per_video(), file.width(), file.text_width()), (2, 3, 2));
         assert_eq!(file.patches_per_frame(), None);
         assert_eq!([file.mask(0), file.mask(1)], [[true, true], [true, false]]);
         assert_eq!(file.frames(0).unwrap(), FRAMES[..6]);
         assert_eq!(file.frames(1).unwrap(), [1.5, 1.75, 2.0, 0.0, 0.0, 0.0], "padding is zero");
-        assert_eq!((0..3).flat_map(|text| file.text(text).unwrap()).collect::<Vec<_>>(), TEXT);
+        assert_eq!((0..5).flat_map(|text| file.text(text).unwrap()).collect::<Vec<_>>(), TEXT);
         let part = |videos: &[usize], texts: &[usize], text_video: &[usize], queries: &[usize]| Part {
             videos: videos.to_vec(),
             texts: texts.to_vec(),
             text_video: text_video.to_vec(),
             queries: queries.to_vec(),
         };
-        assert_eq!(file.part(Split::Train).unwrap(), part(&[1, 0], &[0, 1, 2], &[1, 0, 1], &[1, 0]));
-        assert_eq!(file.part(Split::Val).unwrap(), part(&[1], &[1], &[0], &[0]));
-        assert_eq!(file.part(Split::Test).unwrap(), part(&[0], &[0, 2], &[0, 0], &[1]));
+        assert_eq!(*file.part(Split::Train), part(&[3, 2], &[3, 4], &[1, 0], &[1, 0]));
+        assert_eq!(*file.part(Split::Val), part(&[1], &[1], &[0], &[0]));
+        assert_eq!(*file.part(Split::Test), part(&[0], &[0, 2], &[0, 0], &[1]));
     }
 }
 
-/// Two experts: one with two steps, silent about video b, and one that saw everything.
+/// Two experts: one with two steps, silent about all videos but a, and one that saw everything.
 fn with_experts(set: &mut Folder) {
-    let sound = [1.0, 2.0, 3.0, 4.0, f32::NAN, 9.0, 9.0, 9.0];
-    set.put("experts.sound", Dtype::F32, &[2, 2, 2], f32s(&sound));
-    set.put("experts.sound.mask", Dtype::U8, &[2, 2], vec![1, 1, 0, 0]);
-    set.put("experts.motion", Dtype::F16, &[2, 1, 3], f16s(&[0.5; 6]));
-    set.put("experts.motion.mask", Dtype::U8, &[2, 1], vec![1, 1]);
+    let mut sound = [9.0; 16];
+    sound[..5].copy_from_slice(&[1.0, 2.0, 3.0, 4.0, f32::NAN]);
+    set.put("experts.sound", Dtype::F32, &[4, 2, 2], f32s(&sound));
+    set.put("experts.sound.mask", Dtype::U8, &[4, 2], vec![1, 1, 0, 0, 0, 0, 0, 0]);
+    set.put("experts.motion", Dtype::F16, &[4, 1, 3], f16s(&[0.5; 12]));
+    set.put("experts.motion.mask", Dtype::U8, &[4, 1], vec![1; 4]);
 }
 
 #[test]
@@ -161,12 +172,12 @@ fn an_expert_that_is_half_there_is_refused() {
     refuses(change(|set| set.tensors.retain(|(name, ..)| *name != "experts.sound.mask")), open, message);
     let message = "features.safetensors: tensor \"experts.sound\" is missing";
     refuses(change(|set| set.tensors.retain(|(name, ..)| *name != "experts.sound")), open, message);
-    let message = "features.safetensors: tensor \"experts.motion\" has 1 videos, but frames has 2";
+    let message = "features.safetensors: tensor \"experts.motion\" has 1 videos, but frames has 4";
     refuses(change(|set| set.put("experts.motion", Dtype::F32, &[1, 1, 3], f32s(&[0.0; 3]))), open, message);
     let read = |file: &FeatureFile| file.expert(&file.experts()[1], 1);
     let message = "features.safetensors: \"b\" step 0 of expert \"sound\" holds a value that is not finite; encode the \
                    video again";
-    refuses(change(|set| set.put("experts.sound.mask", Dtype::U8, &[2, 2], vec![1; 4])), read, message);
+    refuses(change(|set| set.put("experts.sound.mask", Dtype::U8, &[4, 2], vec![1; 8])), read, message);
 }
 
 #[test]
@@ -183,15 +194,19 @@ fn sentences_are_those_of_their_rows() {
         found.map_err(|error| error.to_string().replace(&format!("{}/", folder.path().display()), ""))
     };
     let (a0, b0, a1) = (line("a0", "a"), line("b0", "b"), line("a1", "a"));
-    assert_eq!(read(format!("{a0}{b0}{a1}")).unwrap(), ["of a0", "of b0", "of a1"]);
+    let c0d0 = line("c0", "c") + &line("d0", "d");
     assert_eq!(
-        read(format!("{a0}{a1}{b0}")).unwrap_err(),
+        read(format!("{a0}{b0}{a1}{c0d0}")).unwrap(),
+        ["of a0", "of b0", "of a1", "of c0", "of d0"]
+    );
+    assert_eq!(
+        read(format!("{a0}{a1}{b0}{c0d0}")).unwrap_err(),
         "captions.jsonl: \"a1\" of a stands on line 2, but there features.safetensors has b0 of b; write both in one order"
     );
-    assert_eq!(read(format!("{a0}{b0}")).unwrap_err(), "captions.jsonl: has 2 captions for 3 rows of text");
+    assert_eq!(read(format!("{a0}{b0}")).unwrap_err(), "captions.jsonl: has 2 captions for 5 rows of text");
     assert_eq!(
-        read(format!("{a0}{b0}{a1}{a1}")).unwrap_err(),
-        "captions.jsonl: \"a1\" of a stands on line 4, but there features.safetensors has nothing of no video; write both \
+        read(format!("{a0}{b0}{a1}{c0d0}{a1}")).unwrap_err(),
+        "captions.jsonl: \"a1\" of a stands on line 6, but there features.safetensors has nothing of no video; write both \
          in one order"
     );
     std::fs::remove_file(&path).unwrap();
@@ -203,10 +218,9 @@ fn sentences_are_those_of_their_rows() {
 fn read(folder: &Path) {
     let Ok(file) = FeatureFile::open(folder) else { return };
     for split in [Split::Train, Split::Val, Split::Test] {
-        if let Ok(part) = file.part(split) {
-            assert_eq!(part.queries.len(), part.videos.len());
-            assert_eq!(part.texts.len(), part.text_video.len());
-        }
+        let part = file.part(split);
+        assert_eq!(part.queries.len(), part.videos.len());
+        assert_eq!(part.texts.len(), part.text_video.len());
     }
     for video in 0..file.video_ids().len() {
         assert!(file.mask(video).contains(&true));
@@ -289,14 +303,14 @@ fn the_real_msrvtt476_has_its_counts() {
     for (split, videos, texts) in
         [(Split::Train, 4107, 16_428), (Split::Val, 244, 488), (Split::Test, 476, 2380)]
     {
-        let part = file.part(split).unwrap();
+        let part = file.part(split);
         let counts = (part.videos.len(), part.queries.len(), part.texts.len(), part.text_video.len());
         assert_eq!(counts, (videos, videos, texts, texts), "{}", split.name());
         for (video, &query) in part.queries.iter().enumerate() {
             assert_eq!(part.text_video[query], video);
         }
     }
-    let test = file.part(Split::Test).unwrap();
+    let test = file.part(Split::Test);
     assert_eq!(file.video_ids()[test.videos[0]], "video7020");
     assert_eq!(file.text_ids()[test.texts[test.queries[0]]], "ret2");
     let norm: f32 = file.text(0).unwrap().iter().map(|value| value * value).sum();

@@ -19,7 +19,7 @@ pub(super) fn open(
     sources: &Sources,
 ) -> Result<Corpus, ExperimentError> {
     let set = FeatureFile::open(folder).map_err(ExperimentError::because)?;
-    let part = set.part(split).map_err(ExperimentError::because)?;
+    let part = set.part(split);
     let mut frames = Vec::new();
     let mut mask = Vec::new();
     for &video in &part.videos {
@@ -53,7 +53,7 @@ pub(super) fn open(
     match (&plan.recipe.encoder, &sources.pretrained) {
         (EncoderRecipe::Words { least, streams: mode, .. }, _) => {
             let captions = set.captions().map_err(ExperimentError::because)?;
-            let words = vocabulary(&set, &captions, *least)?;
+            let words = vocabulary(&set, &captions, *least);
             corpus.sentences = part.texts.iter().map(|&text| captions[text].clone()).collect();
             let encode = |text: &str| Ok(words.encode(text));
             corpus.streams = streams::of(&corpus.sentences, &plan.needs.streams, *mode, encode)?;
@@ -80,14 +80,7 @@ pub(super) fn open(
 }
 
 /// The words of the training captions of a feature folder.
-///
-/// # Errors
-/// A training split that cannot be read.
-pub(crate) fn vocabulary(
-    set: &FeatureFile,
-    captions: &[String],
-    least: usize,
-) -> Result<Vocabulary, ExperimentError> {
-    let train = set.part(Split::Train).map_err(ExperimentError::because)?;
-    Ok(Vocabulary::learn(train.texts.iter().map(|&text| captions[text].as_str()), least))
+pub(crate) fn vocabulary(set: &FeatureFile, captions: &[String], least: usize) -> Vocabulary {
+    let train = set.part(Split::Train);
+    Vocabulary::learn(train.texts.iter().map(|&text| captions[text].as_str()), least)
 }

@@ -36,7 +36,7 @@ fn another_format_is_refused() {
     refuses(
         |set| drop(set.metadata.insert("video_ids".into(), r#"["a"]"#.into())),
         open,
-        "features.safetensors: video_ids has 1 names for 2 rows",
+        "features.safetensors: video_ids has 1 names for 4 rows",
     );
 }
 
@@ -69,22 +69,22 @@ fn a_tensor_that_is_missing_or_another_is_refused() {
     refuses(
         |set| set.put("mask", Dtype::U8, &[4], vec![1; 4]),
         open,
-        "features.safetensors: tensor \"mask\" is U8 [4], but it must be U8 [2, 2]",
+        "features.safetensors: tensor \"mask\" is U8 [4], but it must be U8 [4, 2]",
     );
     refuses(
-        |set| set.put("text_video", Dtype::U64, &[3], i64s(&[0, 1, 0])),
+        |set| set.put("text_video", Dtype::U64, &[5], i64s(&[0, 1, 0, 2, 3])),
         open,
-        "features.safetensors: tensor \"text_video\" is U64 [3], but it must be I64 [3]",
+        "features.safetensors: tensor \"text_video\" is U64 [5], but it must be I64 [5]",
     );
     refuses(
-        |set| set.put("frames", Dtype::BF16, &[2, 2, 3], f16s(&FRAMES)),
+        |set| set.put("frames", Dtype::BF16, &[4, 2, 3], f16s(&FRAMES)),
         open,
         "features.safetensors: tensor \"frames\" is BF16, but it must be F16 or F32",
     );
     refuses(
-        |set| set.put("text", Dtype::F32, &[6], f32s(&TEXT)),
+        |set| set.put("text", Dtype::F32, &[10], f32s(&TEXT)),
         open,
-        "features.safetensors: tensor \"text\" has shape [6], but it must have 2 axes",
+        "features.safetensors: tensor \"text\" has shape [10], but it must have 2 axes",
     );
     refuses(
         |set| set.put("text", Dtype::F32, &[3, 0], vec![]),
@@ -96,7 +96,7 @@ fn a_tensor_that_is_missing_or_another_is_refused() {
 #[test]
 fn a_video_without_a_real_frame_is_refused_by_its_id() {
     refuses(
-        |set| set.put("mask", Dtype::U8, &[2, 2], vec![1, 1, 0, 0]),
+        |set| set.put("mask", Dtype::U8, &[4, 2], vec![1, 1, 0, 0, 1, 1, 1, 1]),
         open,
         "features.safetensors: \"b\" has no real frame; leave the video out",
     );
@@ -106,39 +106,86 @@ fn a_video_without_a_real_frame_is_refused_by_its_id() {
 fn a_caption_of_no_video_is_refused() {
     for row in [2, -1, i64::MAX] {
         refuses(
-            |set| set.put("text_video", Dtype::I64, &[3], i64s(&[0, row, 0])),
+            |set| set.put("text_video", Dtype::I64, &[5], i64s(&[0, row, 0, 2, 3])),
             open,
-            "features.safetensors: \"b0\" belongs to no video: text_video must be below 2",
+            "features.safetensors: \"b0\" belongs to no video: text_video must be below 4",
         );
     }
 }
 
 #[test]
 fn a_split_with_a_stranger_or_a_foreign_query_is_refused() {
+    let splits = |text: &'static str| move |set: &mut Folder| set.splits = text;
     refuses(
-        |set| set.splits = r#"{"train": ["a"], "val": ["c"], "test": []}"#,
-        |file| file.part(Split::Val),
-        "features.safetensors: \"c\" is in the val split but has no features",
+        splits(r#"{"train": ["a"], "val": ["e"], "test": ["b"]}"#),
+        open,
+        "splits.json: \"e\" is in the val split but has no features",
     );
     refuses(
-        |set| set.splits = r#"{"train": [], "val": ["a", "b"], "test": [], "val_queries": ["a0", "a1"]}"#,
-        |file| file.part(Split::Val),
-        "features.safetensors: \"a1\" is no caption of b",
+        splits(r#"{"train": ["c"], "val": ["a", "b"], "test": ["d"], "val_queries": ["a0", "a1"]}"#),
+        open,
+        "splits.json: \"a1\" is in val_queries, but is no caption of b",
     );
     refuses(
-        |set| set.splits = r#"{"train": [], "val": [], "test": ["a", "b"], "test_queries": ["a0"]}"#,
-        |file| file.part(Split::Test),
-        "features.safetensors: 1 queries for 2 test videos",
+        splits(r#"{"train": ["c"], "val": ["d"], "test": ["a", "b"], "test_queries": ["a0"]}"#),
+        open,
+        "splits.json: test_queries has 1 captions for 2 videos; name one for each, in the order of test",
     );
     refuses(
-        |set| set.put("text_video", Dtype::I64, &[3], i64s(&[0, 0, 0])),
-        |file| file.part(Split::Val),
-        "features.safetensors: \"b\" has no caption",
+        |set| set.put("text_video", Dtype::I64, &[5], i64s(&[0, 0, 0, 2, 3])),
+        open,
+        "splits.json: \"b\" is in the val split but has no caption; leave it out",
     );
+    for (split, text) in [
+        ("train", r#"{"train": [], "val": ["a"], "test": ["b"]}"#),
+        ("val", r#"{"train": ["a"], "val": [], "test": ["b"]}"#),
+        ("test", r#"{"train": ["a"], "val": ["b"], "test": []}"#),
+    ] {
+        let message = format!(
+            "splits.json: {split} names no video; a run trains on train, chooses on val and is judged on test"
+        );
+        refuses(splits(text), open, &message);
+    }
+}
+
+#[test]
+fn a_video_of_two_splits_or_twice_in_one_is_refused() {
+    let of = |test: &'static str| move |set: &mut Folder| set.splits = test;
+    for (splits, message) in [
+        (
+            r#"{"train": ["c", "a"], "val": ["b"], "test": ["d", "a"]}"#,
+            "\"a\" is in train and in test; leave it in one",
+        ),
+        (
+            r#"{"train": ["a", "b"], "val": ["b"], "test": ["d"]}"#,
+            "\"b\" is in train and in val; leave it in one",
+        ),
+        (r#"{"train": ["a"], "val": ["b"], "test": ["b"]}"#, "\"b\" is in val and in test; leave it in one"),
+        (r#"{"train": ["a"], "val": ["b"], "test": ["c", "d", "c"]}"#, "\"c\" is in test twice; keep one"),
+    ] {
+        refuses(of(splits), open, &format!("splits.json: {message}"));
+    }
+}
+
+#[test]
+fn splits_of_another_form_are_refused() {
+    let of = |test: &'static str| move |set: &mut Folder| set.splits = test;
     refuses(
-        |set| set.splits = r#"{"train": []}"#,
+        of(r#"{"train": []}"#),
         open,
         "splits.json: missing field `val` at line 1 column 13",
+    );
+    refuses(
+        of(r#"{"train": ["a"], "val": ["b"], "test": ["c"], "test_querys": ["c0"]}"#),
+        open,
+        "splits.json: unknown field `test_querys`, expected one of `train`, `val`, `test`, `val_queries`, \
+         `test_queries` at line 1 column 59",
+    );
+    refuses(
+        of("7"),
+        open,
+        "splits.json: invalid type: integer `7`, expected an object with the lists train, val and test at line 1 \
+         column 1",
     );
 }
 
@@ -148,14 +195,14 @@ fn a_value_that_is_not_finite_is_refused_where_it_is_read() {
         let mut frames = FRAMES;
         frames[4] = bad;
         refuses(
-            |set| set.put("frames", Dtype::F32, &[2, 2, 3], f32s(&frames)),
+            |set| set.put("frames", Dtype::F32, &[4, 2, 3], f32s(&frames)),
             |file| file.frames(0),
             "features.safetensors: \"a\" frame 1 holds a value that is not finite; encode the video again",
         );
         let mut text = TEXT;
         text[5] = bad;
         refuses(
-            |set| set.put("text", Dtype::F16, &[3, 2], f16s(&text)),
+            |set| set.put("text", Dtype::F16, &[5, 2], f16s(&text)),
             |file| file.text(2),
             "features.safetensors: \"a1\" holds a value that is not finite; encode the caption again",
         );
