@@ -49,7 +49,7 @@ impl TrainingBank {
 ///   be compared
 ///
 /// # Errors
-/// A spec that does not parse, a bank that is missing, empty, or larger than the training split; fewer items in a bank or
+/// A spec that does not parse or stands twice, a bank that is missing, empty, or larger than the training split; fewer items in a bank or
 /// a gallery than a normaliser selects among.
 pub fn check(recipe: &EvalRecipe, offer: &Offer, by_vectors: bool) -> Result<(), ExperimentError> {
     if let Some(bank) = &recipe.bank {
@@ -70,9 +70,21 @@ pub fn check(recipe: &EvalRecipe, offer: &Offer, by_vectors: bool) -> Result<(),
     scores.query_bank = bank.then(|| row.view());
     scores.gallery_bank = (bank && by_vectors).then(|| row.view());
     scores.bank_gallery = bank.then(|| own.view());
+    let mut names: Vec<String> = Vec::new();
     for spec in &recipe.normalize {
         let wrong = |error: NormalizeError| format!("eval.normalize: {error}");
         let grid: Grid = spec.parse().map_err(|error| ExperimentError::request(wrong(error)))?;
+        // A row bears the name of its normaliser, in files too; of alternatives any may be chosen.
+        let own: Vec<String> = match grid.candidates() {
+            [_] => vec![spec.clone()],
+            open => open.iter().map(ToString::to_string).collect(),
+        };
+        if let Some(name) = own.iter().find(|name| names.contains(name)) {
+            return Err(ExperimentError::request(format!(
+                "eval.normalize: {name:?} would be the name of two rows; leave one out"
+            )));
+        }
+        names.extend(own);
         // Two queries and banks of one row say whether a bank is missing; each step alone, because one that wants more
         // queries than two would stop a chain before the next is asked.
         let mut steps = grid.candidates().iter().flat_map(|chain| chain.steps());

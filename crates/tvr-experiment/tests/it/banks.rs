@@ -205,6 +205,14 @@ fn what_a_normaliser_or_emcl_misses_is_refused_when_planned() {
     ] {
         refused(same, &few(method, bank), &format!("x.toml: eval.normalize: {expected}"));
     }
+    for (rows, twice) in [
+        (["raw", "raw"], "raw"),
+        (["dual-softmax:temperature=1", "dual-softmax:temperature=0.5|1"], "dual-softmax:temperature=1"),
+        (["dual-softmax:temperature=0.5|1", "dual-softmax:temperature=2|1"], "dual-softmax:temperature=1"),
+    ] {
+        let expected = format!("eval.normalize: {twice:?} would be the name of two rows; leave one out");
+        refused(same, &format!("[eval]\nnormalize = {rows:?}"), &expected);
+    }
     let size = |bank: &str| format!("[eval]\nbank = {{ {bank} }}");
     refused(
         same,
