@@ -1,7 +1,7 @@
 //! Checkpoints: a folder that appears whole or not at all.
 //!
 //! `checkpoints/step-000120/` holds `model.bpk`, `optimizer.bpk` and `state.json` with the step, the recipe's hash,
-//! the selection so far and the SHA-256 of both files. Loader position and random numbers are functions of the
+//! the selection so far and the SHA-256 of both files and of the selected weights, `best-000120.bpk`. Loader position and random numbers are functions of the
 //! step, so they need no file. A damaged checkpoint is passed over for the one before it, with a word.
 
 use std::path::{Path, PathBuf};
@@ -30,6 +30,9 @@ pub struct State {
     pub seed: u64,
     /// The best look at val so far: step and score.
     pub best: Option<(usize, f64)>,
+    /// SHA-256 of its weights; `None` before the first look, and where an earlier version wrote the checkpoint.
+    #[serde(default)]
+    pub best_sha256: Option<String>,
     /// Parameters with optimiser state.
     pub optimized: usize,
     /// SHA-256 of `model.bpk`.
@@ -93,11 +96,12 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Writes the weights selected at `step`, `best-000120.bpk`, and removes those that no checkpoint names.
+    /// Writes the weights selected at `step`, `best-000120.bpk`, and removes those that no checkpoint names. Gives
+    /// their SHA-256.
     ///
     /// # Errors
     /// The file and the system's word.
-    pub fn save_best<M: Module>(&self, model: &M, step: usize) -> Result<(), ExperimentError> {
+    pub fn save_best<M: Module>(&self, model: &M, step: usize) -> Result<String, ExperimentError> {
         let path = self.best_path(step);
         let bytes = packed(model.clone().into_record().into_bytes(), &path)?;
         files::write_whole(&path, &bytes)?;
@@ -115,7 +119,7 @@ impl Checkpoints {
                 let _ = std::fs::remove_file(entry.path());
             }
         }
-        Ok(())
+        Ok(files::sha256(&bytes))
     }
 
     fn referred(&self, step: usize) -> bool {
@@ -136,13 +140,26 @@ impl Checkpoints {
         files::sha256_of_file(&self.best_path(step))
     }
 
-    /// Loads the weights selected at `step` into `model`.
+    /// Loads the weights selected at `step` into `model`; `sha256` is what they had when they were written, where that is
+    /// known.
     ///
     /// # Errors
     /// The file, and what is wrong with it.
-    pub fn load_best<M: Module>(&self, model: M, step: usize) -> Result<M, ExperimentError> {
+    pub fn load_best<M: Module>(
+        &self,
+        model: M,
+        step: usize,
+        sha256: Option<&str>,
+    ) -> Result<M, ExperimentError> {
         let path = self.best_path(step);
-        load_weights(model, &path, files::read(&path)?)
+        let bytes = files::read(&path)?;
+        let loaded = match sha256 {
+            Some(expected) if files::sha256(&bytes) != expected => Err(not_as_written(&path)),
+            _ => load_weights(model, &path, bytes),
+        };
+        loaded.map_err(|error| {
+            ExperimentError::work(format!("{error}; train the run again, without --resume"))
+        })
     }
 
     /// Loads the newest whole checkpoint of this recipe and seed. `None` where there is none.
@@ -224,15 +241,16 @@ fn load<M: Module>(
         [(&model_path, &weights, &state.model_sha256), (&optimizer_path, &moments, &state.optimizer_sha256)]
     {
         if files::sha256(bytes) != *expected {
-            return Err(ExperimentError::work(format!(
-                "{}: not the bytes that were written",
-                path.display()
-            )));
+            return Err(not_as_written(path));
         }
     }
     let model = load_weights(model, &model_path, weights)?;
     let optimizer = load_moments(optimizer, &optimizer_path, moments, state.optimized)?;
     Ok((model, optimizer))
+}
+
+fn not_as_written(path: &Path) -> ExperimentError {
+    ExperimentError::work(format!("{}: not the bytes that were written", path.display()))
 }
 
 /// An optimiser with the state that a record holds; `expected`: how many parameters have one. `path` is for messages.

@@ -200,7 +200,8 @@ fn selected(
     let folder = plan.run_folder(seed);
     let record = record::read(&folder)?;
     let checkpoints = Checkpoints::open(&folder)?;
-    Ok((checkpoints.load_best(model, record.selected)?, checkpoints.best_hash(record.selected)?))
+    let model = checkpoints.load_best(model, record.selected, record.selected_sha256.as_deref())?;
+    Ok((model, checkpoints.best_hash(record.selected)?))
 }
 
 /// Seconds of a training step, measured on the plan's own model and data; nothing of it is kept.

@@ -78,17 +78,25 @@ pub fn read<'a>(
 ) -> Result<Vec<RowHits>, ExperimentError> {
     let path = folder.join(FILE);
     let bytes = files::read(&path)?;
-    let wrong = |cause: safetensors::SafeTensorError| {
+    let wrong = |cause: &dyn std::fmt::Display| {
         ExperimentError::work(format!(
             "{}: {cause}; remove the run's folder to make it again",
             path.display()
         ))
     };
-    let file = SafeTensors::deserialize(&bytes).map_err(wrong)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|cause| wrong(&cause))?;
     let values = |row: &str, direction: &str| -> Result<QueryHits, ExperimentError> {
-        let view = file.tensor(&format!("{row}.{direction}")).map_err(wrong)?;
+        let name = format!("{row}.{direction}");
+        let view = file.tensor(&name).map_err(|cause| wrong(&cause))?;
+        if view.dtype() != Dtype::F64 || !matches!(view.shape(), [2, _]) {
+            let found = format!("{name:?} is {} {:?}, but it must be F64 [2, queries]", view.dtype(), view.shape());
+            return Err(wrong(&found));
+        }
         let (chunks, _) = view.data().as_chunks::<8>();
         let mut hits: Vec<f64> = chunks.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+        if hits.iter().any(|value| !value.is_finite()) {
+            return Err(wrong(&format!("{name:?} holds a value that is not finite")));
+        }
         let ranks = hits.split_off(hits.len() / 2);
         Ok(QueryHits { hits, ranks })
     };

@@ -65,6 +65,9 @@ pub struct Record {
     pub steps: usize,
     /// The step chosen on val.
     pub selected: usize,
+    /// SHA-256 of its weights' file; `None` where an earlier version wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selected_sha256: Option<String>,
     /// Mean seconds of a step.
     pub step_seconds: f64,
     /// Largest memory of the process so far, in bytes.
@@ -175,6 +178,7 @@ pub fn write(
         weights,
         steps: run.steps,
         selected: run.selected,
+        selected_sha256: run.selected_sha256.clone(),
         step_seconds: run.step_seconds,
         peak_memory_bytes: peak_memory_bytes(),
         video_to_text_rule: "grouped".into(),

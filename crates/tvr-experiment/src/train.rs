@@ -39,6 +39,8 @@ pub struct Run {
     pub seed: u64,
     /// The step whose weights were chosen on val.
     pub selected: usize,
+    /// SHA-256 of their file; `None` where this rank wrote none.
+    pub selected_sha256: Option<String>,
     /// Steps in all.
     pub steps: usize,
     /// Mean seconds of a step of this process.
@@ -121,6 +123,7 @@ struct Written {
     log_path: PathBuf,
     log: std::fs::File,
     best: Option<(usize, f64)>,
+    best_sha256: Option<String>,
 }
 
 impl Written {
@@ -128,7 +131,7 @@ impl Written {
     fn look<M: Module>(&mut self, step: usize, model: &M, score: f64) -> Result<(), ExperimentError> {
         if self.best.is_none_or(|(_, before)| score > before) {
             self.best = Some((step, score));
-            self.checkpoints.save_best(model, step)?;
+            self.best_sha256 = Some(self.checkpoints.save_best(model, step)?);
         }
         Ok(())
     }
@@ -147,6 +150,7 @@ impl Written {
             recipe,
             seed,
             best: self.best,
+            best_sha256: self.best_sha256.clone(),
             optimized: 0,
             model_sha256: String::new(),
             optimizer_sha256: String::new(),
@@ -173,9 +177,10 @@ impl Work<'_> {
         // Not before: where another recipe's checkpoint lies, its own recipe stays.
         files::write_whole(&folder.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
         let (start, best) = state.as_ref().map_or((0, None), |state| (state.step, state.best));
+        let best_sha256 = state.as_ref().and_then(|state| state.best_sha256.clone());
         let log_path = folder.join("steps.jsonl");
         let log = open_log(&log_path, start)?;
-        Ok((Start { model, optimizer, state }, Written { checkpoints, log_path, log, best }))
+        Ok((Start { model, optimizer, state }, Written { checkpoints, log_path, log, best, best_sha256 }))
     }
 
     fn of_rank<H: Head, O: Objective>(
@@ -242,10 +247,14 @@ impl Work<'_> {
         let best = written.as_ref().and_then(|written| written.best);
         let selected = best.map_or(steps, |(step, _)| step);
         if let Some(written) = &written {
-            model = if best.is_some() { written.checkpoints.load_best(model, selected)? } else { model };
+            if best.is_some() {
+                let sha256 = written.best_sha256.as_deref();
+                model = written.checkpoints.load_best(model, selected, sha256)?;
+            }
             export(&model, &folder.join("model.safetensors"))?;
         }
-        Ok((model, Run { folder, seed, selected, steps, step_seconds }))
+        let selected_sha256 = written.and_then(|written| written.best_sha256);
+        Ok((model, Run { folder, seed, selected, selected_sha256, steps, step_seconds }))
     }
 
     /// One step from batch to weights: the model after it, and its line in the log.

@@ -132,6 +132,40 @@ fn an_unknown_paper_is_answered_with_those_that_are_known() {
     }
 }
 
+#[test]
+fn hits_of_another_form_are_refused() {
+    use safetensors::Dtype;
+    use tvr_experiment::files::{FileTensor, write_tensors};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hits.safetensors");
+    let read = |dtype: Dtype, shape: &[usize], value: f64| {
+        let bytes = match dtype {
+            Dtype::F64 => value.to_le_bytes().repeat(6),
+            _ => (value as f32).to_le_bytes().repeat(6),
+        };
+        let tensor = |direction: &str| FileTensor {
+            name: format!("raw.{direction}"),
+            dtype,
+            shape: shape.to_vec(),
+            bytes: bytes.clone(),
+        };
+        write_tensors(&path, &[tensor("text_to_video"), tensor("video_to_text")]).unwrap();
+        tvr_experiment::hits::read(folder.path(), ["raw"]).map_err(|error| error.to_string())
+    };
+    let QueryHits { hits, ranks } = read(Dtype::F64, &[2, 3], 1.0).unwrap()[0].text_to_video.clone();
+    assert_eq!((hits, ranks), (vec![1.0; 3], vec![1.0; 3]));
+    let refused = |dtype, shape: &[usize], value, what: &str| {
+        let expected =
+            format!("{}: \"raw.text_to_video\" {what}; remove the run's folder to make it again", path.display());
+        assert_eq!(read(dtype, shape, value).unwrap_err(), expected);
+    };
+    let but = "but it must be F64 [2, queries]";
+    refused(Dtype::F32, &[2, 3], 1.0, &format!("is F32 [2, 3], {but}"));
+    refused(Dtype::F64, &[3, 2], 1.0, &format!("is F64 [3, 2], {but}"));
+    refused(Dtype::F64, &[6], 1.0, &format!("is F64 [6], {but}"));
+    refused(Dtype::F64, &[2, 3], f64::NAN, "holds a value that is not finite");
+}
+
 /// A claim about hits in points, `[seed][query]`, of a baseline without a hit.
 fn claim(hits: &[&[f64]]) -> Claim {
     let row = |hits: &[f64]| {

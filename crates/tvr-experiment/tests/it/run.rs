@@ -173,6 +173,48 @@ fn a_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_word() {
 }
 
 #[test]
+fn selected_weights_that_have_changed_judge_nothing() {
+    let _alone = generator();
+    let folder = tempfile::tempdir().unwrap();
+    features(&folder.path().join("data"));
+    let never = AtomicBool::new(false);
+    let plan = planned(folder.path(), "runs");
+    let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
+    let record = experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap().record;
+    let whole = experiment::judge_again(&plan, &opened, 3, false).unwrap();
+    let best = plan.run_folder(3).join(format!("checkpoints/best-{:06}.bpk", record.selected));
+    assert_eq!(record.selected_sha256, Some(tvr_experiment::files::sha256_of_file(&best).unwrap()));
+
+    // The last bytes are values of a weight, which any bits may be.
+    let bytes = std::fs::read(&best).unwrap();
+    let mut other = bytes.clone();
+    *other.last_mut().unwrap() ^= 1;
+    std::fs::write(&best, &other).unwrap();
+    let expected = format!(
+        "{}: not the bytes that were written; train the run again, without --resume",
+        best.display()
+    );
+    let judged = experiment::judge_again(&plan, &opened, 3, false).unwrap_err();
+    assert_eq!(judged.to_string(), expected);
+    let resumed = experiment::run(&plan, &opened, 3, true, &never, &mut |_| ()).unwrap_err();
+    assert_eq!(resumed.to_string(), expected);
+    std::fs::write(&best, &bytes[..bytes.len() / 2]).unwrap();
+    assert_eq!(experiment::judge_again(&plan, &opened, 3, false).unwrap_err().to_string(), expected);
+
+    // A run of a version that kept no checksum is judged as it was; what cannot be read has its mend.
+    let path = plan.run_folder(3).join("record.json");
+    let mut older: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    older.as_object_mut().unwrap().remove("selected_sha256").unwrap();
+    std::fs::write(&path, older.to_string()).unwrap();
+    let cut = experiment::judge_again(&plan, &opened, 3, false).unwrap_err().to_string();
+    assert!(cut.starts_with(&best.display().to_string()), "{cut}");
+    assert!(cut.ends_with("; train the run again, without --resume"), "{cut}");
+    std::fs::write(&best, &bytes).unwrap();
+    let again = experiment::judge_again(&plan, &opened, 3, false).unwrap();
+    assert_eq!(again.logits, whole.logits);
+}
+
+#[test]
 fn a_checkpoint_of_another_recipe_is_refused_and_kept() {
     let _alone = generator();
     let folder = tempfile::tempdir().unwrap();
