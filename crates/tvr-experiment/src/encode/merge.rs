@@ -4,6 +4,8 @@
 //! those of one run are. So the whole does not depend on the order in which shards are named, and one side of one shard is in
 //! memory at a time.
 
+mod checked;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -22,9 +24,11 @@ use crate::shard::{Shard, ShardFile, in_order};
 /// cannot be written.
 pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Report, ExperimentError> {
     super::no_folder(out)?;
-    let mut files = Vec::new();
+    let (mut files, mut widths) = (Vec::new(), Vec::new());
     for path in shards {
-        let (shard, common) = settings(&Content::of(path, &files::map(path)?)?)?;
+        let bytes = files::map(path)?;
+        widths.push((path, checked::widths(&bytes).map_err(|cause| broken(path, cause))?));
+        let (shard, common) = settings(&Content::of(path, &bytes)?)?;
         files.push(ShardFile { path, shard, common });
     }
     let order = in_order(files, |one, other| {
@@ -39,6 +43,11 @@ pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Report, ExperimentError> 
         };
         (one != other).then(|| words.to_owned())
     })?;
+    if let Some((path, of)) = widths.iter().find(|(_, of)| *of != widths[0].1) {
+        let (here, there) = (of.map(Option::unwrap_or_default), widths[0].1.map(Option::unwrap_or_default));
+        let words = format!("frames and text are {here:?} wide, but {there:?} in {}", widths[0].0.display());
+        return Err(broken(path, words));
+    }
     let Some(first) = order.first() else { return Ok(Report::default()) };
     let settings = Settings { collection: None, ..first.common.clone() };
     // What a joining that was killed has left may be of more shards than these, and is written again.
@@ -59,7 +68,7 @@ pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Report, ExperimentError> 
 }
 
 fn broken(path: &Path, cause: impl std::fmt::Display) -> ExperimentError {
-    ExperimentError::work(format!("{}: is no feature file of encode: {cause}", path.display()))
+    ExperimentError::work(format!("{}: is no feature file of encode: {cause}; encode the shard again", path.display()))
 }
 
 /// What a shard's file holds. Its values are read when they are asked for.

@@ -1,8 +1,11 @@
 //! A finished run judged in shares: the same figures for any number of them.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use safetensors::Dtype;
+use tvr_experiment::encode;
 use tvr_experiment::files::{FileTensor, write_tensors};
 use tvr_experiment::score::{Given, Policy, Report, Request, Written, merge, score, share};
 use tvr_experiment::shard::Shard;
@@ -150,4 +153,115 @@ fn what_cannot_be_shared_out_is_refused_with_the_reason() {
     let sentence =
         "--shard: EMCL finds its bases on items of all shares together; judge this run without --shard";
     assert_eq!(refused(&plan, 2), (2, sentence.to_string()));
+}
+
+/// A shard of `encode`, to break: metadata, and tensors by name.
+#[derive(Clone)]
+struct Encoded {
+    metadata: HashMap<String, String>,
+    tensors: BTreeMap<&'static str, (Dtype, Vec<usize>, Vec<u8>)>,
+}
+
+impl Encoded {
+    /// Two videos of at most two frames of width 3, and two texts of width 3 with at most two tokens each.
+    fn shard(index: usize) -> Self {
+        let list = |name: &str| format!("[\"{name}{index}\", \"{name}{index}b\"]");
+        let entries = [
+            ("format", "tvr-features/1".to_owned()),
+            ("encoder", "made up".to_owned()),
+            ("shard", format!("{index}/2")),
+            ("video_ids", list("v")),
+            ("text_ids", list("t")),
+            ("text_videos", list("v")),
+        ];
+        let f32s = |shape: &[usize]| {
+            let values = 0..shape.iter().product::<usize>();
+            (Dtype::F32, shape.to_vec(), values.flat_map(|value| (value as f32).to_le_bytes()).collect())
+        };
+        let mask = (Dtype::U8, vec![2, 2], vec![1, 0, 1, 1]);
+        Self {
+            metadata: entries.map(|(key, value)| (key.to_owned(), value)).into(),
+            tensors: BTreeMap::from([
+                ("frames", f32s(&[2, 2, 3])),
+                ("mask", mask.clone()),
+                ("text", f32s(&[2, 3])),
+                ("text_tokens", f32s(&[2, 2, 3])),
+                ("text_mask", mask),
+            ]),
+        }
+    }
+
+    fn write(&self, path: &Path) {
+        let views = self.tensors.iter().map(|(name, (dtype, shape, bytes))| {
+            (*name, safetensors::tensor::TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+        });
+        std::fs::write(path, safetensors::serialize(views, Some(self.metadata.clone())).unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn a_shard_of_encode_that_readers_would_refuse_is_refused_when_joined() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let joined = |second: &Encoded| {
+        Encoded::shard(0).write(&path("0"));
+        second.write(&path("1"));
+        encode::merge(&[path("0"), path("1")], &path("all"))
+    };
+    let report = joined(&Encoded::shard(1)).unwrap();
+    assert_eq!((report.videos, report.frames, report.texts), (4, 6, 4));
+    let whole = std::fs::read(path("all")).unwrap();
+    let whole = safetensors::SafeTensors::deserialize(&whole).unwrap();
+    assert_eq!(whole.tensor("frames").unwrap().shape(), [4, 2, 3]);
+    std::fs::remove_file(path("all")).unwrap();
+
+    let refused = |change: &dyn Fn(&mut Encoded), problem: &str| {
+        let mut shard = Encoded::shard(1);
+        change(&mut shard);
+        let error = joined(&shard).unwrap_err();
+        let sentence =
+            format!("{}: is no feature file of encode: {problem}; encode the shard again", path("1").display());
+        assert_eq!((error.exit_code(), error.to_string()), (1, sentence));
+        assert!(!path("all").exists() && !path("all.parts").exists(), "nothing is half-written");
+    };
+    let say = |key: &'static str, value: &'static str| {
+        move |shard: &mut Encoded| drop(shard.metadata.insert(key.into(), value.into()))
+    };
+    let put = |name: &'static str, dtype: Dtype, shape: &'static [usize], bytes: Vec<u8>| {
+        move |shard: &mut Encoded| drop(shard.tensors.insert(name, (dtype, shape.to_vec(), bytes.clone())))
+    };
+    refused(&say("format", "x"), "its metadata does not say tvr-features/1");
+    for key in ["video_ids", "text_ids"] {
+        let gone = |shard: &mut Encoded| drop(shard.metadata.remove(key));
+        refused(&gone, &format!("its metadata has no {key}"));
+    }
+    for key in ["video_ids", "text_ids", "text_videos"] {
+        refused(&say(key, "[]"), &format!("{key} has 0 names for 2 rows"));
+    }
+    refused(
+        &say("video_ids", "{}"),
+        "video_ids is no list of names: invalid type: map, expected a sequence at line 1 column 0",
+    );
+    let patches = "tokens_per_frame is \"3\", which must divide its 2 vectors";
+    refused(&say("tokens_per_frame", "3"), patches);
+    let float = "but it must be F32 with 3 axes, none empty";
+    refused(&put("frames", Dtype::I32, &[2, 2, 3], vec![0; 48]), &format!("frames is I32 [2, 2, 3], {float}"));
+    refused(&put("frames", Dtype::F32, &[4, 3], vec![0; 48]), &format!("frames is F32 [4, 3], {float}"));
+    refused(&put("frames", Dtype::F32, &[0, 2, 3], vec![]), &format!("frames is F32 [0, 2, 3], {float}"));
+    let mask = "mask is U8 [4], but it must be U8 [2, 2]";
+    refused(&put("mask", Dtype::U8, &[4], vec![1; 4]), mask);
+    for (row, bytes) in [(0, [0, 1, 1, 1]), (0, [0, 0, 1, 1]), (1, [1, 1, 2, 1])] {
+        let mask = put("mask", Dtype::U8, &[2, 2], bytes.to_vec());
+        refused(&mask, &format!("row {row} of mask is not ones, at least one, and then zeros"));
+    }
+    refused(
+        &put("text_tokens", Dtype::F32, &[2, 2, 2], vec![0; 32]),
+        "text_tokens is [2, 2, 2], but text is [2, 3]",
+    );
+    let first = path("0").display().to_string();
+    refused(
+        &put("frames", Dtype::F32, &[2, 2, 1], vec![0; 16]),
+        &format!("frames and text are [1, 3] wide, but [3, 3] in {first}"),
+    );
+    refused(&|shard: &mut Encoded| shard.tensors.clear(), "it has neither frames nor text");
 }
