@@ -13,7 +13,7 @@ mod captions;
 mod experts;
 mod splits;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -229,8 +229,16 @@ impl FeatureFile {
 
 fn ids(path: &Path, entries: &HashMap<String, String>, key: &str) -> Result<Vec<String>, DataError> {
     let text = entries.get(key).ok_or_else(|| DataError::format(path, format!("metadata has no {key}")))?;
-    serde_json::from_str(text)
-        .map_err(|cause| DataError::format(path, format!("metadata {key} is no list of names: {cause}")))
+    let names: Vec<String> = serde_json::from_str(text)
+        .map_err(|cause| DataError::format(path, format!("metadata {key} is no list of names: {cause}")))?;
+    let mut seen = HashSet::new();
+    match names.iter().find(|name| name.is_empty() || !seen.insert(name.as_str())) {
+        Some(name) => {
+            let problem = format!("is empty or stands twice in {key}; give every row a name of its own");
+            Err(DataError::item(path, name, problem))
+        }
+        None => Ok(names),
+    }
 }
 
 /// What `tokens_per_frame` says, in a file of so many vectors a video.

@@ -1,5 +1,6 @@
 //! Captions to codes: reads a file line by line, groups texts of one length, runs the text tower.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::ops::Range;
@@ -72,12 +73,21 @@ impl Texts {
     fn checked(mut self, shard: Option<Shard>, skip_bad: bool) -> Result<Self, ExperimentError> {
         let texts = &self;
         let (mut count, mut good, mut with_video) = (0, 0, 0);
+        let mut lines = HashMap::new();
         for caption in texts.read()? {
             count += 1;
             match caption? {
                 Ok(caption) => {
                     good += 1;
                     with_video += usize::from(caption.video.is_some());
+                    let id = caption.id.unwrap_or_default();
+                    if let Some(first) = lines.get(&id) {
+                        return Err(ExperimentError::work(format!(
+                            "{}: line {count} has the id {id:?}, as line {first} has; give each text its own",
+                            texts.path.display()
+                        )));
+                    }
+                    lines.insert(id, count);
                 }
                 Err(reason) if !skip_bad => {
                     return Err(ExperimentError::work(format!("{reason}; or give --skip-bad")));
@@ -141,6 +151,9 @@ impl Texts {
         let mut caption: Caption = serde_json::from_str(&text).map_err(|cause| {
             format!("is no caption such as {{\"id\": …, \"video\": …, \"text\": …}}: {cause}")
         })?;
+        if caption.id.as_deref() == Some("") {
+            return Err("has an empty id; leave it out, and the text is numbered".to_owned());
+        }
         caption.id.get_or_insert_with(|| index.to_string());
         Ok(caption)
     }

@@ -67,6 +67,19 @@ fn texts_and_folders_that_hold_nothing_are_refused() {
         1,
         "t.jsonl: 1 of 2 lines name no video; name one in every line, or in none",
     );
+    for (first, second, sentence) in [
+        (r#""id": "a""#, r#""id": "a""#, "line 2 has the id \"a\", as line 1 has; give each text its own"),
+        (r#""id": "1""#, r#""n": 1"#, "line 2 has the id \"1\", as line 1 has; give each text its own"),
+        (
+            r#""id": "a""#,
+            r#""id": """#,
+            "line 2 has an empty id; leave it out, and the text is numbered; or give --skip-bad",
+        ),
+    ] {
+        let text = format!("{{\"text\": \"a\", {first}}}\n{{\"text\": \"b\", {second}}}\n");
+        std::fs::write(folder.path().join("t.jsonl"), text).unwrap();
+        fails(&run(&["--texts", "t.jsonl"]), 1, &format!("t.jsonl: {sentence}"));
+    }
 }
 
 #[test]

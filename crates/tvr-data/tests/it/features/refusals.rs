@@ -41,6 +41,20 @@ fn another_format_is_refused() {
 }
 
 #[test]
+fn names_that_are_empty_or_stand_twice_are_refused() {
+    for (key, names, name) in [
+        ("video_ids", r#"["a", "b", "c", "b"]"#, "b"),
+        ("text_ids", r#"["x", "x", "x", "x", "x"]"#, "x"),
+        ("text_ids", r#"["a0", "b0", "", "c0", "d0"]"#, ""),
+    ] {
+        let message = format!(
+            "features.safetensors: {name:?} is empty or stands twice in {key}; give every row a name of its own"
+        );
+        refuses(|set| drop(set.metadata.insert(key.into(), names.into())), open, &message);
+    }
+}
+
+#[test]
 fn patches_that_make_no_frames_are_refused() {
     let of = |count: &'static str| {
         move |set: &mut Folder| drop(set.metadata.insert("tokens_per_frame".into(), count.into()))
