@@ -12,6 +12,7 @@ use walkdir::WalkDir;
 use crate::benchmarks::Benchmark;
 use crate::benchmarks::{Annotations, Listing, didemo};
 use crate::error::DataError;
+use crate::files;
 use crate::galleries::{Match, ids_hash, recognise};
 
 /// Endings of video files, in lower case. A clip of none of them is not looked for. The second row is what else DiDeMo's
@@ -346,7 +347,7 @@ fn copies(annotations: &Annotations, test: &Diagnosis, found: &[Diagnosis]) -> V
 /// # Errors
 /// The file, and the system's word.
 pub fn quarantine(path: &Path) -> Result<BTreeSet<String>, DataError> {
-    let text = std::fs::read_to_string(path).map_err(DataError::file(path, "read"))?;
+    let text = files::read_text(path)?;
     let ids = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     Ok(ids.filter(|id| !id.is_empty()).map(str::to_string).collect())
 }

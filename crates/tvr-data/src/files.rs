@@ -45,12 +45,28 @@ pub fn write_with(
     written
 }
 
-/// The bytes of a file, unpacked if it is `packed` by gzip.
+/// Text without the mark that editors and spreadsheets put in front of UTF-8, which would belong to its first word.
+pub fn unmarked(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
+/// A file of text, without that mark.
+pub(crate) fn read_text(path: &Path) -> Result<String, DataError> {
+    let bytes = std::fs::read(path).map_err(DataError::file(path, "read"))?;
+    match std::str::from_utf8(unmarked(&bytes)) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(DataError::format(path, "is not UTF-8; save it as UTF-8")),
+    }
+}
+
+/// The bytes of a file of text, without that mark; unpacked if it is `packed` by gzip.
 pub(crate) fn read(path: &Path, packed: bool) -> Result<Vec<u8>, DataError> {
     let mut file = File::open(path).map_err(DataError::file(path, "open"))?;
     let mut bytes = Vec::new();
     let read =
         if packed { MultiGzDecoder::new(file).read_to_end(&mut bytes) } else { file.read_to_end(&mut bytes) };
     read.map_err(DataError::file(path, "read"))?;
+    let mark = bytes.len() - unmarked(&bytes).len();
+    bytes.drain(..mark);
     Ok(bytes)
 }

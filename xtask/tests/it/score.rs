@@ -144,6 +144,8 @@ fn groups_from_numpy_and_text_agree_and_both_rules_are_named() {
     let of = |groups: &str| figures(folder.path(), &["--similarity", "S.npy", "--groups", groups]);
     let report = of("G.npy");
     assert_eq!(report["rows"], of("G.txt")["rows"]);
+    std::fs::write(folder.path().join("marked.txt"), "\u{feff}0\r\n0\r\n1\r\n1\r\n").unwrap();
+    assert_eq!(report["rows"], of("marked.txt")["rows"], "as an editor on Windows saves it");
     let row = &report["rows"][0];
     // Texts 1 and 3 find the wrong video; video 1's best caption (0.7) stands below caption 1 (0.8) of video 0.
     assert_eq!(row["text_to_video"]["R@1"], 50.0);

@@ -154,15 +154,10 @@ impl Manifest {
 
 fn text(path: &Path, packed: bool) -> Result<String, DataError> {
     let bytes = files::read(path, packed)?;
-    let text = String::from_utf8(bytes).map_err(|cause| {
+    String::from_utf8(bytes).map_err(|cause| {
         let sound = &cause.as_bytes()[..cause.utf8_error().valid_up_to()];
         let line = 1 + sound.iter().filter(|&&byte| byte == b'\n').count();
         DataError::item(path, &format!("line {line}"), "is not UTF-8; save the table as UTF-8")
-    })?;
-    // Spreadsheets put a mark in front.
-    Ok(match text.strip_prefix('\u{feff}') {
-        Some(rest) => rest.to_owned(),
-        None => text,
     })
 }
 

@@ -8,9 +8,6 @@ use serde::de::DeserializeOwned;
 use crate::error::DataError;
 use crate::files;
 
-/// The byte order mark, in UTF-8.
-const MARK: &[u8] = b"\xef\xbb\xbf";
-
 /// A folder of annotation files.
 #[derive(Clone, Debug)]
 pub struct Folder {
@@ -55,10 +52,7 @@ impl Folder {
                 if !path.is_file() {
                     continue;
                 }
-                let mut bytes = files::read(&path, packed)?;
-                if bytes.starts_with(MARK) {
-                    bytes.drain(..MARK.len()); // or it would belong to the first id
-                }
+                let bytes = files::read(&path, packed)?;
                 return Ok(Some(File { path, bytes }));
             }
         }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::FeatureFile;
 use crate::error::DataError;
+use crate::files;
 
 /// A line of `captions.jsonl`.
 #[derive(Debug, Deserialize)]
@@ -20,7 +21,7 @@ impl FeatureFile {
     /// The file, or the first line that is not the caption of its row.
     pub fn captions(&self) -> Result<Vec<String>, DataError> {
         let path = self.path.with_file_name("captions.jsonl");
-        let text = std::fs::read_to_string(&path).map_err(DataError::file(&path, "read"))?;
+        let text = files::read_text(&path)?;
         let mut captions = Vec::with_capacity(self.text_ids.len());
         for (row, line) in text.lines().filter(|line| !line.trim().is_empty()).enumerate() {
             let line: Line = serde_json::from_str(line)

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::error::DataError;
+use crate::files;
 use crate::world::Split;
 
 /// `splits.json`.
@@ -68,9 +69,8 @@ pub(super) fn read(
     text_video: &[usize],
 ) -> Result<Parts, DataError> {
     let path = &folder.join("splits.json");
-    let bytes = std::fs::read(path).map_err(DataError::file(path, "read"))?;
-    let splits: Splits =
-        serde_json::from_slice(&bytes).map_err(|cause| DataError::format(path, cause.to_string()))?;
+    let splits: Splits = serde_json::from_str(&files::read_text(path)?)
+        .map_err(|cause| DataError::format(path, cause.to_string()))?;
     let named =
         [(Split::Train, &splits.train), (Split::Val, &splits.val), (Split::Test, &splits.test)];
     let mut of = HashMap::new();

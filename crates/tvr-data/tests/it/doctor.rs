@@ -120,7 +120,7 @@ fn the_doctor_sorts_what_is_there_from_what_is_not() {
         ("videos/broken.mp4", "x"),
         ("videos/stray.webm", "x"),
         ("videos/gone.txt", "no video"),
-        ("quarantine.txt", "out # shows nothing\n\n# a remark\n"),
+        ("quarantine.txt", "\u{feff}out # shows nothing\n\n# a remark\n"),
     ]);
     let annotations = Benchmark::Msvd.read(&shelf.path("lists")).unwrap();
     let clips = Clips::find(&shelf.path("videos")).unwrap();

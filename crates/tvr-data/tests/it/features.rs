@@ -195,10 +195,11 @@ fn sentences_are_those_of_their_rows() {
     };
     let (a0, b0, a1) = (line("a0", "a"), line("b0", "b"), line("a1", "a"));
     let c0d0 = line("c0", "c") + &line("d0", "d");
-    assert_eq!(
-        read(format!("{a0}{b0}{a1}{c0d0}")).unwrap(),
-        ["of a0", "of b0", "of a1", "of c0", "of d0"]
-    );
+    let sentences = ["of a0", "of b0", "of a1", "of c0", "of d0"];
+    assert_eq!(read(format!("{a0}{b0}{a1}{c0d0}")).unwrap(), sentences);
+    let splits = small().splits;
+    std::fs::write(folder.path().join("splits.json"), format!("\u{feff}{splits}")).unwrap();
+    assert_eq!(read(format!("\u{feff}{a0}{b0}{a1}{c0d0}")).unwrap(), sentences, "a mark is no text");
     assert_eq!(
         read(format!("{a0}{a1}{b0}{c0d0}")).unwrap_err(),
         "captions.jsonl: \"a1\" of a stands on line 2, but there features.safetensors has b0 of b; write both in one order"

@@ -10,6 +10,7 @@ use std::time::Instant;
 use burn::prelude::*;
 use serde::Deserialize;
 use tvr_clip::{ClipError, TextTower, TokenBatch};
+use tvr_data::files::unmarked;
 
 use super::parts::{Kind, Part, Parts};
 use super::{Job, Pace, share};
@@ -143,6 +144,9 @@ impl Texts {
     fn caption(&self, index: usize, mut line: Vec<u8>) -> Result<Caption, String> {
         if line.last() == Some(&b'\r') {
             line.pop();
+        }
+        if index == 0 {
+            line = unmarked(&line).to_vec();
         }
         let text = String::from_utf8(line).map_err(|_| "is not UTF-8".to_owned())?;
         if !self.json {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use npyz::TypeChar;
 use safetensors::Dtype;
+use tvr_data::files::unmarked;
 use tvr_metrics::Truth;
 
 use super::{Input, matrix};
@@ -119,7 +120,7 @@ fn widen<T: Into<i64>>(values: Vec<T>) -> Vec<i64> {
 }
 
 fn from_text(name: &str, bytes: &[u8]) -> Result<Vec<i64>, ExperimentError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| {
+    let text = std::str::from_utf8(unmarked(bytes)).map_err(|_| {
         ExperimentError::work(format!("{name}: neither .npy nor text; write one video index a line"))
     })?;
     let number = |(index, line): (usize, &str)| {

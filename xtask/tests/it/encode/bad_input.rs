@@ -95,6 +95,14 @@ fn bad_lines_of_texts_are_listed_and_left_out() {
     assert_eq!(run(&["--texts", "good.txt"]).status.code(), Some(0));
     let good = File::read(&folder.path().join("out.safetensors"));
 
+    write("t.txt", b"\xef\xbb\xbfa car\na dog\n");
+    write("t.jsonl", b"\xef\xbb\xbf{\"text\": \"a car\"}\n{\"text\": \"a dog\"}\n");
+    for marked in ["t.txt", "t.jsonl"] {
+        assert_eq!(run(&["--texts", marked]).status.code(), Some(0));
+        let file = File::read(&folder.path().join("out.safetensors"));
+        assert_eq!(file.tensor("text"), good.tensor("text"), "{marked}: a byte order mark is no text");
+    }
+
     write("t.txt", b"a car\n\xff\xfe\na dog\n");
     let output = run(&["--texts", "t.txt", "--skip-bad"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
