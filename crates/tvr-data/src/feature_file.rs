@@ -71,12 +71,13 @@ impl FeatureFile {
         };
         let (_, metadata) = SafeTensors::read_metadata(&map).map_err(broken)?;
         let entries: HashMap<String, String> = metadata.metadata().clone().unwrap_or_default();
-        match entries.get("format").map(String::as_str) {
-            Some("tvr-features/1") => {}
-            found => {
-                let reason = format!("metadata format is {found:?}, but it must be \"tvr-features/1\"");
-                return Err(DataError::format(&path, reason));
-            }
+        let found = match entries.get("format").map(String::as_str) {
+            Some("tvr-features/1") => None,
+            Some(other) => Some(format!("metadata format is {other:?}")),
+            None => Some("metadata has no format".to_owned()),
+        };
+        if let Some(found) = found {
+            return Err(DataError::format(&path, format!("{found}, but it must be \"tvr-features/1\"")));
         }
         let video_ids = ids(&path, &entries, "video_ids")?;
         let text_ids = ids(&path, &entries, "text_ids")?;

@@ -50,6 +50,7 @@ pub struct Manifest {
 
 /// A row of any form.
 #[derive(Debug, Default, Deserialize)]
+#[serde(expecting = "an object with path, id, captions and split")]
 struct Raw {
     id: Option<String>,
     path: Option<String>,

@@ -8,6 +8,7 @@ use crate::files;
 
 /// A line of `captions.jsonl`.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object with id, video and text")]
 struct Line {
     id: String,
     video: String,

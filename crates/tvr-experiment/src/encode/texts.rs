@@ -36,6 +36,7 @@ pub(super) struct Texts {
 
 /// A line of a `.jsonl` file.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object with text")]
 struct Caption {
     text: String,
     id: Option<String>,

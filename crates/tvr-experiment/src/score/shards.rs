@@ -64,6 +64,7 @@ pub(crate) struct Block {
 
 /// What is the same in all shards of one work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(expecting = "an object with shard, made_of, normalize and columns")]
 struct About {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     shard: Option<Shard>,

@@ -21,12 +21,12 @@ fn another_format_is_refused() {
     refuses(
         |set| drop(set.metadata.insert("format".into(), "tvr-features/2".into())),
         open,
-        "features.safetensors: metadata format is Some(\"tvr-features/2\"), but it must be \"tvr-features/1\"",
+        "features.safetensors: metadata format is \"tvr-features/2\", but it must be \"tvr-features/1\"",
     );
     refuses(
         |set| drop(set.metadata.remove("format")),
         open,
-        "features.safetensors: metadata format is None, but it must be \"tvr-features/1\"",
+        "features.safetensors: metadata has no format, but it must be \"tvr-features/1\"",
     );
     refuses(
         |set| drop(set.metadata.remove("text_ids")),
