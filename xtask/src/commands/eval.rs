@@ -66,6 +66,14 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
         let what = "give the folder of a finished run, as runs/NAME-SEED";
         ExperimentError::work(format!("{}: cannot open: {cause}; {what}", args.run.display()))
     })?;
+    for name in ["record.json", "recipe.toml"] {
+        if !args.run.join(name).is_file() {
+            return Err(ExperimentError::work(format!(
+                "{}: holds no {name}; give the folder of a finished run, as runs/NAME-SEED",
+                args.run.display()
+            )));
+        }
+    }
     let mut record = record::read(&args.run)?;
     let mut recipe = Recipe::read(&args.run.join("recipe.toml"))?;
     if !args.normalize.is_empty() {

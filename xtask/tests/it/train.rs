@@ -60,6 +60,13 @@ fn train_plan_and_eval_agree_on_a_small_recipe() {
     let sentence = "runs/small-5: cannot open: No such file or directory (os error 2); give the folder of a finished run, as runs/NAME-SEED";
     fails(&xtask(folder, &["eval", "runs/small-5"]), 1, sentence);
     std::fs::rename(folder.join("runs/kept"), &run).unwrap();
+    for name in ["recipe.toml", "record.json"] {
+        std::fs::rename(run.join(name), folder.join("away")).unwrap();
+        let sentence =
+            format!("runs/small-5: holds no {name}; give the folder of a finished run, as runs/NAME-SEED");
+        fails(&xtask(folder, &["eval", "runs/small-5"]), 1, &sentence);
+        std::fs::rename(folder.join("away"), run.join(name)).unwrap();
+    }
 
     // The similarities of a run are scores like any others.
     let score =

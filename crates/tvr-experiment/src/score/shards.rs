@@ -164,12 +164,13 @@ pub(crate) fn write(
 /// Whether a file holds scores, as shards of them do.
 ///
 /// # Errors
-/// A file that cannot be read.
+/// A file that cannot be read, or of which a part is missing.
 pub fn holds_scores(path: &Path) -> Result<bool, ExperimentError> {
     let bytes = files::map(path)?;
-    Ok(SafeTensors::read_metadata(&bytes).is_ok_and(|(_, header)| {
-        header.metadata().as_ref().is_some_and(|metadata| metadata.contains_key(FORMAT))
-    }))
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|cause| {
+        ExperimentError::work(format!("{}: is no whole shard: {cause}; make it again", path.display()))
+    })?;
+    Ok(header.metadata().as_ref().is_some_and(|metadata| metadata.contains_key(FORMAT)))
 }
 
 /// Joins the shards of one `score` or `eval` to the matrices that they would have written without shards.
@@ -225,7 +226,7 @@ fn difference(one: &About, other: &About) -> Option<String> {
 }
 
 fn broken(path: &Path, cause: impl std::fmt::Display) -> ExperimentError {
-    ExperimentError::work(format!("{}: is no shard of scores: {cause}", path.display()))
+    ExperimentError::work(format!("{}: is no shard of scores: {cause}; make it again", path.display()))
 }
 
 fn about(path: &Path, bytes: &[u8]) -> Result<About, ExperimentError> {

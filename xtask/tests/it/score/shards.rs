@@ -115,6 +115,12 @@ fn a_shard_that_is_missing_doubled_or_foreign_is_named_and_nothing_is_written() 
     let cut = merge(&[a, "cut", c]);
     assert_eq!(cut.status.code(), Some(1));
     assert!(stderr(&cut).starts_with("error: cut: is no shard of scores: "), "{}", stderr(&cut));
+    let first = merge(&["cut", a, c]);
+    assert_eq!(first.status.code(), Some(1));
+    assert!(stderr(&first).starts_with("error: cut: is no whole shard: "), "{}", stderr(&first));
+    for said in [stderr(&cut), stderr(&first)] {
+        assert!(said.ends_with("; make it again\n"), "{said}");
+    }
     let left = std::fs::read_dir(folder.path())
         .unwrap()
         .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("again"));
