@@ -16,10 +16,10 @@ mod verify;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tvr_experiment::ExperimentError;
 
-use crate::exit;
+use crate::{apart, exit};
 
 /// Text-video retrieval: train, judge, reproduce.
 #[derive(Debug, Parser)]
@@ -54,6 +54,17 @@ enum Command {
 }
 
 impl Cli {
+    /// What was typed. A command that is not there, or an argument that it does not take, ends the process here.
+    ///
+    /// # Errors
+    /// A file to write that is one to read.
+    pub fn asked() -> Result<Self, ExperimentError> {
+        let command = Self::command();
+        let matches = command.clone().get_matches();
+        apart::check(&command, &matches)?;
+        Ok(Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+    }
+
     /// Runs the command that was asked for.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
     reason = "a command talks to its user; libraries never print"
 )]
 
+mod apart;
 mod bar;
 mod commands;
 mod count;
@@ -16,10 +17,8 @@ mod table;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
     exit::ignore_file_size_signal();
     open_files::raise_limit();
-    exit::code(commands::Cli::parse().run())
+    exit::code(commands::Cli::asked().and_then(commands::Cli::run))
 }

@@ -262,6 +262,47 @@ fn a_transductive_method_on_one_query_is_refused() {
 }
 
 #[test]
+fn a_file_that_is_read_is_not_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    sample(folder.path());
+    std::fs::copy(at("S.npy"), at("T.npy")).unwrap();
+    std::fs::write(at("r.toml"), "name = \"r\"\n").unwrap();
+    std::fs::write(at("list.jsonl"), "{\"path\": \"a.mp4\"}\n").unwrap();
+    std::fs::write(at("t.txt"), "a dog\n").unwrap();
+    let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1, 1], &[0; 4]).unwrap();
+    std::fs::write(at("a.safetensors"), safetensors::serialize([("k", view)], None).unwrap()).unwrap();
+    std::os::unix::fs::symlink("S.npy", at("link")).unwrap();
+    std::fs::create_dir(at("sub")).unwrap();
+    for (arguments, option) in [
+        (&["score", "--similarity", "S.npy", "--json", "S.npy"][..], "--json S.npy"),
+        (&["score", "--similarity=link", "--json=sub/../S.npy"], "--json sub/../S.npy"),
+        (&["score", "--similarity", "S.npy", "--json", "link"], "--json link"),
+        (&["score", "--similarity", "S.npy", "--val", "T.npy", "--json", "T.npy"], "--json T.npy"),
+        (&["score", "--similarity", "a.safetensors:k", "--json", "a.safetensors"], "--json a.safetensors"),
+        (&["score", "--similarity", "S.npy", "--shard", "0/2", "--out", "S.npy"], "--out S.npy"),
+        (&["merge", "T.npy", "a.safetensors", "--out", "a.safetensors"], "--out a.safetensors"),
+        (&["encode", "--weights", "w", "--texts", "t.txt", "--out", "t.txt"], "--out t.txt"),
+        (&["train", "r.toml", "--json", "r.toml"], "--json r.toml"),
+        (&["plan", "r.toml", "--json", "r.toml"], "--json r.toml"),
+        (&["store", "gc", "--keep", "list.jsonl", "--json", "list.jsonl"], "--json list.jsonl"),
+        (&["prepare", "--manifest", "list.jsonl", "--json", "list.jsonl"], "--json list.jsonl"),
+    ] {
+        let names = ["S.npy", "T.npy", "r.toml", "list.jsonl", "t.txt", "a.safetensors"];
+        let before = names.map(|name| std::fs::read(at(name)).unwrap());
+        let sentence = format!("{option}: the command reads that file and would write over it; name another");
+        fails(&xtask(folder.path(), arguments), 2, &sentence);
+        assert!(names.map(|name| std::fs::read(at(name)).unwrap()) == before, "{arguments:?}");
+    }
+    // What an option says that names no file is no file, and what was written before is written again.
+    for _ in 0..2 {
+        let arguments = ["--similarity", "S.npy", "--ties", "average", "--json", "average"];
+        let output = xtask(folder.path(), &[&["score"], &arguments[..]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn a_full_disk_leaves_nothing_half_written() {
     let folder = tempfile::tempdir().unwrap();
     matrix(folder.path(), "S.npy", [100, 100], &[0.5; 10_000]);
