@@ -28,6 +28,9 @@ pub struct State {
     pub recipe: String,
     /// The run's seed.
     pub seed: u64,
+    /// Hash of the features that it learns from and chooses on; `None` for other data, and where an earlier version wrote it.
+    #[serde(default)]
+    pub features_sha256: Option<String>,
     /// The best look at val so far: step and score.
     pub best: Option<(usize, f64)>,
     /// SHA-256 of its weights; `None` before the first look, and where an earlier version wrote the checkpoint.
@@ -162,16 +165,17 @@ impl Checkpoints {
         })
     }
 
-    /// Loads the newest whole checkpoint of this recipe and seed. `None` where there is none.
+    /// Loads the newest whole checkpoint of this recipe, seed and features. `None` where there is none.
     ///
     /// # Errors
-    /// A checkpoint of another recipe or seed: a wrong request, which overwrites nothing.
+    /// A checkpoint of another recipe or seed, or of other features: a wrong request, which overwrites nothing.
     pub fn load_newest<M: Module>(
         &self,
         model: M,
         optimizer: ModuleOptimizer,
         recipe: &str,
         seed: u64,
+        features: Option<&str>,
         note: &mut dyn FnMut(String),
     ) -> Result<(M, ModuleOptimizer, Option<State>), ExperimentError> {
         let steps = self.steps()?;
@@ -198,6 +202,12 @@ impl Checkpoints {
                     folder.display()
                 )));
             }
+            if others(state.features_sha256.as_deref(), features) {
+                return Err(ExperimentError::request(format!(
+                    "{}: a checkpoint of other features than the folder holds now lies there; put them back, give the recipe another name or remove the folder",
+                    folder.display()
+                )));
+            }
             match load(&folder, &state, model.clone(), optimizer.clone()) {
                 Ok((model, optimizer)) => return Ok((model, optimizer, Some(state))),
                 Err(error) => damaged(step, error),
@@ -219,6 +229,11 @@ impl Checkpoints {
         steps.sort_by_key(|(step, _)| std::cmp::Reverse(*step));
         Ok(steps)
     }
+}
+
+/// Whether two hashes of features are known and differ.
+pub(crate) fn others(one: Option<&str>, other: Option<&str>) -> bool {
+    matches!((one, other), (Some(one), Some(other)) if one != other)
 }
 
 fn read_state(folder: &Path) -> Result<State, ExperimentError> {

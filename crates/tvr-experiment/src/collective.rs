@@ -33,6 +33,7 @@ use burn::prelude::*;
 use tvr_heads::Codes;
 
 pub use agree::{Facts, agree};
+pub(crate) use agree::features_sha256;
 pub use on_device::by_all_reduce;
 pub use parameters::sum_gradients;
 pub use processes::Process;

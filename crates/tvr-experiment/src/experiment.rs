@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicBool;
 use tvr_heads::Head;
 use tvr_objectives::Objective;
 
-use crate::checkpoint::Checkpoints;
-use crate::collective::{Collective, Facts, agree};
+use crate::checkpoint::{self, Checkpoints};
+use crate::collective::{Collective, Facts, agree, features_sha256};
 use crate::corpus::Corpus;
 use crate::error::ExperimentError;
 use crate::evaluate::{self, Judged, Splits};
@@ -199,6 +199,13 @@ fn selected(
     let model = build(plan, &opened.sources, &opened.train, head, objective, seed)?;
     let folder = plan.run_folder(seed);
     let record = record::read(&folder)?;
+    let features = features_sha256(plan, &opened.train, &opened.val);
+    if checkpoint::others(record.features_sha256.as_deref(), features.as_deref()) {
+        return Err(ExperimentError::work(format!(
+            "{}: the run was trained on other features than its folder of features holds now; put them back, or train it again",
+            folder.display()
+        )));
+    }
     let checkpoints = Checkpoints::open(&folder)?;
     let model = checkpoints.load_best(model, record.selected, record.selected_sha256.as_deref())?;
     Ok((model, checkpoints.best_hash(record.selected)?))

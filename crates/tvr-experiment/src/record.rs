@@ -61,6 +61,9 @@ pub struct Record {
     pub warnings: Vec<String>,
     /// Hash of the towers' weights, where towers were used.
     pub weights: Option<String>,
+    /// Hash of the features that it learned from and was chosen on; `None` for other data, and where an earlier version wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features_sha256: Option<String>,
     /// Steps in all, and the one chosen on val.
     pub steps: usize,
     /// The step chosen on val.
@@ -176,6 +179,7 @@ pub fn write(
         chosen: test.chosen.clone(),
         warnings: test.warnings.clone(),
         weights,
+        features_sha256: run.features_sha256.clone(),
         steps: run.steps,
         selected: run.selected,
         selected_sha256: run.selected_sha256.clone(),

@@ -14,7 +14,7 @@ use tvr_objectives::Objective;
 
 use crate::checkpoint::{Checkpoints, State, export};
 use crate::clip_norm::clip_global_norm;
-use crate::collective::{Collective, Facts, Single, Start, agree, share_start, threads};
+use crate::collective::{Collective, Facts, Single, Start, agree, features_sha256, share_start, threads};
 use crate::corpus::Corpus;
 use crate::device;
 use crate::error::ExperimentError;
@@ -45,6 +45,8 @@ pub struct Run {
     pub steps: usize,
     /// Mean seconds of a step of this process.
     pub step_seconds: f64,
+    /// Hash of the features that it learned from and was chosen on; `None` for other data, and where this rank wrote nothing.
+    pub features_sha256: Option<String>,
 }
 
 /// One line of `steps.jsonl`.
@@ -124,6 +126,7 @@ struct Written {
     log: std::fs::File,
     best: Option<(usize, f64)>,
     best_sha256: Option<String>,
+    features_sha256: Option<String>,
 }
 
 impl Written {
@@ -149,6 +152,7 @@ impl Written {
             step,
             recipe,
             seed,
+            features_sha256: self.features_sha256.clone(),
             best: self.best,
             best_sha256: self.best_sha256.clone(),
             optimized: 0,
@@ -172,15 +176,17 @@ impl Work<'_> {
         }
         let checkpoints = Checkpoints::open(&folder)?;
         let mut note = |word| events(Event::Note(word));
+        let features_sha256 = features_sha256(self.plan, self.train, self.val);
+        let (hash, known) = (recipe.hash()?, features_sha256.as_deref());
         let (model, optimizer, state) =
-            checkpoints.load_newest(fresh.model, fresh.optimizer, &recipe.hash()?, self.seed, &mut note)?;
+            checkpoints.load_newest(fresh.model, fresh.optimizer, &hash, self.seed, known, &mut note)?;
         // Not before: where another recipe's checkpoint lies, its own recipe stays.
         files::write_whole(&folder.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
         let (start, best) = state.as_ref().map_or((0, None), |state| (state.step, state.best));
         let best_sha256 = state.as_ref().and_then(|state| state.best_sha256.clone());
         let log_path = folder.join("steps.jsonl");
         let log = open_log(&log_path, start)?;
-        Ok((Start { model, optimizer, state }, Written { checkpoints, log_path, log, best, best_sha256 }))
+        Ok((Start { model, optimizer, state }, Written { checkpoints, log_path, log, best, best_sha256, features_sha256 }))
     }
 
     fn of_rank<H: Head, O: Objective>(
@@ -253,8 +259,9 @@ impl Work<'_> {
             }
             export(&model, &folder.join("model.safetensors"))?;
         }
-        let selected_sha256 = written.and_then(|written| written.best_sha256);
-        Ok((model, Run { folder, seed, selected, selected_sha256, steps, step_seconds }))
+        let (selected_sha256, features_sha256) =
+            written.map_or((None, None), |written| (written.best_sha256, written.features_sha256));
+        Ok((model, Run { folder, seed, selected, selected_sha256, steps, step_seconds, features_sha256 }))
     }
 
     /// One step from batch to weights: the model after it, and its line in the log.

@@ -10,7 +10,9 @@ use crate::collective::Collective;
 use crate::corpus::{Corpus, FrameRows, Texts};
 use crate::device;
 use crate::error::ExperimentError;
+use crate::files;
 use crate::plan::Plan;
+use crate::recipe::DataRecipe;
 
 /// What must be the same at every rank: names and values, in the order in which they are compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +81,13 @@ pub fn agree(ranks: &dyn Collective, own: &Facts) -> Result<(), ExperimentError>
         }
     }
     Ok(())
+}
+
+/// What a run of a feature folder learns from and chooses on; `None` for other data, whose frames a tower may have made on
+/// another device.
+pub(crate) fn features_sha256(plan: &Plan, train: &Corpus, val: &Corpus) -> Option<String> {
+    matches!(plan.recipe.data, DataRecipe::Features { .. })
+        .then(|| files::sha256(format!("{} {}", data(train), data(val)).as_bytes()))
 }
 
 fn data(corpus: &Corpus) -> String {

@@ -215,6 +215,29 @@ fn selected_weights_that_have_changed_judge_nothing() {
 }
 
 #[test]
+fn features_that_have_changed_neither_resume_a_run_nor_judge_it() {
+    let _alone = generator();
+    let folder = tempfile::tempdir().unwrap();
+    features(&folder.path().join("data"));
+    let never = AtomicBool::new(false);
+    let plan = planned(folder.path(), "runs");
+    let mut opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
+    experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap();
+    let kept = weights(&plan);
+    opened.val.text_ids[0].push('x');
+    let error = experiment::run(&plan, &opened, 3, true, &never, &mut |_| ()).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("a checkpoint of other features than the folder holds now"), "{error}");
+    let error = experiment::judge_again(&plan, &opened, 3, false).unwrap_err();
+    let sentence = "the run was trained on other features than its folder of features holds now; put them back, or train it again";
+    assert_eq!(error.to_string(), format!("{}: {sentence}", plan.run_folder(3).display()));
+    assert_eq!(weights(&plan), kept);
+    opened.val.text_ids[0].pop();
+    experiment::run(&plan, &opened, 3, true, &never, &mut |_| ()).unwrap();
+    experiment::judge_again(&plan, &opened, 3, false).unwrap();
+}
+
+#[test]
 fn a_checkpoint_of_another_recipe_is_refused_and_kept() {
     let _alone = generator();
     let folder = tempfile::tempdir().unwrap();
