@@ -17,7 +17,8 @@ const WRITTEN: [&str; 2] = ["json", "out"];
 pub fn check(command: &Command, matches: &ArgMatches) -> Result<(), ExperimentError> {
     let mut files = Vec::new();
     collect(command, matches, &mut files);
-    let (written, read): (Vec<_>, Vec<_>) = files.into_iter().partition(|(id, _)| WRITTEN.contains(&id.as_str()));
+    let (written, read): (Vec<_>, Vec<_>) =
+        files.into_iter().partition(|(id, _)| WRITTEN.contains(&id.as_str()));
     for (id, file) in &written {
         let Some(place) = place(file) else { continue };
         if read.iter().any(|(_, other)| self::place(other).as_ref() == Some(&place)) {

@@ -160,9 +160,8 @@ impl Checkpoints {
             Some(expected) if files::sha256(&bytes) != expected => Err(not_as_written(&path)),
             _ => load_weights(model, &path, bytes),
         };
-        loaded.map_err(|error| {
-            ExperimentError::work(format!("{error}; train the run again, without --resume"))
-        })
+        loaded
+            .map_err(|error| ExperimentError::work(format!("{error}; train the run again, without --resume")))
     }
 
     /// Loads the newest whole checkpoint of this recipe, seed and features. `None` where there is none.

@@ -32,8 +32,8 @@ use std::time::Duration;
 use burn::prelude::*;
 use tvr_heads::Codes;
 
-pub use agree::{Facts, agree};
 pub(crate) use agree::features_sha256;
+pub use agree::{Facts, agree};
 pub use on_device::by_all_reduce;
 pub use parameters::sum_gradients;
 pub use processes::Process;

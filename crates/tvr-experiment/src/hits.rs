@@ -89,7 +89,8 @@ pub fn read<'a>(
         let name = format!("{row}.{direction}");
         let view = file.tensor(&name).map_err(|cause| wrong(&cause))?;
         if view.dtype() != Dtype::F64 || !matches!(view.shape(), [2, _]) {
-            let found = format!("{name:?} is {} {:?}, but it must be F64 [2, queries]", view.dtype(), view.shape());
+            let found =
+                format!("{name:?} is {} {:?}, but it must be F64 [2, queries]", view.dtype(), view.shape());
             return Err(wrong(&found));
         }
         let (chunks, _) = view.data().as_chunks::<8>();

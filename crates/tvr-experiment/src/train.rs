@@ -186,7 +186,10 @@ impl Work<'_> {
         let best_sha256 = state.as_ref().and_then(|state| state.best_sha256.clone());
         let log_path = folder.join("steps.jsonl");
         let log = open_log(&log_path, start)?;
-        Ok((Start { model, optimizer, state }, Written { checkpoints, log_path, log, best, best_sha256, features_sha256 }))
+        Ok((
+            Start { model, optimizer, state },
+            Written { checkpoints, log_path, log, best, best_sha256, features_sha256 },
+        ))
     }
 
     fn of_rank<H: Head, O: Objective>(

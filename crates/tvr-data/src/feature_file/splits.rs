@@ -71,8 +71,7 @@ pub(super) fn read(
     let path = &folder.join("splits.json");
     let splits: Splits = serde_json::from_str(&files::read_text(path)?)
         .map_err(|cause| DataError::format(path, cause.to_string()))?;
-    let named =
-        [(Split::Train, &splits.train), (Split::Val, &splits.val), (Split::Test, &splits.test)];
+    let named = [(Split::Train, &splits.train), (Split::Val, &splits.val), (Split::Test, &splits.test)];
     let mut of = HashMap::new();
     for (split, ids) in named {
         for id in ids {
@@ -133,7 +132,11 @@ impl Rows<'_> {
         for (video, query) in queries.iter().enumerate() {
             let text = named.get(query.as_str()).copied().filter(|&text| text_video[text] == video);
             first[video] = Some(text.ok_or_else(|| {
-                DataError::item(path, query, format!("is in {name}_queries, but is no caption of {}", ids[video]))
+                DataError::item(
+                    path,
+                    query,
+                    format!("is in {name}_queries, but is no caption of {}", ids[video]),
+                )
             })?);
         }
         let queries = first

@@ -68,7 +68,10 @@ pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Report, ExperimentError> 
 }
 
 fn broken(path: &Path, cause: impl std::fmt::Display) -> ExperimentError {
-    ExperimentError::work(format!("{}: is no feature file of encode: {cause}; encode the shard again", path.display()))
+    ExperimentError::work(format!(
+        "{}: is no feature file of encode: {cause}; encode the shard again",
+        path.display()
+    ))
 }
 
 /// What a shard's file holds. Its values are read when they are asked for.

@@ -107,7 +107,7 @@ fn spelled(ids: &[Vec<u32>], plan: &Plan, sources: &Sources) -> Result<Vec<Strin
     let tokenizer = match (&plan.recipe.encoder, &plan.recipe.data, &sources.pretrained) {
         (EncoderRecipe::Words { least, .. }, DataRecipe::Features { path }, _) => {
             let set = FeatureFile::open(path).map_err(ExperimentError::because)?;
-            let words = corpus::vocabulary(&set, &set.captions().map_err(ExperimentError::because)?, *least)?;
+            let words = corpus::vocabulary(&set, &set.captions().map_err(ExperimentError::because)?, *least);
             return Ok(ids.iter().map(|ids| words.decode(ids)).collect());
         }
         (EncoderRecipe::Clip { .. }, _, Some(pretrained)) => pretrained.tokenizer().clone(),

@@ -155,8 +155,10 @@ fn hits_of_another_form_are_refused() {
     let QueryHits { hits, ranks } = read(Dtype::F64, &[2, 3], 1.0).unwrap()[0].text_to_video.clone();
     assert_eq!((hits, ranks), (vec![1.0; 3], vec![1.0; 3]));
     let refused = |dtype, shape: &[usize], value, what: &str| {
-        let expected =
-            format!("{}: \"raw.text_to_video\" {what}; remove the run's folder to make it again", path.display());
+        let expected = format!(
+            "{}: \"raw.text_to_video\" {what}; remove the run's folder to make it again",
+            path.display()
+        );
         assert_eq!(read(dtype, shape, value).unwrap_err(), expected);
     };
     let but = "but it must be F64 [2, queries]";

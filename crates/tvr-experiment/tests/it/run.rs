@@ -190,10 +190,8 @@ fn selected_weights_that_have_changed_judge_nothing() {
     let mut other = bytes.clone();
     *other.last_mut().unwrap() ^= 1;
     std::fs::write(&best, &other).unwrap();
-    let expected = format!(
-        "{}: not the bytes that were written; train the run again, without --resume",
-        best.display()
-    );
+    let expected =
+        format!("{}: not the bytes that were written; train the run again, without --resume", best.display());
     let judged = experiment::judge_again(&plan, &opened, 3, false).unwrap_err();
     assert_eq!(judged.to_string(), expected);
     let resumed = experiment::run(&plan, &opened, 3, true, &never, &mut |_| ()).unwrap_err();
@@ -227,7 +225,10 @@ fn features_that_have_changed_neither_resume_a_run_nor_judge_it() {
     opened.val.text_ids[0].push('x');
     let error = experiment::run(&plan, &opened, 3, true, &never, &mut |_| ()).unwrap_err();
     assert_eq!(error.exit_code(), 2);
-    assert!(error.to_string().contains("a checkpoint of other features than the folder holds now"), "{error}");
+    assert!(
+        error.to_string().contains("a checkpoint of other features than the folder holds now"),
+        "{error}"
+    );
     let error = experiment::judge_again(&plan, &opened, 3, false).unwrap_err();
     let sentence = "the run was trained on other features than its folder of features holds now; put them back, or train it again";
     assert_eq!(error.to_string(), format!("{}: {sentence}", plan.run_folder(3).display()));

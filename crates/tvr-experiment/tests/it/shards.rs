@@ -219,8 +219,10 @@ fn a_shard_of_encode_that_readers_would_refuse_is_refused_when_joined() {
         let mut shard = Encoded::shard(1);
         change(&mut shard);
         let error = joined(&shard).unwrap_err();
-        let sentence =
-            format!("{}: is no feature file of encode: {problem}; encode the shard again", path("1").display());
+        let sentence = format!(
+            "{}: is no feature file of encode: {problem}; encode the shard again",
+            path("1").display()
+        );
         assert_eq!((error.exit_code(), error.to_string()), (1, sentence));
         assert!(!path("all").exists() && !path("all.parts").exists(), "nothing is half-written");
     };
@@ -245,7 +247,10 @@ fn a_shard_of_encode_that_readers_would_refuse_is_refused_when_joined() {
     let patches = "tokens_per_frame is \"3\", which must divide its 2 vectors";
     refused(&say("tokens_per_frame", "3"), patches);
     let float = "but it must be F32 with 3 axes, none empty";
-    refused(&put("frames", Dtype::I32, &[2, 2, 3], vec![0; 48]), &format!("frames is I32 [2, 2, 3], {float}"));
+    refused(
+        &put("frames", Dtype::I32, &[2, 2, 3], vec![0; 48]),
+        &format!("frames is I32 [2, 2, 3], {float}"),
+    );
     refused(&put("frames", Dtype::F32, &[4, 3], vec![0; 48]), &format!("frames is F32 [4, 3], {float}"));
     refused(&put("frames", Dtype::F32, &[0, 2, 3], vec![]), &format!("frames is F32 [0, 2, 3], {float}"));
     let mask = "mask is U8 [4], but it must be U8 [2, 2]";

@@ -184,11 +184,7 @@ fn a_video_of_two_splits_or_twice_in_one_is_refused() {
 #[test]
 fn splits_of_another_form_are_refused() {
     let of = |test: &'static str| move |set: &mut Folder| set.splits = test;
-    refuses(
-        of(r#"{"train": []}"#),
-        open,
-        "splits.json: missing field `val` at line 1 column 13",
-    );
+    refuses(of(r#"{"train": []}"#), open, "splits.json: missing field `val` at line 1 column 13");
     refuses(
         of(r#"{"train": ["a"], "val": ["b"], "test": ["c"], "test_querys": ["c0"]}"#),
         open,

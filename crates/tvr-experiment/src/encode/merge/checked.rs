@@ -80,7 +80,12 @@ impl File<'_> {
         let tensor = self.tensor(name)?;
         if tensor.dtype() != Dtype::U8 || tensor.shape() != [items, longest] {
             let found = (tensor.dtype(), tensor.shape());
-            return Err(format!("{name} is {} {:?}, but it must be U8 {:?}", found.0, found.1, [items, longest]));
+            return Err(format!(
+                "{name} is {} {:?}, but it must be U8 {:?}",
+                found.0,
+                found.1,
+                [items, longest]
+            ));
         }
         let sound = |row: &[u8]| row[0] == 1 && row.is_sorted_by(|one, next| one >= next && *next <= 1);
         match tensor.data().chunks(longest).position(|row| !sound(row)) {
