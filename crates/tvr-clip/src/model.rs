@@ -5,11 +5,11 @@ use burn::prelude::*;
 
 use crate::{ImageTower, TextTower};
 
-/// The scale starts here.
-const FIRST_SCALE: f32 = 1.0 / 0.07;
+/// Where the learned scale between cosines and logits starts unless something else says it.
+pub const INITIAL_SCALE: f64 = 1.0 / 0.07;
 
 /// The scale never grows beyond this.
-const LARGEST_SCALE: f32 = 100.0;
+pub const LARGEST_SCALE: f64 = 100.0;
 
 /// A CLIP model. Only [`ClipConfig::init`](crate::ClipConfig::init) makes one, so its sizes fit.
 #[derive(Module, Debug)]
@@ -24,7 +24,7 @@ pub struct Clip {
 
 impl Clip {
     pub(crate) fn new(image: ImageTower, text: TextTower, device: &Device) -> Self {
-        Self { image, text, logit_scale: Param::from_data([FIRST_SCALE.ln()], device) }
+        Self { image, text, logit_scale: Param::from_data([(INITIAL_SCALE as f32).ln()], device) }
     }
 
     /// Codes of images, not normalised: `[images, 3, size, size]` to `[images, joint]`.
@@ -45,15 +45,21 @@ impl Clip {
 
     /// Keeps the scale at 100 at most; call it after every step of an optimiser, as CLIP does.
     pub fn clamp_logit_scale(mut self) -> Self {
-        self.logit_scale = self.logit_scale.map(|scale| {
-            if !scale.is_autodiff() {
-                return scale.clamp_max(LARGEST_SCALE.ln());
-            }
-            // Below the graph: the result must be a leaf again.
-            let learned = scale.is_require_grad();
-            let scale = Tensor::from_inner(scale.inner().clamp_max(LARGEST_SCALE.ln()));
-            if learned { scale.require_grad() } else { scale }
-        });
+        self.logit_scale = clamped(self.logit_scale);
         self
     }
+}
+
+/// The logarithm of a scale, `[1]`, with the scale at [`LARGEST_SCALE`] at most; one that learned learns on.
+pub fn clamped(logit_scale: Param<Tensor<1>>) -> Param<Tensor<1>> {
+    let largest = (LARGEST_SCALE as f32).ln();
+    logit_scale.map(|scale| {
+        if !scale.is_autodiff() {
+            return scale.clamp_max(largest);
+        }
+        // Below the graph: the result must be a leaf again.
+        let learned = scale.is_require_grad();
+        let scale = Tensor::from_inner(scale.inner().clamp_max(largest));
+        if learned { scale.require_grad() } else { scale }
+    })
 }

@@ -7,6 +7,7 @@ use burn::module::{Module, ModuleDisplay, Param};
 use burn::nn;
 use burn::prelude::*;
 use tvr_clip::ImageTower;
+use tvr_clip::model::clamped;
 use tvr_heads::{Head, Unit, VideoFeatures};
 use tvr_objectives::Objective;
 
@@ -14,12 +15,6 @@ use crate::recipe::FrameTokens;
 pub(crate) use build::{build, own_parts};
 pub use text::TextEncoder;
 pub(crate) use text::{encode_pooled, padded};
-
-/// Where the learned scale between cosines and logits starts where neither a recipe nor a checkpoint says it.
-pub const INITIAL_SCALE: f64 = 1.0 / 0.07;
-
-/// The scale never grows beyond this, as CLIP clamps it.
-pub const LARGEST_SCALE: f64 = 100.0;
 
 /// Frames to features.
 #[derive(Module, Debug)]
@@ -112,13 +107,7 @@ impl<H: Head, O: Objective> Model<H, O> {
 
     /// Clamps the logit scale, as CLIP does after every step.
     pub fn clamp_logit_scale(mut self) -> Self {
-        self.logit_scale = self.logit_scale.map(|scale| {
-            let learned = scale.is_require_grad();
-            // Below the graph: the result must be a leaf again.
-            let largest = (LARGEST_SCALE as f32).ln();
-            let clamped = Tensor::from_inner(scale.without_autodiff().clamp_max(largest));
-            if learned { clamped.require_grad() } else { clamped }
-        });
+        self.logit_scale = clamped(self.logit_scale);
         self
     }
 }

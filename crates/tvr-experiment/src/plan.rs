@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use burn::prelude::*;
 use tvr_clip::Precision;
+use tvr_clip::model::{INITIAL_SCALE, LARGEST_SCALE};
 use tvr_data::{Split, World};
 use tvr_heads::{Head, Needs};
 use tvr_objectives::Objective;
 
 use crate::error::ExperimentError;
-use crate::model::{INITIAL_SCALE, LARGEST_SCALE};
 use crate::offer::Offer;
 use crate::pretrained::Pretrained;
 use crate::recipe::{

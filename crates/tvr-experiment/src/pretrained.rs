@@ -6,6 +6,7 @@ use std::path::Path;
 use burn::module::{Module, Param};
 use burn::prelude::*;
 use rayon::prelude::*;
+use tvr_clip::model::LARGEST_SCALE;
 use tvr_clip::saver::{self, Towers};
 use tvr_clip::{
     ClipCheckpoint, ClipError, ImageTower, PatchMode, Precision, Preprocessor, PreprocessorConfig, TextTower,
@@ -14,7 +15,6 @@ use tvr_clip::{
 
 use crate::error::ExperimentError;
 use crate::files;
-use crate::model::LARGEST_SCALE;
 use crate::progress::Events;
 use crate::recipe::{EncoderRecipe, Frames, TextMode};
 use crate::weights;

@@ -3,10 +3,11 @@
 use burn::module::Param;
 use burn::nn;
 use burn::prelude::*;
+use tvr_clip::model::INITIAL_SCALE;
 use tvr_heads::Head;
 use tvr_objectives::Objective;
 
-use super::{INITIAL_SCALE, Model, TextEncoder, VideoEncoder};
+use super::{Model, TextEncoder, VideoEncoder};
 use crate::corpus::{Corpus, Texts};
 use crate::error::ExperimentError;
 use crate::plan::{self, Plan};
