@@ -146,13 +146,13 @@ pub fn codes<H: Head, O: Objective>(
 pub fn score(
     (bank_texts, bank_videos): &(TextCodes, VideoCodes),
     (texts, videos): &(TextCodes, VideoCodes),
-    scale: Option<Tensor<1>>,
+    scale: Option<f32>,
     score: impl Fn(&TextCodes, &VideoCodes) -> Result<Array2<f32>, ExperimentError>,
 ) -> Result<TrainingBank, ExperimentError> {
     let galleries = match scale {
         Some(scale) => Some([
-            products(&bank_videos.pooled, &videos.pooled, &scale)?,
-            products(&bank_texts.pooled, &texts.pooled, &scale)?,
+            products(&bank_videos.pooled, &videos.pooled, scale)?,
+            products(&bank_texts.pooled, &texts.pooled, scale)?,
         ]),
         None => None,
     };
@@ -168,9 +168,9 @@ pub fn score(
 pub(crate) fn products(
     bank: &Tensor<2>,
     test: &Tensor<2>,
-    scale: &Tensor<1>,
+    scale: f32,
 ) -> Result<Array2<f32>, ExperimentError> {
-    to_matrix(bank.clone().matmul(test.clone().transpose()), scale.clone())
+    to_matrix(bank.clone().matmul(test.clone().transpose()), scale)
 }
 
 /// `count` of `items` different rows, in rising order: a function of seed and purpose.

@@ -161,7 +161,7 @@ fn scored<H: Head, O: Objective>(
     let scorer = Scorer::new(model, recipe.emcl.as_ref(), width, bank.as_ref(), &plan.device)?;
     let logits = scorer.logits(&codes.0, &codes.1)?;
     let by_vectors = !model.head.needs().judges_pairs;
-    let scale = by_vectors.then(|| model.to_logits());
+    let scale = by_vectors.then(|| model.to_logits().into_scalar());
     let bank =
         bank.map(|bank| banks::score(&bank, &codes, scale, |texts, videos| scorer.logits(texts, videos)));
     let effective_ranks = scorer.effective_ranks(&codes.0, &codes.1)?;
@@ -205,9 +205,9 @@ pub fn share<H: Head, O: Objective>(
     let (texts, videos) = codes(model, judged, plan, shard.of_items(n_videos, "videos")?)?;
     let bank = recipe.bank.as_ref().map(|bank| banks::codes(bank, model, train, &plan.device));
     let bank = bank.transpose()?;
-    let scale = (!model.head.needs().judges_pairs).then(|| model.to_logits());
+    let scale = (!model.head.needs().judges_pairs).then(|| model.to_logits().into_scalar());
     let score = |texts: &TextCodes, videos: &VideoCodes| matrix(model, texts, videos);
-    let blocks = blocks(shard, (&texts, &videos), n_videos, bank.as_ref(), scale.as_ref(), score)?;
+    let blocks = blocks(shard, (&texts, &videos), n_videos, bank.as_ref(), scale, score)?;
     Ok(Share { blocks, gallery: gallery(judged) })
 }
 
@@ -299,12 +299,11 @@ pub(crate) fn matrix<H: Head, O: Objective>(
 ) -> Result<Array2<f32>, ExperimentError> {
     let similarity =
         score_all(&model.head, texts, videos, Tile::of(&model.head)).map_err(ExperimentError::because)?;
-    to_matrix(similarity, model.to_logits())
+    to_matrix(similarity, model.to_logits().into_scalar())
 }
 
-/// Similarities times `scale`, `[1]`, in memory.
-pub(crate) fn to_matrix(similarity: Tensor<2>, scale: Tensor<1>) -> Result<Array2<f32>, ExperimentError> {
-    let scale = scale.into_scalar::<f32>();
+/// Similarities times `scale`, in memory.
+pub(crate) fn to_matrix(similarity: Tensor<2>, scale: f32) -> Result<Array2<f32>, ExperimentError> {
     let [rows, columns] = similarity.dims();
     let values = similarity.into_data().convert::<f32>().iter::<f32>().map(|value| value * scale).collect();
     Array2::from_shape_vec((rows, columns), values)

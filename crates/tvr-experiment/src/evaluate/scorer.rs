@@ -54,7 +54,7 @@ impl<'a, H: Head, O: Objective> Scorer<'a, H, O> {
             None => matrix(self.model, texts, videos),
             Some(emcl) => {
                 let cosines = emcl.cosines(&texts.pooled, &videos.pooled);
-                to_matrix(cosines.map_err(ExperimentError::because)?, self.model.to_logits())
+                to_matrix(cosines.map_err(ExperimentError::because)?, self.model.to_logits().into_scalar())
             }
         }
     }

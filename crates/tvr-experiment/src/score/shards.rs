@@ -25,7 +25,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use burn::prelude::*;
 use ndarray::{Array2, s};
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
@@ -114,7 +113,7 @@ pub(crate) fn blocks(
     (texts, videos): (&TextCodes, &VideoCodes),
     n_videos: usize,
     bank: Option<&(TextCodes, VideoCodes)>,
-    scale: Option<&Tensor<1>>,
+    scale: Option<f32>,
     score: impl Fn(&TextCodes, &VideoCodes) -> Result<Array2<f32>, ExperimentError>,
 ) -> Result<Vec<Block>, ExperimentError> {
     let block = |name, values, columns| Block { name, values, columns };

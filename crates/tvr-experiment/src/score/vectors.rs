@@ -51,16 +51,15 @@ impl Vectors {
         let blocks = bank.as_ref().map(|(texts, videos)| [videos.pooled.clone(), texts.pooled.clone()]);
         let emcl = self.emcl.as_ref().map(|recipe| Emcl::new(recipe, width, blocks, &device));
         let emcl = emcl.transpose().map_err(ExperimentError::because)?;
-        let one = || Tensor::<1>::ones([1], &device);
         let score = |texts: &TextCodes, videos: &VideoCodes| {
             let cosines = match &emcl {
                 Some(emcl) => emcl.cosines(&texts.pooled, &videos.pooled),
                 None => score_all(&head, texts, videos, Tile::DEFAULT),
             };
-            to_matrix(cosines.map_err(of(&self.texts))?, one())
+            to_matrix(cosines.map_err(of(&self.texts))?, 1.0)
         };
         let scores = score(&test.0, &test.1)?;
-        let bank = bank.map(|bank| banks::score(&bank, &test, Some(one()), score)).transpose()?;
+        let bank = bank.map(|bank| banks::score(&bank, &test, Some(1.0), score)).transpose()?;
         let regime = emcl.as_ref().map_or(Regime::Raw, Emcl::regime);
         let ranks = emcl.as_ref().map(|emcl| emcl.effective_ranks(&test.0.pooled, &test.1.pooled));
         let effective_ranks = ranks.transpose().map_err(of(&self.texts))?;
@@ -76,13 +75,12 @@ impl Vectors {
         }
         let device = device::open(DEFAULT_DEVICE)?;
         let ((texts, videos), bank, head) = self.open(&device, inputs)?;
-        let one = Tensor::<1>::ones([1], &device);
         let score = |texts: &TextCodes, videos: &VideoCodes| {
-            to_matrix(score_all(&head, texts, videos, Tile::DEFAULT).map_err(of(&self.texts))?, one.clone())
+            to_matrix(score_all(&head, texts, videos, Tile::DEFAULT).map_err(of(&self.texts))?, 1.0)
         };
         let n_videos = videos.n_items();
         let own = videos.rows(shard.of_items(n_videos, "videos")?);
-        shards::blocks(shard, (&texts, &own), n_videos, bank.as_ref(), Some(&one), score)
+        shards::blocks(shard, (&texts, &own), n_videos, bank.as_ref(), Some(1.0), score)
     }
 
     fn open(&self, device: &Device, inputs: &mut Vec<Input>) -> Result<Opened, ExperimentError> {

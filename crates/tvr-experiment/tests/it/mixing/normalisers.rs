@@ -80,7 +80,7 @@ fn scored<H: Head>(
         };
         Ok(logits(cosines.unwrap()))
     };
-    let scale = by_vectors.then(|| Tensor::from_data([SCALE], &Device::flex()));
+    let scale = by_vectors.then_some(SCALE);
     let bank = banks::score(training, test, scale, score).unwrap();
     let seen = match emcl {
         Some((_, EmclScope::Bank)) => Regime::Bank,
