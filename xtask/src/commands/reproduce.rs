@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::device::DEFAULT_DEVICE;
+use tvr_experiment::record::FIGURES;
 use tvr_experiment::reproduce::jobs::{Job, Launcher};
 use tvr_experiment::reproduce::{Data, Extent, Paper, Reproduction, Request, reproduce, workers};
 use tvr_experiment::{ExperimentError, Surroundings};
@@ -125,7 +126,7 @@ fn shown(reproduction: &Reproduction) -> String {
     let mut text = format!(
         "{data}; one caption per video, both directions; mean over seeds ± half of the 95 % interval (Student t).\n\n"
     );
-    let titles = || ["R@1", "R@5", "R@10", "MdR", "MnR"].map(String::from).to_vec();
+    let titles = || FIGURES.map(String::from).to_vec();
     let mut table = Table::new(&["model", "normalize", "regime", "steps", "seeds"])
         .figures("T2V", titles())
         .figures("V2T grouped", titles());

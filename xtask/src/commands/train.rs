@@ -12,7 +12,7 @@ use tvr_experiment::{
     experiment::{self, Opened},
     plan,
     plan::PATIENCE,
-    record::{Record, half_width},
+    record::{FIGURES, Record, half_width},
     weights,
 };
 
@@ -223,8 +223,7 @@ fn report(args: &Args, plan: &Plan, records: &[Record]) -> Result<(), Experiment
 
 /// One table of the records, with the mean over seeds and half of its 95 % interval (Student t).
 pub fn shown(records: &[Record]) -> String {
-    let names = ["R@1", "R@5", "R@10", "MdR", "MnR"];
-    let titles = || names.map(String::from).to_vec();
+    let titles = || FIGURES.map(String::from).to_vec();
     let mut table = Table::new(&["normalize", "regime", "seed"])
         .figures("T2V", titles())
         .figures("V2T grouped", titles());
@@ -236,7 +235,7 @@ pub fn shown(records: &[Record]) -> String {
             let row = &record.test[index];
             let figures: Vec<f64> = [&row.text_to_video, &row.video_to_text]
                 .iter()
-                .flat_map(|metrics| names.map(|name| metrics.get(name).copied().unwrap_or(f64::NAN)))
+                .flat_map(|metrics| FIGURES.map(|name| metrics.get(name).copied().unwrap_or(f64::NAN)))
                 .collect();
             for (column, figure) in columns.iter_mut().zip(&figures) {
                 column.push(*figure);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::doctor::Benchmark;
+use tvr_experiment::record::FIGURES;
 use tvr_experiment::reproduce::benchmark::{Beside, Outcome, Planned, Request, Size, look};
 use tvr_experiment::reproduce::published::{Direction, Published};
 use tvr_experiment::{ExperimentError, Surroundings};
@@ -88,8 +89,6 @@ fn small(benchmark: Benchmark, protocol: &str, size: &Size) -> String {
     }
     text
 }
-
-const FIGURES: [&str; 5] = ["R@1", "R@5", "R@10", "MdR", "MnR"];
 
 fn figures(direction: &Direction, band: Option<f64>) -> Vec<String> {
     let text = |(index, value): (usize, &Option<f64>)| match (value, band.filter(|_| index == 0)) {
