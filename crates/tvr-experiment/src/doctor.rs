@@ -15,7 +15,7 @@ use serde::Serialize;
 use tvr_data::benchmarks::protocols::Protocol;
 use tvr_data::benchmarks::{Absent, Annotations, Oddity};
 use tvr_data::doctor::{Clips, Decoded, GalleryFile, diagnose, quarantine};
-use tvr_data::{DataError, Entry, Manifest, Outcome, Sampler, Verdict};
+use tvr_data::{Entry, Manifest, Outcome, Sampler, Verdict};
 
 use crate::error::ExperimentError;
 use crate::files;
@@ -108,9 +108,9 @@ pub struct Examined {
 pub fn look(request: &Request) -> Result<Examined, ExperimentError> {
     let benchmark = request.benchmark;
     let (folder, annotations) = annotations(request)?;
-    let clips = Clips::find(&request.data_root).map_err(wrong)?;
+    let clips = Clips::find(&request.data_root).map_err(ExperimentError::because)?;
     let left_out = match &request.quarantine {
-        Some(path) => quarantine(path).map_err(wrong)?,
+        Some(path) => quarantine(path).map_err(ExperimentError::because)?,
         None => BTreeSet::new(),
     };
     let listed: HashSet<&str> =
@@ -236,7 +236,7 @@ impl Examined {
                     std::path::absolute(&entry.path).map_err(ExperimentError::file(&entry.path, "find"))?;
             }
             let path = table_path(out, protocol);
-            Manifest::write(&path, &entries).map_err(wrong)?;
+            Manifest::write(&path, &entries).map_err(ExperimentError::because)?;
             written.push(path);
         }
         Ok(written)
@@ -248,15 +248,11 @@ pub fn table_path(out: &Path, protocol: &Protocol) -> PathBuf {
     out.join(format!("{}.jsonl", protocol.name))
 }
 
-fn wrong(error: DataError) -> ExperimentError {
-    ExperimentError::work(error.to_string())
-}
-
 /// The annotation files: in the folder that is named, else in or beside the data root.
 fn annotations(request: &Request) -> Result<(PathBuf, Annotations), ExperimentError> {
     let benchmark = request.benchmark;
     if let Some(folder) = &request.annotations {
-        return Ok((folder.clone(), benchmark.read(folder).map_err(wrong)?));
+        return Ok((folder.clone(), benchmark.read(folder).map_err(ExperimentError::because)?));
     }
     let (root, name) = (&request.data_root, benchmark.name());
     let above = root.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -268,7 +264,7 @@ fn annotations(request: &Request) -> Result<(PathBuf, Annotations), ExperimentEr
         above.join("annotations").join(name),
     ];
     for place in places.into_iter().filter(|place| place.is_dir()) {
-        let found = benchmark.look(&place).map_err(wrong)?;
+        let found = benchmark.look(&place).map_err(ExperimentError::because)?;
         if !found.listings.is_empty() {
             return Ok((place, found));
         }
