@@ -1,8 +1,8 @@
 //! Files: read as they are or unpacked; written whole or not at all.
 
 use std::fs::File;
-use std::io::{BufWriter, IntoInnerError, Read, Write};
-use std::path::Path;
+use std::io::{BufWriter, ErrorKind, IntoInnerError, Read, Write};
+use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
@@ -32,17 +32,27 @@ pub fn write_with(
     }
     let linked = if path.is_symlink() { std::fs::canonicalize(path).ok() } else { None };
     let place = linked.as_deref().unwrap_or(path);
-    let mut name = place.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let beside = place.with_file_name(name);
-    let written = File::create(&beside)
-        .and_then(|file| fill(file)?.sync_all())
-        .and_then(|()| std::fs::rename(&beside, place));
+    let (beside, file) = new_beside(place)?;
+    let written = fill(file).and_then(|file| file.sync_all()).and_then(|()| std::fs::rename(&beside, place));
     if written.is_err() {
-        // The first error is the one to report; a file that was never made cannot be removed.
+        // The first error is the one to report.
         let _ = std::fs::remove_file(&beside);
     }
     written
+}
+
+/// A file that nobody else writes. The number of a process is not enough: every container has a process 1.
+fn new_beside(place: &Path) -> std::io::Result<(PathBuf, File)> {
+    let mut attempt = 0;
+    loop {
+        let mut name = place.file_name().unwrap_or_default().to_os_string();
+        name.push(format!(".{}.{attempt}.tmp", std::process::id()));
+        let beside = place.with_file_name(name);
+        match File::create_new(&beside) {
+            Err(cause) if cause.kind() == ErrorKind::AlreadyExists => attempt += 1,
+            made => return made.map(|file| (beside, file)),
+        }
+    }
 }
 
 /// Text without the mark that editors and spreadsheets put in front of UTF-8, which would belong to its first word.

@@ -268,4 +268,16 @@ impl Recipe {
         same.seeds = Vec::new();
         Ok(files::sha256(same.to_toml()?.as_bytes()))
     }
+
+    /// A hash of what decides which way training takes: [`hash`](Self::hash) without how a step is cut into parts, when it
+    /// is saved, and how the model is judged afterwards. A run goes on with other values of these.
+    ///
+    /// # Errors
+    /// As [`Recipe::to_toml`].
+    pub fn training_hash(&self) -> Result<String, ExperimentError> {
+        let mut same = self.clone();
+        (same.train.chunk, same.train.checkpoint_every) = (0, 0);
+        same.eval = EvalRecipe::default();
+        same.hash()
+    }
 }

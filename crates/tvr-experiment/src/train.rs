@@ -177,7 +177,7 @@ impl Work<'_> {
         let checkpoints = Checkpoints::open(&folder)?;
         let mut note = |word| events(Event::Note(word));
         let features_sha256 = features_sha256(self.plan, self.train, self.val);
-        let (hash, known) = (recipe.hash()?, features_sha256.as_deref());
+        let (hash, known) = (recipe.training_hash()?, features_sha256.as_deref());
         let (model, optimizer, state) =
             checkpoints.load_newest(fresh.model, fresh.optimizer, &hash, self.seed, known, &mut note)?;
         // Not before: where another recipe's checkpoint lies, its own recipe stays.
@@ -332,7 +332,7 @@ impl Work<'_> {
         }
         let every = recipe.train.checkpoint_every;
         if look || due || (every > 0 && done.is_multiple_of(every)) {
-            written.save(done, model, optimizer, recipe.hash()?, self.seed)?;
+            written.save(done, model, optimizer, recipe.training_hash()?, self.seed)?;
         }
         Ok(())
     }

@@ -161,6 +161,25 @@ fn a_device_without_its_feature_or_its_hardware_is_one_sentence() {
 }
 
 #[test]
+fn a_run_goes_on_in_other_parts_on_other_devices_and_is_judged_otherwise() {
+    let folder = folder();
+    let small = ["train", "small.toml", "--set", "train.epochs=2"];
+    assert!(xtask(folder.path(), &[&small[..], &["--devices", "flex:2"]].concat()).status.success());
+    // As if it had been killed after the first epoch.
+    let checkpoints = folder.path().join("runs/small-5/checkpoints");
+    std::fs::remove_dir_all(checkpoints.join("step-000006")).unwrap();
+    let other = ["--resume", "--set", "train.chunk=2", "--set", "train.checkpoint_every=1"];
+    let rows = ["--set", "eval.normalize=[\"raw\", \"dual-softmax:temperature=3\"]", "--json", "-"];
+    let output = xtask(folder.path(), &[&small[..], &other, &rows].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("starts anew"), "{}", stderr(&output));
+    let records: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(records[0]["test"].as_array().unwrap().len(), 2, "{records}");
+    let kept = std::fs::read_to_string(folder.path().join("runs/small-5/recipe.toml")).unwrap();
+    assert!(kept.contains("chunk = 2\n"), "{kept}");
+}
+
+#[test]
 fn a_checkpoint_of_another_recipe_is_refused() {
     let folder = folder();
     assert!(xtask(folder.path(), &["train", "small.toml", "--set", "train.epochs=2"]).status.success());

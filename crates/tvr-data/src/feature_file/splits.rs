@@ -44,7 +44,8 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    pub fn of(&self, split: Split) -> &Part {
+    /// The rows of a split.
+    pub(super) fn of(&self, split: Split) -> &Part {
         match split {
             Split::Train => &self.train,
             Split::Val => &self.val,

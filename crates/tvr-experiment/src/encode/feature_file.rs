@@ -89,8 +89,10 @@ pub(super) fn write(
     settings: &Settings,
 ) -> Result<Report, ExperimentError> {
     let (frames, text) = (Plan::read(frame_side)?, Plan::read(text_side)?);
-    if settings.pictures.is_some() && frames.ids.is_empty() || settings.texts.is_some() && text.ids.is_empty()
-    {
+    let nothing = settings.pictures.is_some() && frames.ids.is_empty()
+        || settings.texts.is_some() && text.ids.is_empty();
+    // A share may be empty; what all shares make may not.
+    if nothing && settings.shard.is_none() {
         return Err(ExperimentError::work(format!("{}: everything was bad, nothing is left", out.display())));
     }
     let text_video = text_video(&frames, &text);

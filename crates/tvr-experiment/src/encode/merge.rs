@@ -43,10 +43,13 @@ pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Report, ExperimentError> 
         };
         (one != other).then(|| words.to_owned())
     })?;
-    if let Some((path, of)) = widths.iter().find(|(_, of)| *of != widths[0].1) {
-        let (here, there) = (of.map(Option::unwrap_or_default), widths[0].1.map(Option::unwrap_or_default));
-        let words = format!("frames and text are {here:?} wide, but {there:?} in {}", widths[0].0.display());
-        return Err(broken(path, words));
+    for (side, name) in ["frames", "text"].into_iter().enumerate() {
+        let mut known = widths.iter().filter_map(|(path, of)| Some((path, of[side]?)));
+        let Some((first, width)) = known.next() else { continue };
+        if let Some((path, other)) = known.find(|(_, other)| *other != width) {
+            let words = format!("{name} is {other} wide, but {width} in {}", first.display());
+            return Err(broken(path, words));
+        }
     }
     let Some(first) = order.first() else { return Ok(Report::default()) };
     let settings = Settings { collection: None, ..first.common.clone() };

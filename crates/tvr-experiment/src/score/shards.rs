@@ -17,7 +17,7 @@
 //! | `bank_similarity` | `[bank texts, bank videos]` | its bank videos |
 //!
 //! Nothing is normalised or ranked before the joining: both look at whole rows and columns, and the matrices of N shards
-//! are those of one. So figures cannot depend on N. Scores that depend on other items than their pair (EMCL, a head that
+//! are those of one, to the rounding of f32: a product of few columns may be summed in another order. Scores that depend on other items than their pair (EMCL, a head that
 //! mixes items) are not shared out, since the items of a share would be others. The file is a safetensors file of f32
 //! whose metadata has one key, `tvr-scores/1`: JSON of the shard, of what the scores are made of, of the normalisers that
 //! were asked for, and of the columns in all.

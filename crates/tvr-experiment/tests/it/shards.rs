@@ -252,7 +252,9 @@ fn a_shard_of_encode_that_readers_would_refuse_is_refused_when_joined() {
         &format!("frames is I32 [2, 2, 3], {float}"),
     );
     refused(&put("frames", Dtype::F32, &[4, 3], vec![0; 48]), &format!("frames is F32 [4, 3], {float}"));
-    refused(&put("frames", Dtype::F32, &[0, 2, 3], vec![]), &format!("frames is F32 [0, 2, 3], {float}"));
+    refused(&put("frames", Dtype::F32, &[2, 0, 3], vec![]), &format!("frames is F32 [2, 0, 3], {float}"));
+    let none = "mask is U8 [2, 2], but it must be U8 [0, 2]";
+    refused(&put("frames", Dtype::F32, &[0, 2, 3], vec![]), none);
     let mask = "mask is U8 [4], but it must be U8 [2, 2]";
     refused(&put("mask", Dtype::U8, &[4], vec![1; 4]), mask);
     for (row, bytes) in [(0, [0, 1, 1, 1]), (0, [0, 0, 1, 1]), (1, [1, 1, 2, 1])] {
@@ -266,7 +268,7 @@ fn a_shard_of_encode_that_readers_would_refuse_is_refused_when_joined() {
     let first = path("0").display().to_string();
     refused(
         &put("frames", Dtype::F32, &[2, 2, 1], vec![0; 16]),
-        &format!("frames and text are [1, 3] wide, but [3, 3] in {first}"),
+        &format!("frames is 1 wide, but 3 in {first}"),
     );
     refused(&|shard: &mut Encoded| shard.tensors.clear(), "it has neither frames nor text");
 }

@@ -203,3 +203,42 @@ fn a_link_in_a_circle_is_named_and_with_skip_bad_left_out() {
     assert_eq!(skipped.len(), 3, "{skipped:?}");
     assert!(skipped.iter().zip(starts).all(|(reason, start)| reason.starts_with(start)), "{skipped:?}");
 }
+
+#[test]
+fn a_share_of_bad_videos_alone_is_empty_and_joins_the_others() {
+    let (weights, folder) = scene();
+    let run = |arguments: &[&str], name: &str| {
+        let output =
+            encode(folder.path(), &weights, &[&["--frames", "videos", "--skip-bad"], arguments].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        std::fs::rename(folder.path().join("out.safetensors"), folder.path().join(name)).unwrap();
+        File::read(&folder.path().join(name))
+    };
+    for frame in ["f2.png", "f10.png"] {
+        std::fs::write(folder.path().join("videos/v2").join(frame), "no picture").unwrap();
+    }
+    let whole = run(&[], "whole");
+    let shares = ["0/3", "1/3", "2/3"];
+    let empty = shares.map(|share| run(&["--shard", share], &share[..1]).names("video_ids").is_empty());
+    assert_eq!(empty, [false, true, false]);
+    let merge = |shares: &[&str]| xtask(folder.path(), &[&["merge"], shares, &["--out", "joined"]].concat());
+    let joined = merge(&["0", "1", "2"]);
+    assert_eq!(joined.status.code(), Some(0), "{}", stderr(&joined));
+    let joined = File::read(&folder.path().join("joined"));
+    for key in ["video_ids", "skipped"] {
+        assert_eq!(joined.names(key), whole.names(key));
+    }
+    assert_eq!(joined.tensor("frames"), whole.tensor("frames"));
+
+    // Nothing at all is still refused: by the whole, and by the joining.
+    for video in ["v1", "v10"] {
+        std::fs::remove_dir_all(folder.path().join("videos").join(video)).unwrap();
+    }
+    let refused = encode(folder.path(), &weights, &["--frames", "videos", "--skip-bad"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let sentence = "error: out.safetensors: everything was bad, nothing is left\n";
+    assert!(stderr(&refused).ends_with(sentence), "{}", stderr(&refused));
+    std::fs::remove_dir_all(folder.path().join("out.safetensors.parts")).unwrap();
+    run(&["--shard", "0/1"], "all");
+    fails(&merge(&["all"]), 1, "joined: everything was bad, nothing is left");
+}

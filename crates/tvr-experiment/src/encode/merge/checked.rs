@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-/// Widths of frames and of text, of a shard's file whose types, shapes and names are sound.
+/// Widths of frames and of text, of a shard's file whose types, shapes and names are sound; `None` where it has no item.
 ///
 /// # Errors
 /// The first thing that is wrong, in words.
@@ -23,7 +23,7 @@ pub(super) fn widths(bytes: &[u8]) -> Result<[Option<usize>; 2], String> {
     }
     if has("frames") {
         let [videos, frames, width] = file.f32s("frames")?;
-        widths[0] = Some(width);
+        widths[0] = (videos > 0).then_some(width);
         file.mask("mask", videos, frames)?;
         file.names("video_ids", videos)?;
         if let Some(patches) = file.metadata.get("tokens_per_frame")
@@ -34,7 +34,7 @@ pub(super) fn widths(bytes: &[u8]) -> Result<[Option<usize>; 2], String> {
     }
     if has("text") {
         let [texts, width] = file.f32s("text")?;
-        widths[1] = Some(width);
+        widths[1] = (texts > 0).then_some(width);
         file.names("text_ids", texts)?;
         if file.metadata.contains_key("text_videos") {
             file.names("text_videos", texts)?;
@@ -61,11 +61,12 @@ impl File<'_> {
         self.tensors.tensor(name).map_err(|_| format!("it has no {name}"))
     }
 
-    /// The shape of a tensor of f32, no axis of it empty.
+    /// The shape of a tensor of f32: no items at all, or no axis empty.
     fn f32s<const D: usize>(&self, name: &str) -> Result<[usize; D], String> {
         let tensor = self.tensor(name)?;
         let shape: Option<[usize; D]> = tensor.shape().try_into().ok();
-        match shape.filter(|shape| tensor.dtype() == Dtype::F32 && !shape.contains(&0)) {
+        let sound = |shape: &[usize; D]| shape[0] == 0 || !shape.contains(&0);
+        match shape.filter(|shape| tensor.dtype() == Dtype::F32 && sound(shape)) {
             Some(shape) => Ok(shape),
             None => Err(format!(
                 "{name} is {} {:?}, but it must be F32 with {D} axes, none empty",
@@ -88,7 +89,7 @@ impl File<'_> {
             ));
         }
         let sound = |row: &[u8]| row[0] == 1 && row.is_sorted_by(|one, next| one >= next && *next <= 1);
-        match tensor.data().chunks(longest).position(|row| !sound(row)) {
+        match tensor.data().chunks(longest.max(1)).position(|row| !sound(row)) {
             Some(item) => Err(format!("row {item} of {name} is not ones, at least one, and then zeros")),
             None => Ok(()),
         }
