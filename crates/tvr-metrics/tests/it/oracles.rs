@@ -225,3 +225,29 @@ pub fn cider(candidates: &[Vec<String>], references: &[Vec<Vec<String>>]) -> Vec
     }
     scores
 }
+
+/// For each item, the queries that have fewer than `k` items before it; of equal scores the smaller index is first.
+pub fn occurrences(s: &[Vec<f64>], k: usize) -> Vec<u32> {
+    let mut counts = vec![0; s[0].len()];
+    for row in s {
+        for (item, &score) in row.iter().enumerate() {
+            let before = |(other, &x): (usize, &f64)| x > score || (x == score && other < item);
+            let ahead = row.iter().enumerate().filter(|cell| before(*cell)).count();
+            counts[item] += u32::from(ahead < k);
+        }
+    }
+    counts
+}
+
+/// The third standardised moment; 0 for equal counts.
+pub fn skewness(counts: &[u32]) -> f64 {
+    let items = counts.len() as f64;
+    let mean = counts.iter().sum::<u32>() as f64 / items;
+    let (mut second, mut third) = (0.0, 0.0);
+    for &count in counts {
+        let apart = f64::from(count) - mean;
+        second += apart * apart / items;
+        third += apart * apart * apart / items;
+    }
+    if counts.iter().all(|&count| count == counts[0]) { 0.0 } else { third / second.powf(1.5) }
+}

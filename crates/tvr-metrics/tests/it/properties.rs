@@ -9,6 +9,7 @@ use tvr_metrics::{
 use crate::oracles;
 
 mod captions;
+mod hubness;
 mod representation;
 
 const BOTH: [Direction; 2] = [Direction::TextToVideo, Direction::VideoToText];
