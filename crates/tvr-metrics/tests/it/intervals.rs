@@ -5,6 +5,8 @@ use tvr_metrics::{
     student_quantile,
 };
 
+use crate::oracles;
+
 #[track_caller]
 fn close(found: f64, expected: f64, tolerance: f64) {
     assert!((found - expected).abs() <= tolerance, "{found} is not {expected} within {tolerance}");
@@ -35,6 +37,19 @@ fn student_quantiles_are_those_of_the_table() {
 }
 
 #[test]
+fn student_quantiles_of_one_and_two_degrees_are_their_closed_forms() {
+    for level in [0.05, 0.3, 0.7, 0.95, 0.999] {
+        let one = (std::f64::consts::FRAC_PI_2 * level).tan();
+        let two = level * (2.0 / ((1.0 - level) * (1.0 + level))).sqrt();
+        for (freedom, expected) in [(1, one), (2, two)] {
+            let found = student_quantile(freedom, level).unwrap();
+            // ln Γ is good to 12 digits, and a level near an end leaves fewer of them.
+            close(found, expected, 4e-12 * expected / (level * (1.0 - level)));
+        }
+    }
+}
+
+#[test]
 fn paired_student_is_the_formula() {
     let found = paired_student(&[10.0, 11.0, 12.0], &[11.0, 13.0, 15.0], 0.95).unwrap();
     close(found.mean, 2.0, 1e-12);
@@ -62,6 +77,29 @@ fn intervals_repeat_with_the_seed_and_move_with_it() {
     let at = |seed| bootstrap(&values, &Resampling { seed, ..Resampling::default() }).unwrap();
     assert_eq!(at(3), at(3));
     assert_ne!(at(3), at(4));
+}
+
+#[test]
+fn an_interval_can_be_made_again_from_its_seed_alone() {
+    assert_eq!(Resampling::default(), Resampling { draws: 4000, seed: 0, level: 0.95 });
+    // The first numbers of the published generator from 1234567.
+    let mut state = 1_234_567;
+    let first = [6_457_827_717_110_365_317_u64, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
+    assert_eq!(first.map(|_| oracles::splitmix64(&mut state)), first);
+    for seeds in [vec![noise(37, 3)], (0..4).map(|salt| noise(23, 40 * salt)).collect()] {
+        // 41 draws at level 0.9: the ends are the order statistics 2 and 38.
+        let resampling = Resampling { draws: 41, seed: 77, level: 0.9 };
+        let found = hierarchical_bootstrap(&seeds, &resampling).unwrap();
+        let means = oracles::resampled_means(&seeds, 41, 77);
+        close(found.low, means[2], 1e-12);
+        close(found.high, means[38], 1e-12);
+        // Between order statistics the ends are linear: 12 draws at 0.9 lie at 0.55 and 10.45.
+        let resampling = Resampling { draws: 12, ..resampling };
+        let found = hierarchical_bootstrap(&seeds, &resampling).unwrap();
+        let means = oracles::resampled_means(&seeds, 12, 77);
+        close(found.low, 0.45 * means[0] + 0.55 * means[1], 1e-12);
+        close(found.high, 0.55 * means[10] + 0.45 * means[11], 1e-12);
+    }
 }
 
 #[test]
@@ -100,6 +138,10 @@ fn verdicts_need_both_intervals() {
         (at(-0.5, 0.5), at(-0.2, 0.3), Verdict::DoesNotHold),
         (at(-0.5, 0.5), at(-2.0, -0.3), Verdict::DoesNotHold),
         (at(-0.5, 0.6), at(-0.2, 0.3), Verdict::Undecided),
+        (at(-0.6, 0.5), at(-0.2, 0.3), Verdict::Undecided),
+        // An end at 0 is neither above nor below it.
+        (at(0.0, 3.0), at(0.2, 2.0), Verdict::Undecided),
+        (at(-3.0, 0.0), at(-2.0, -1.0), Verdict::Undecided),
     ];
     for (student, resampled, verdict) in cases {
         assert_eq!(Verdict::of(&student, &resampled), verdict, "{student:?} {resampled:?}");

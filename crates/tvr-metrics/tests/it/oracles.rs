@@ -251,3 +251,35 @@ pub fn skewness(counts: &[u32]) -> f64 {
     }
     if counts.iter().all(|&count| count == counts[0]) { 0.0 } else { third / second.powf(1.5) }
 }
+
+/// Splitmix64 as published by Steele et al. 2014: the state and the number.
+pub fn splitmix64(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let first = (*state ^ (*state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let second = (first ^ (first >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    second ^ (second >> 31)
+}
+
+/// Sorted means of resampled seeds and queries, in the documented order of the numbers: one stream a draw, the seeds
+/// before the queries, and no number for the choice among one seed.
+pub fn resampled_means(seeds: &[Vec<f64>], draws: u64, seed: u64) -> Vec<f64> {
+    let queries = seeds[0].len();
+    let mut means = Vec::new();
+    for draw in 0..draws {
+        let mut state = seed;
+        state = splitmix64(&mut state).wrapping_add(draw).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        state = splitmix64(&mut state);
+        let mut below =
+            |count: usize| (u128::from(splitmix64(&mut state)) * count as u128 / (1u128 << 64)) as usize;
+        let chosen: Vec<usize> =
+            seeds.iter().map(|_| if seeds.len() > 1 { below(seeds.len()) } else { 0 }).collect();
+        let mut sum = 0.0;
+        for _ in 0..queries {
+            let query = below(queries);
+            sum += chosen.iter().map(|&one| seeds[one][query]).sum::<f64>();
+        }
+        means.push(sum / (seeds.len() * queries) as f64);
+    }
+    means.sort_by(f64::total_cmp);
+    means
+}
