@@ -2,8 +2,9 @@
 
 use ndarray::{Array2, array};
 use tvr_metrics::{
-    Direction, MetricError, NonFinite, Policy, Resampling, Ties, Truth, bootstrap, hierarchical_bootstrap,
-    hubness, judge, paired_bootstrap, paired_student, ranks, representation, student_quantile,
+    Direction, MetricError, NonFinite, Policy, Resampling, Summary, Ties, Truth, bootstrap,
+    hierarchical_bootstrap, hubness, judge, paired_bootstrap, paired_student, ranks, representation,
+    student_quantile,
 };
 
 #[track_caller]
@@ -46,12 +47,30 @@ fn shapes_are_named_on_both_sides() {
     );
 }
 
+/// A gallery without an item, a set without a query: refused on either side by all that read a matrix.
+#[test]
+fn a_side_without_an_item_is_refused() {
+    for (texts, videos) in [(0, 4), (4, 0)] {
+        let scores = Array2::<f32>::zeros((texts, videos));
+        let message = format!("the scores are [{texts}, {videos}]; both sides need at least one item");
+        for direction in [Direction::TextToVideo, Direction::VideoToText] {
+            says(ranks(scores.view(), &Truth::diagonal(4), direction, &Policy::default()), &message);
+            says(representation(scores.view(), direction), &message);
+            says(hubness(scores.view(), direction, 1), &message);
+        }
+    }
+}
+
 #[test]
 fn groups_name_the_text_or_the_video_that_is_wrong() {
     says(Truth::groups(vec![]), "the groups are empty; give the video index of every text");
     says(
         Truth::groups(vec![0, 1, 9]),
         "groups[2] = 9, but 3 texts can name no video beyond 2; video indices count from 0 without holes",
+    );
+    says(
+        Truth::groups(vec![0, 2]),
+        "groups[1] = 2, but 2 texts can name no video beyond 1; video indices count from 0 without holes",
     );
     says(
         Truth::groups(vec![0, 3, 3, 1]),
@@ -63,7 +82,11 @@ fn groups_name_the_text_or_the_video_that_is_wrong() {
 fn settings_outside_their_domain_are_named() {
     let scores = array![[1.0f32, 0.0], [0.0, 1.0]];
     let zero = Policy { cutoffs: vec![1, 0], ..Policy::default() };
-    says(judge(scores.view(), &Truth::diagonal(2), &zero), "cutoff = 0, but it must be at least 1");
+    let cutoff = "cutoff = 0, but it must be at least 1";
+    says(judge(scores.view(), &Truth::diagonal(2), &zero), cutoff);
+    says(ranks(scores.view(), &Truth::diagonal(2), Direction::TextToVideo, &zero), cutoff);
+    let ranked = ranks(scores.view(), &Truth::diagonal(2), Direction::TextToVideo, &Policy::default());
+    says(Summary::new(ranked.unwrap(), &[5, 0]), cutoff);
     says(
         hubness(scores.view(), Direction::TextToVideo, 3),
         "k = 3, but it must be at least 1 and at most the size of the gallery",
@@ -76,7 +99,12 @@ fn settings_outside_their_domain_are_named() {
     assert_eq!("reference".parse::<Ties>().unwrap(), Ties::Reference);
     assert_eq!("miss".parse::<NonFinite>().unwrap(), NonFinite::Miss);
     says(student_quantile(0, 0.95), "degrees of freedom = 0, but it must be at least 1");
-    says(student_quantile(2, 1.0), "level = 1, but it must be between 0 and 1");
+    for level in [0.0, 1.0] {
+        let message = format!("level = {level}, but it must be between 0 and 1");
+        says(student_quantile(2, level), &message);
+        says(paired_student(&[1.0, 2.0], &[2.0, 4.0], level), &message);
+        says(bootstrap(&[1.0], &Resampling { level, ..Resampling::default() }), &message);
+    }
     let none = Resampling { draws: 0, ..Resampling::default() };
     says(bootstrap(&[1.0], &none), "draws = 0, but it must be at least 1");
 }
@@ -107,6 +135,20 @@ fn samples_are_named() {
         "queries of two seeds: 1 values against 2; a pair needs the same queries on both sides",
     );
     says(hierarchical_bootstrap(&[], &usual), "seeds has 0 values, but an interval needs at least 1");
+    says(
+        hierarchical_bootstrap(&[vec![]], &usual),
+        "differences has 0 values, but an interval needs at least 1",
+    );
+    says(paired_bootstrap(&[], &[], &usual), "baseline has 0 values, but an interval needs at least 1");
+    // Each side on its own, also where only one of several samples is wrong.
+    let (good, bad) = ([1.0, 2.0], [1.0, f64::INFINITY]);
+    let message = |what: &str| format!("{what}[1] is inf; an interval needs finite values");
+    says(paired_bootstrap(&bad, &good, &usual), &message("baseline"));
+    says(paired_bootstrap(&good, &bad, &usual), &message("treatment"));
+    says(paired_student(&bad, &good, 0.95), &message("baseline"));
+    says(paired_student(&good, &bad, 0.95), &message("treatment"));
+    says(hierarchical_bootstrap(&[good.to_vec(), bad.to_vec()], &usual), &message("differences"));
+    assert_eq!(paired_bootstrap(&[1.0], &[3.0], &usual).unwrap().mean, 2.0);
 }
 
 #[test]

@@ -310,6 +310,24 @@ fn p_m_3_threads_change_nothing_on_a_large_matrix() {
     assert_eq!(counts(&judged.video_to_text_best.unwrap().ranks), oracles::count_best_miss(&slow, &groups));
 }
 
+/// A query that the reference drops has no rank and no hit, in both readings of several captions and of one.
+#[test]
+fn p_m_2_a_dropped_query_has_no_rank_and_no_hit() {
+    let row = |own: f32| [[own, 3.0, 0.0], [1.0, 2.0, 4.0], [0.0, 1.0, 2.0]];
+    for own in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let s = Array2::from_shape_fn((3, 3), |(i, j)| row(own)[i][j]);
+        let several = ndarray::concatenate(Axis(0), &[s.view(), s.view()]).unwrap();
+        for (s, groups) in [(s, vec![0, 1, 2]), (several, vec![0, 1, 2, 0, 1, 2])] {
+            let truth = Truth::groups(groups).unwrap();
+            let found = ranks(s.view(), &truth, BOTH[0], &policy(Ties::Reference)).unwrap();
+            assert_eq!((found.greater()[0], found.equal()[0]), (0, 0), "{own}");
+            assert!(found.per_query()[0].is_nan());
+            assert_eq!(&found.per_query()[1..3], [2.0, 1.0]);
+            assert_eq!(&found.hits_percent(2)[..3], [0.0, 100.0, 100.0]);
+        }
+    }
+}
+
 #[test]
 fn skewness_of_one_hub_in_four_is_the_textbook_value() {
     // Every query prefers item 0: occurrences 4, 0, 0, 0; third moment over deviation cubed is 2/√3.

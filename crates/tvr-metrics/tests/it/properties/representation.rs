@@ -85,6 +85,21 @@ fn the_worst_case_reaches_the_bound() {
 }
 
 #[test]
+fn shares_count_what_is_beyond_a_bound_and_not_at_it() {
+    let of = |s: Array2<f32>| representation(s.view(), Direction::TextToVideo).unwrap();
+    let shares = |found: tvr_metrics::Representation| {
+        (found.by_item, found.share_above_one, found.share_above_two, found.share_below_half)
+    };
+    // Fair, also where every exponential without the largest logit taken off would be 0.
+    assert_eq!(shares(of(Array2::from_elem((2, 2), -4e3))), (vec![1.0, 1.0], 0.0, 0.0, 0.0));
+    // All queries on the first of two items, then three of four.
+    let sure =
+        |on: &[usize]| Array2::from_shape_fn((on.len(), 2), |(i, j)| if j == on[i] { 9e3 } else { 0.0 });
+    assert_eq!(shares(of(sure(&[0, 0, 0, 0]))), (vec![2.0, 0.0], 0.5, 0.0, 0.5));
+    assert_eq!(shares(of(sure(&[0, 0, 1, 0]))), (vec![1.5, 0.5], 0.5, 0.0, 0.0));
+}
+
+#[test]
 fn a_change_of_gallery_is_refused() {
     let of = |m: usize| representation(Array2::zeros((3, m)).view(), Direction::TextToVideo).unwrap();
     assert_eq!(
