@@ -18,6 +18,7 @@ mod encoder;
 mod head;
 mod objective;
 mod optimizer;
+mod place;
 pub mod rows;
 mod unknown_key;
 
@@ -203,7 +204,8 @@ impl Recipe {
     /// Reads a recipe.
     ///
     /// # Errors
-    /// The file, and what is wrong with it: an unknown key with the nearest known one, a missing key, a wrong type.
+    /// The file, the line, and what is wrong with it: an unknown key with the nearest known one, a missing key, a wrong
+    /// type.
     pub fn read(path: &Path) -> Result<Self, ExperimentError> {
         let bytes = std::fs::read(path).map_err(|cause| {
             ExperimentError::request(format!(
@@ -222,7 +224,7 @@ impl Recipe {
     /// # Errors
     /// As [`Recipe::read`], without the file.
     pub fn parse(text: &str) -> Result<Self, ExperimentError> {
-        toml::from_str(text).map_err(|error| ExperimentError::request(unknown_key::explain(error.message())))
+        toml::from_str(text).map_err(|error| ExperimentError::request(place::explain(text, &error)))
     }
 
     /// Sets one key by its dotted path, as `--set train.steps=20` does.

@@ -115,7 +115,13 @@ fn an_unknown_recipe_key_is_answered_with_the_nearest() {
     let text = std::fs::read_to_string(folder.path().join("small.toml")).unwrap();
     std::fs::write(folder.path().join("wrong.toml"), text.replace("learning_rate", "lerning_rate")).unwrap();
     let output = xtask(folder.path(), &["train", "wrong.toml"]);
-    fails(&output, 2, "wrong.toml: unknown key \"lerning_rate\"; did you mean \"learning_rate\"?");
+    let line = text.lines().position(|line| line.starts_with("learning_rate")).unwrap();
+    let shown = text.lines().nth(line).unwrap().replace("learning_rate", "lerning_rate");
+    let sentence = format!(
+        "wrong.toml: line {} ({shown}): unknown key \"lerning_rate\"; did you mean \"learning_rate\"?",
+        line + 1
+    );
+    fails(&output, 2, &sentence);
     let output = xtask(folder.path(), &["train", "small.toml", "--set", "train.epoch=3"]);
     fails(&output, 2, "--set train.epoch=3: unknown key \"epoch\"; did you mean \"epochs\"?");
     assert!(!folder.path().join("runs").exists());

@@ -213,12 +213,59 @@ fn a_key_that_a_kind_does_not_have_is_refused_by_name() {
     let with = |from: &str, to: &str| Recipe::parse(&bare.replace(from, to)).unwrap_err().to_string();
     let head = "kind = \"mean-pooling\"";
     let experts = "kind = \"experts\"\nwidth = 8\nexperts = []\nmixing = { kind = \"gating\", layers = 2 }";
-    assert_eq!(with(head, experts), "unknown key \"layers\"; none belongs there");
+    let message =
+        "line 15 (mixing = { kind = \"gating\", layers = 2 }): unknown key \"layers\"; none belongs there";
+    assert_eq!(with(head, experts), message);
     let camoe = "kind = \"camoe\"\nfusion = { kind = \"mean\", heads = 2 }";
-    assert_eq!(with(head, camoe), "unknown key \"heads\"; none belongs there");
+    let message =
+        "line 13 (fusion = { kind = \"mean\", heads = 2 }): unknown key \"heads\"; none belongs there";
+    assert_eq!(with(head, camoe), message);
     let term = "terms = [{ weight = 1.0, objective = { kind = \"symmetric\" } }]";
     let weighted = format!("kind = \"weighted\"\nqueue = 4\n{term}");
-    assert_eq!(with("kind = \"symmetric\"", &weighted), "unknown key \"queue\"; known are terms");
+    let message = "line 17 (queue = 4): unknown key \"queue\"; known are terms";
+    assert_eq!(with("kind = \"symmetric\"", &weighted), message);
+}
+
+/// Also in tables that a kind tells apart, of which the reader of TOML knows no line.
+#[test]
+fn what_is_wrong_is_named_with_its_line() {
+    let says = |from: &str, to: &str| Recipe::parse(&example().replace(from, to)).unwrap_err().to_string();
+    let whole = "expected a whole number of at least 0";
+    assert_eq!(
+        says("batch = 96", "batch = 8.0"),
+        format!("line 21 (batch = 8.0): invalid type: floating point `8.0`, {whole}")
+    );
+    assert_eq!(
+        says("hidden_factor = 2", "hidden_factor = -1"),
+        format!("line 15 (hidden_factor = -1): invalid value: integer `-1`, {whole}")
+    );
+    assert_eq!(
+        says("learning_rate = 3e-3", "betas = [0.9]\nlearning_rate = 3e-3"),
+        "line 28 (betas = [0.9]): invalid length 1, expected an array of length 2"
+    );
+    // Of two with one complaint, one of the two.
+    let message = says("tower_learning_rate = 1e-3", "weight_decay = \"x\"\nepsilon = \"x\"");
+    assert_eq!(message, "line 30 (epsilon = \"x\"): invalid type: string \"x\", expected a number");
+    assert_eq!(
+        says("kind = \"symmetric\"", "kind = 3"),
+        "line 18 (kind = 3): invalid type: integer `3`, expected a name in quotes"
+    );
+    let text = example().replace("[objective]\nkind = \"symmetric\"\n", "");
+    let message =
+        Recipe::parse(&text.replace("seeds = ", "objective = 3\nseeds = ")).unwrap_err().to_string();
+    assert_eq!(message, "line 3 (objective = 3): invalid type: integer `3`, expected a table");
+    assert_eq!(
+        says("seeds = [0, 1, 2]", "seeds = 0"),
+        "line 3 (seeds = 0): invalid type: integer `0`, expected a list"
+    );
+    assert_eq!(says("steps = 1000", "epochs = 2"), "line 24 (epochs = 2): duplicate key");
+    assert_eq!(says("batch = 96\n", ""), "line 20 ([train]): the key `batch` is missing");
+    assert_eq!(says("name = \"world-mean-pooling\"\n", ""), "the key `name` is missing");
+    assert!(says("[eval]", "[eval").starts_with("line 31 ([eval): "));
+    // A line of any length and of any characters.
+    let long = "x".repeat(1000);
+    let message = says("kind = \"symmetric\"", &format!("kind = \"\u{1b}{long}\""));
+    assert!(message.chars().count() < 400 && !message.contains('\u{1b}'), "{message}");
 }
 
 #[test]
