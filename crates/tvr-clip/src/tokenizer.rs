@@ -152,9 +152,9 @@ impl Tokenizer {
         Ok(Self { inner, start, end })
     }
 
-    /// Number of tokens, marks included.
+    /// One more than the largest id, marks included: as many rows a tower's embedding needs. Ids may leave numbers out.
     pub fn vocabulary(&self) -> usize {
-        self.inner.get_vocab_size(true)
+        self.inner.get_vocab(true).values().max().map_or(0, |&largest| largest as usize + 1)
     }
 
     /// Id of the end mark.

@@ -220,6 +220,23 @@ fn a_tokenizer_of_another_model_is_refused() {
     assert!(message.ends_with("but the text tower has 3"), "{message}");
 }
 
+/// As many tokens as the tower has, but one of them with an id that its embedding lacks.
+#[test]
+fn a_tokenizer_with_an_id_beyond_the_tower_is_refused() {
+    let _alone = alone();
+    let folder = folder();
+    let path = folder.path().join("tokenizer.json");
+    let mut file: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let checkpoint = ClipCheckpoint::open(folder.path()).unwrap();
+    let count = checkpoint.text_config().unwrap().vocabulary;
+    assert_eq!(checkpoint.tokenizer().unwrap().vocabulary(), count);
+    file["model"]["vocab"]["a</w>"] = count.into();
+    std::fs::write(&path, file.to_string()).unwrap();
+    let message = checkpoint.tokenizer().unwrap_err().to_string();
+    let expected = format!("the tokenizer's vocabulary is {}, but the text tower has {count}", count + 1);
+    assert!(message.ends_with(&expected), "{message}");
+}
+
 #[test]
 fn a_tokenizer_without_clip_s_marks_is_refused_by_its_file() {
     let _alone = alone();
