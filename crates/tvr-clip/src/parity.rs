@@ -176,7 +176,7 @@ impl Session<'_> {
             found => found?,
         };
         let texts = self.golden.texts()?;
-        let (ids, mask) = (self.golden.integers("input_ids")?, self.golden.integers("attention_mask")?);
+        let (ids, mask) = (self.golden.integers("input_ids")?, self.golden.real()?);
         let width = ids.len() / texts.len().max(1);
         let mut differ = 0;
         for (text, (ids, mask)) in texts.iter().zip(ids.chunks(width.max(1)).zip(mask.chunks(width.max(1)))) {

@@ -55,22 +55,45 @@ impl Golden {
         self.read(name).is_ok()
     }
 
-    /// A float tensor, as `[...]` of rank `D`.
+    /// A float tensor of rank `D`: at least one row, each of the shape `row`.
     ///
     /// # Errors
-    /// [`ClipError::Format`] if it is missing, of another type or rank.
-    pub fn tensor<const D: usize>(&self, name: &str, device: &Device) -> Result<Tensor<D>, ClipError> {
+    /// [`ClipError::Format`] if it is missing, of another type or shape.
+    pub fn rows<const D: usize>(
+        &self,
+        name: &str,
+        row: &[usize],
+        device: &Device,
+    ) -> Result<Tensor<D>, ClipError> {
         let (_, shape, _) = self.read(name)?;
-        if shape.len() != D {
-            return Err(self.wrong(format!("{name} has the shape {shape:?}, but it must be of rank {D}")));
+        match shape.split_first() {
+            Some((1.., rest)) if rest == row => {
+                Ok(Tensor::from_data(TensorData::new(self.floats(name)?, shape), device))
+            }
+            _ => Err(self.wrong(format!(
+                "{name} has the shape {shape:?}, but it must be at least one row of {row:?}"
+            ))),
         }
-        Ok(Tensor::from_data(TensorData::new(self.floats(name)?, shape), device))
+    }
+
+    /// Which tokens of [`ids`](Self::ids) are real, `[texts, tokens]`.
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows), or another shape than that of the ids.
+    pub(crate) fn real(&self) -> Result<Vec<i64>, ClipError> {
+        let [(_, ids, _), (_, shape, _)] = [self.read("input_ids")?, self.read("attention_mask")?];
+        if ids != shape {
+            return Err(self.wrong(format!(
+                "attention_mask has the shape {shape:?}, but input_ids has {ids:?}; both must be alike"
+            )));
+        }
+        self.integers("attention_mask")
     }
 
     /// The ids of the texts, `[texts, tokens]`.
     ///
     /// # Errors
-    /// As [`tensor`](Self::tensor).
+    /// As [`rows`](Self::rows).
     pub fn ids(&self, device: &Device) -> Result<Tensor<2, Int>, ClipError> {
         let (_, shape, _) = self.read("input_ids")?;
         if shape.len() != 2 {
@@ -82,7 +105,7 @@ impl Golden {
     /// Values of an f32 tensor.
     ///
     /// # Errors
-    /// As [`tensor`](Self::tensor).
+    /// As [`rows`](Self::rows).
     pub fn floats(&self, name: &str) -> Result<Vec<f32>, ClipError> {
         let bytes = self.typed(name, Dtype::F32)?;
         Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
@@ -91,7 +114,7 @@ impl Golden {
     /// Values of an i64 tensor.
     ///
     /// # Errors
-    /// As [`tensor`](Self::tensor).
+    /// As [`rows`](Self::rows).
     pub fn integers(&self, name: &str) -> Result<Vec<i64>, ClipError> {
         let bytes = self.typed(name, Dtype::I64)?;
         let number = |b: &[u8]| {
@@ -105,7 +128,7 @@ impl Golden {
     /// Values of a u8 tensor.
     ///
     /// # Errors
-    /// As [`tensor`](Self::tensor).
+    /// As [`rows`](Self::rows).
     pub fn bytes(&self, name: &str) -> Result<Vec<u8>, ClipError> {
         Ok(self.typed(name, Dtype::U8)?.to_vec())
     }
@@ -137,13 +160,17 @@ impl Golden {
     /// The pictures of a folder inside, in the order of their names.
     ///
     /// # Errors
-    /// A folder or a picture that cannot be read.
+    /// A folder or a picture that cannot be read, or a folder without one.
     pub fn pictures(&self, inside: &str) -> Result<Vec<Picture>, ClipError> {
         let folder = self.folder.join(inside);
         let failed = |source| ClipError::File { path: folder.clone(), action: "read", source };
         let mut paths = Vec::new();
         for entry in std::fs::read_dir(&folder).map_err(failed)? {
             paths.push(entry.map_err(failed)?.path());
+        }
+        if paths.is_empty() {
+            let reason = format!("the folder {inside} holds no picture; scripts/reference/clip.py fills it");
+            return Err(self.wrong(reason));
         }
         paths.sort();
         paths.iter().map(|path| Ok(Picture::read(path)?)).collect()

@@ -33,7 +33,10 @@ pub(super) fn compare(
         ),
     };
     let images = match &image {
-        Some(tower) => Some(image_states(session, tower, device, precision)?),
+        Some(tower) => {
+            let side = checkpoint.image_config()?.size;
+            Some(image_states(session, tower, side, device, precision)?)
+        }
         None => {
             session.leave_out("image tower", "the checkpoint has none");
             None
@@ -87,11 +90,12 @@ pub(super) fn compare(
 fn image_states(
     session: &mut Session<'_>,
     tower: &ImageTower,
+    side: usize,
     device: &Device,
     precision: Precision,
 ) -> Result<Tensor<2>, ClipError> {
     let golden = session.golden;
-    let pixels = golden.tensor::<4>("pixel_values", device)?;
+    let pixels = golden.rows::<4>("pixel_values", &[3, side, side], device)?;
     let [images, ..] = pixels.dims();
     let mut stage = Stage::new(session, "image tower", scaled(precision));
     stage.add("patch_embed", &values(tower.embed_patches(pixels.clone(), images)), None)?;
@@ -111,7 +115,7 @@ fn image_states(
     stage.add("image", &values(codes.clone()), None)?;
     stage.add("image_normalized", &values(unit_rows(codes.clone())), None)?;
     if golden.has("other.pixel_values") {
-        let others = tower.encode(golden.tensor::<4>("other.pixel_values", device)?);
+        let others = tower.encode(golden.rows("other.pixel_values", &[3, side, side], device)?);
         stage.add("other.image", &values(others.clone()), None)?;
         stage.add("other.image_normalized", &values(unit_rows(others)), None)?;
     }
@@ -132,7 +136,7 @@ fn text_states(
 ) -> Result<Tensor<2>, ClipError> {
     let golden = session.golden;
     let ids = golden.ids(device)?;
-    let real = golden.integers("attention_mask")?;
+    let real = golden.real()?;
     let shape = ids.dims();
     let mask = TensorData::new(real.iter().map(|&real| real != 0).collect::<Vec<_>>(), shape);
     let mask = Tensor::<2, Bool>::from_data(mask, device);

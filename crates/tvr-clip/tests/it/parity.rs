@@ -284,6 +284,72 @@ fn texts_that_are_not_those_of_the_golden_ids_are_refused() {
     }
 }
 
+/// Nothing to compare is a fault of the golden folder, not of the towers.
+#[test]
+fn golden_tensors_and_pictures_that_are_none_are_refused() {
+    let message = |change: &dyn Fn(&str, &mut Vec<usize>, &mut Vec<u8>), without: &str| {
+        let golden = tempfile::tempdir().unwrap();
+        for name in ["images", "images_other"] {
+            let here = golden.path().join(name);
+            match name == without {
+                true => std::fs::create_dir(here).unwrap(),
+                false => std::os::unix::fs::symlink(fixture().join(name), here).unwrap(),
+            }
+        }
+        std::fs::copy(fixture().join("texts.txt"), golden.path().join("texts.txt")).unwrap();
+        let bytes = std::fs::read(fixture().join("expected.safetensors")).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let tensors: Vec<_> = (file.tensors().into_iter())
+            .map(|(name, view)| {
+                let (mut shape, mut data) = (view.shape().to_vec(), view.data().to_vec());
+                change(&name, &mut shape, &mut data);
+                (name, view.dtype(), shape, data)
+            })
+            .collect();
+        let views = tensors.iter().map(|(name, dtype, shape, data)| {
+            (name, safetensors::tensor::TensorView::new(*dtype, shape.clone(), data).unwrap())
+        });
+        std::fs::write(
+            golden.path().join("expected.safetensors"),
+            safetensors::serialize(views, None).unwrap(),
+        )
+        .unwrap();
+        let checkpoint = ClipCheckpoint::open(&fixture()).unwrap();
+        let golden = Golden::open(golden.path()).unwrap();
+        certify(&checkpoint, &golden, &Device::flex(), "flex", Precision::F32).unwrap_err().to_string()
+    };
+    for folder in ["images", "images_other"] {
+        let message = message(&|_, _, _| {}, folder);
+        let sentence = format!("the folder {folder} holds no picture; scripts/reference/clip.py fills it");
+        assert!(message.ends_with(&sentence), "{message}");
+    }
+    for emptied in ["pixel_values", "other.pixel_values"] {
+        let message = message(
+            &|name, shape, data| {
+                if name == emptied {
+                    shape[0] = 0;
+                    data.clear();
+                }
+            },
+            "",
+        );
+        let sentence =
+            format!("{emptied} has the shape [0, 3, 16, 16], but it must be at least one row of [3, 16, 16]");
+        assert!(message.ends_with(&sentence), "{message}");
+    }
+    let message = message(
+        &|name, shape, data| {
+            if name == "attention_mask" {
+                data.truncate(data.len() / shape[0]);
+                shape[0] = 1;
+            }
+        },
+        "",
+    );
+    let sentence = "attention_mask has the shape [1, 20], but input_ids has [7, 20]; both must be alike";
+    assert!(message.ends_with(sentence), "{message}");
+}
+
 /// The golden route of saving: load, save, reload, equal. What comes out is left in the build folder, where
 /// `transformers` can be pointed at it.
 #[test]
