@@ -68,12 +68,7 @@ pub struct Preprocessor {
 
 impl Preprocessor {
     fn new(config: PreprocessorConfig) -> Self {
-        let value = |band: usize, byte: u16| {
-            // The reference's order and types: f64 product, then f32.
-            let scaled = (f64::from(byte) * config.rescale) as f32;
-            (scaled - config.mean[band] as f32) / config.std[band] as f32
-        };
-        let values = [0, 1, 2].map(|band| (0..256).map(|byte| value(band, byte)).collect());
+        let values = [0, 1, 2].map(|band| (0..256).map(|byte| config.value(band, byte)).collect());
         Self { config, values }
     }
 

@@ -360,9 +360,22 @@ fn share(count: usize, shard: Option<Shard>) -> std::ops::Range<usize> {
     shard.map_or(0..count, |shard| shard.range(count))
 }
 
-/// The values of codes, on the host.
-fn values<const D: usize>(codes: burn::prelude::Tensor<D>) -> Result<Vec<f32>, ExperimentError> {
-    codes
+/// The values of codes, on the host, all of them finite. `name` says whose a row is.
+fn values<const D: usize>(
+    codes: burn::prelude::Tensor<D>,
+    name: impl Fn(usize) -> String,
+) -> Result<Vec<f32>, ExperimentError> {
+    let rows = codes.dims()[0];
+    let values = codes
         .try_into_vec_as::<f32>()
-        .map_err(|cause| ExperimentError::work(format!("codes cannot be read: {cause:?}")))
+        .map_err(|cause| ExperimentError::work(format!("codes cannot be read: {cause:?}")))?;
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(values),
+        Some(place) => Err(ExperimentError::work(format!(
+            "the code of {} has a value that is {}; the weights, or the processor's settings, are beyond what the type \
+             holds: mend them, or take --dtype f32 if it was another",
+            name(place * rows / values.len()),
+            values[place]
+        ))),
+    }
 }

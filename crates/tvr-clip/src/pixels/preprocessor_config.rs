@@ -184,6 +184,12 @@ impl PreprocessorConfig {
         Ok(Preprocessor::new(self))
     }
 
+    /// What a byte becomes. The reference's order and types: f64 product, then f32.
+    pub(super) fn value(&self, band: usize, byte: u16) -> f32 {
+        let scaled = (f64::from(byte) * self.rescale) as f32;
+        (scaled - self.mean[band] as f32) / self.std[band] as f32
+    }
+
     fn check(&self) -> Result<(), String> {
         let least = match self.size {
             Size::Short(short) => short,
@@ -205,6 +211,11 @@ impl PreprocessorConfig {
             }
             if !(std[band].is_finite() && std[band] > 0.0) {
                 return Err(format!("std = {std:?}, but it must be three numbers above 0"));
+            }
+            if [0, 255].map(|byte| self.value(band, byte)).iter().any(|value| !value.is_finite()) {
+                return Err(format!(
+                    "rescale = {rescale}, mean = {mean:?} and std = {std:?} together make pixels that f32 does not hold"
+                ));
             }
         }
         Ok(())

@@ -252,9 +252,14 @@ fn encode(
         if whole > 0 {
             let pixels =
                 Tensor::<4>::from_data(TensorData::new(pixels, [whole, 3, side, side]), viewer.device);
+            let name = |row: usize| {
+                let picture = (good.len() - count..good.len()).filter(|&picture| good[picture]).nth(row);
+                let frame = videos.iter().flat_map(|video| &video.frames).nth(picture.unwrap_or_default());
+                frame.map_or_else(String::new, Frame::name)
+            };
             part.rows.extend(match viewer.patches {
-                None => super::values(viewer.tower.encode(pixels))?,
-                Some(_) => super::values(viewer.tower.encode_patches(pixels.unsqueeze_dim(1)))?,
+                None => super::values(viewer.tower.encode(pixels), name)?,
+                Some(_) => super::values(viewer.tower.encode_patches(pixels.unsqueeze_dim(1)), name)?,
             });
         }
         pace.step(count, began);

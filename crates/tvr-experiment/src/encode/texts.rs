@@ -253,13 +253,14 @@ fn encode(
         } else {
             (tower.encode(ids, lengths), None)
         };
-        let codes = super::values(codes)?;
+        let name = |row: usize| format!("the text {:?}", part.names.ids[group[row]]);
+        let codes = super::values(codes, name)?;
         part.width = codes.len() / group.len();
         for (&text, code) in group.iter().zip(codes.chunks_exact(part.width)) {
             rows[text] = code.to_vec();
         }
         if let Some(states) = states {
-            let states = super::values(states)?;
+            let states = super::values(states, name)?;
             for (&text, states) in group.iter().zip(states.chunks_exact(part.width * longest)) {
                 token_rows[text] = states[..part.width * part.token_counts[text]].to_vec();
             }

@@ -48,6 +48,42 @@ fn weights_without_tokenizer_or_pixels_name_the_way_out() {
     assert!(stderr(&output).trim_end().ends_with(way_out), "{}", stderr(&output));
 }
 
+/// Weights of which each is a number can still make codes that are none.
+#[test]
+fn a_code_that_is_not_finite_is_refused_by_its_item() {
+    let (weights, folder) = scene();
+    for (projection, arguments, item) in [
+        ("visual_projection.weight", ["--frames", "videos"], "videos/v1/f2.png"),
+        ("text_projection.weight", ["--texts", "captions.jsonl"], "the text \"a\""),
+    ] {
+        let broken = tempfile::tempdir().unwrap();
+        for name in ["config.json", "tokenizer.json", "preprocessor_config.json"] {
+            std::fs::copy(weights.join(name), broken.path().join(name)).unwrap();
+        }
+        let bytes = std::fs::read(weights.join("model.safetensors")).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let tensors: Vec<_> = (file.tensors().into_iter())
+            .map(|(name, view)| {
+                let data = match name == projection {
+                    true => 3e38f32.to_le_bytes().repeat(view.data().len() / 4),
+                    false => view.data().to_vec(),
+                };
+                (name, view.dtype(), view.shape().to_vec(), data)
+            })
+            .collect();
+        let views = tensors.iter().map(|(name, dtype, shape, data)| {
+            (name, safetensors::tensor::TensorView::new(*dtype, shape.clone(), data).unwrap())
+        });
+        let path = broken.path().join("model.safetensors");
+        std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+        let output = encode(folder.path(), broken.path(), &arguments);
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        let sentence = format!("error: the code of {item} has a value that is ");
+        assert!(stderr(&output).contains(&sentence), "{}", stderr(&output));
+        assert!(!folder.path().join("out.safetensors").exists(), "nothing half-written");
+    }
+}
+
 #[test]
 fn texts_and_folders_that_hold_nothing_are_refused() {
     let folder = tempfile::tempdir().unwrap();

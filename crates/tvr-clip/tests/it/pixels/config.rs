@@ -102,6 +102,14 @@ fn sizes_that_do_not_fit_are_refused() {
         "crop_size = {\"height\":4,\"width\":5}, but it must be a square",
     );
     refuses(r#"{"image_std": [1, 0, 1]}"#, "std = [1.0, 0.0, 1.0], but it must be three numbers above 0");
+    // Numbers, but of f64 alone: pixels would be NaN or infinite.
+    let refuses_beyond = |text: &str| {
+        let message = hugging_face(text).unwrap_err();
+        assert!(message.ends_with(" together make pixels that f32 does not hold"), "{message}");
+    };
+    refuses_beyond(r#"{"rescale_factor": 1e308}"#);
+    refuses_beyond(r#"{"image_mean": [0, 1e308, 0]}"#);
+    refuses_beyond(r#"{"image_std": [1, 1, 1e-320]}"#);
     refuses("[]", "is no JSON object");
 }
 
