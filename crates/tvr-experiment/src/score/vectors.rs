@@ -5,6 +5,8 @@
 //! as in the head `mean-pooling`: the mean of a video's real unit frames. Which frames are real says the tensor `mask`
 //! beside `frames`, or `NAME.mask` beside `NAME`, `[videos, frames]`; without one all are.
 
+use std::ops::RangeInclusive;
+
 use burn::prelude::*;
 use tvr_heads::{
     HeadError, MeanPooling, MeanPoolingConfig, TextCodes, TextFeatures, Tile, VideoCodes, VideoFeatures,
@@ -24,6 +26,9 @@ use crate::shard::Shard;
 
 /// Items pooled at a time.
 const CHUNK: usize = 1024;
+
+/// Largest values of a row whose length f32 computes: 2⁻¹⁶ to 2⁵⁰.
+const USUAL: RangeInclusive<f64> = 1.0 / 65_536.0..=(1u64 << 50) as f64;
 
 /// Which files hold the vectors: `FILE.npy` or `FILE.safetensors:KEY`.
 #[derive(Clone, Debug)]
@@ -125,15 +130,29 @@ fn codes(
         )));
     }
     let head = MeanPoolingConfig::reference().init(width, device).map_err(of(texts))?;
-    let data = TensorData::new(text.into_raw_vec_and_offset().0, [n_texts, width]);
+    let data = TensorData::new(of_usual_length(text.into_raw_vec_and_offset().0, width), [n_texts, width]);
     let text = Tensor::from_data(data, device);
-    let data = TensorData::new(values.into_raw_vec_and_offset().0, [n_videos, n_frames, width]);
+    let values = of_usual_length(values.into_raw_vec_and_offset().0, width);
+    let data = TensorData::new(values, [n_videos, n_frames, width]);
     let frames = Tensor::from_data(data, device);
     let mask = Tensor::from_data(TensorData::new(mask, [n_videos, n_frames]), device);
     Ok((
         code_all_texts(&head, &TextFeatures::pooled(text), CHUNK).map_err(of(texts))?,
         code_all_videos(&head, &VideoFeatures::new(frames, mask), CHUNK).map_err(of(videos))?,
     ))
+}
+
+/// Rows whose squares f32 does not hold, or that are shorter than what counts as zero, times a power of two: their
+/// direction, which is all that a cosine asks for, stays as it is. Other rows are not touched.
+fn of_usual_length(mut values: Vec<f32>, width: usize) -> Vec<f32> {
+    for row in values.chunks_exact_mut(width.max(1)) {
+        let largest = f64::from(row.iter().fold(0.0, |largest: f32, value| largest.max(value.abs())));
+        if largest > 0.0 && largest.is_finite() && !USUAL.contains(&largest) {
+            let factor = (-largest.log2().floor()).exp2();
+            row.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
+        }
+    }
+    values
 }
 
 fn of(name: &str) -> impl FnOnce(HeadError) -> ExperimentError + use<'_> {

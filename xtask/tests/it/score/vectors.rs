@@ -40,6 +40,27 @@ fn assert_cosines(found: &[f32], texts: &[Vec<f64>], videos: &[Vec<f64>]) {
     }
 }
 
+/// A cosine asks for directions alone, and the squares of these rows are beyond f32, or as good as nothing.
+#[test]
+fn rows_of_any_length_have_the_cosines_of_their_directions() {
+    let folder = tempfile::tempdir().unwrap();
+    let (texts, frames) = (made(5 * 4, 5), made(5 * 3 * 4, 9));
+    matrix(folder.path(), "T.npy", [5, 4], &texts);
+    npy(folder.path().join("F.npy"), Order::C, &[5, 3, 4], &frames);
+    let expected = scores(folder.path(), &["--texts", "T.npy", "--videos", "F.npy"]);
+    for exponent in [120.0, 66.0, -40.0, -80.0] {
+        let factor = f32::exp2(exponent);
+        let scaled = |values: &[f32]| values.iter().map(|value| value * factor).collect::<Vec<f32>>();
+        matrix(folder.path(), "T2.npy", [5, 4], &scaled(&texts));
+        npy(folder.path().join("F2.npy"), Order::C, &[5, 3, 4], &scaled(&frames));
+        for arguments in
+            [["--texts", "T2.npy", "--videos", "F.npy"], ["--texts", "T.npy", "--videos", "F2.npy"]]
+        {
+            assert_eq!(scores(folder.path(), &arguments), expected, "2^{exponent}");
+        }
+    }
+}
+
 #[test]
 fn vectors_are_judged_by_their_cosines_and_frames_by_their_mean() {
     let folder = tempfile::tempdir().unwrap();
