@@ -14,9 +14,7 @@ use tvr_objectives::Objective;
 use crate::error::ExperimentError;
 use crate::offer::Offer;
 use crate::pretrained::Pretrained;
-use crate::recipe::{
-    BuiltHead, DataRecipe, EncoderRecipe, FrameTokens, Frames, OptimizerRecipe, Recipe, TrainRecipe,
-};
+use crate::recipe::{BuiltHead, DataRecipe, EncoderRecipe, FrameTokens, Frames, Recipe, TrainRecipe};
 use crate::step::Judging;
 use crate::{banks, clips, device};
 
@@ -215,7 +213,7 @@ fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
         return refuse(format!("seeds holds {seed} twice; each seed has one run, so leave one out"));
     }
     check_train(&recipe.train)?;
-    check_optimizer(&recipe.train.optimizer)?;
+    recipe.train.optimizer.check()?;
     check_pair(&recipe.data, &recipe.encoder)
 }
 
@@ -248,29 +246,6 @@ fn check_train(train: &TrainRecipe) -> Result<(), ExperimentError> {
     Ok(())
 }
 
-fn check_optimizer(optimizer: &OptimizerRecipe) -> Result<(), ExperimentError> {
-    let (rates, warmup_share) = match optimizer {
-        OptimizerRecipe::Adamw { learning_rate, tower_learning_rate, warmup_share, .. } => {
-            let of_towers = tower_learning_rate.map(|rate| ("tower_learning_rate", rate));
-            ([Some(("learning_rate", *learning_rate)), of_towers], warmup_share)
-        }
-        OptimizerRecipe::BertAdam { learning_rate, warmup_share, .. } => {
-            ([Some(("learning_rate", *learning_rate)), None], warmup_share)
-        }
-    };
-    for (setting, rate) in rates.into_iter().flatten() {
-        if !(rate > 0.0 && rate.is_finite()) {
-            return refuse(format!("train.optimizer.{setting} = {rate}, but it must be a number above 0"));
-        }
-    }
-    if !(*warmup_share < 1.0 && warmup_share.is_finite()) {
-        return refuse(format!(
-            "train.optimizer.warmup_share = {warmup_share}, but it must be a number below 1"
-        ));
-    }
-    Ok(())
-}
-
 fn check_pair(data: &DataRecipe, encoder: &EncoderRecipe) -> Result<(), ExperimentError> {
     match (data, encoder) {
         (
@@ -282,8 +257,15 @@ fn check_pair(data: &DataRecipe, encoder: &EncoderRecipe) -> Result<(), Experime
         ),
         (
             DataRecipe::World { gallery, .. },
-            EncoderRecipe::World { place_steps, pretrain_steps, pretrain_batch, .. },
-        ) => check_world(*gallery, *place_steps, *pretrain_steps, *pretrain_batch),
+            EncoderRecipe::World { place_steps, pretrain_steps, pretrain_batch, pretrain_learning_rate: rate, .. },
+        ) => {
+            if !(rate.is_finite() && *rate > 0.0) {
+                return refuse(format!(
+                    "encoder.pretrain_learning_rate = {rate}, but it must be a number above 0"
+                ));
+            }
+            check_world(*gallery, *place_steps, *pretrain_steps, *pretrain_batch)
+        }
         (DataRecipe::Features { .. }, EncoderRecipe::Projection { width, dropout }) => {
             above_zero("width", *width)?;
             share("dropout", *dropout)

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bert_adam::BertSchedule;
+use crate::error::ExperimentError;
 use crate::schedule::Schedule;
 
 /// The optimiser and its settings.
@@ -72,6 +73,54 @@ impl OptimizerRecipe {
             groups: Groups::Ours,
         }
     }
+
+    /// Names the first setting outside its domain.
+    pub(crate) fn check(&self) -> Result<(), ExperimentError> {
+        match self {
+            Self::Adamw {
+                learning_rate,
+                tower_learning_rate,
+                weight_decay,
+                betas,
+                epsilon,
+                warmup_share,
+                ..
+            } => {
+                above_zero("learning_rate", *learning_rate)?;
+                above_zero("tower_learning_rate", tower_learning_rate.unwrap_or(*learning_rate))?;
+                at_least_zero("weight_decay", *weight_decay)?;
+                below_one("betas[0]", betas[0])?;
+                below_one("betas[1]", betas[1])?;
+                above_zero("epsilon", *epsilon)?;
+                below_one("warmup_share", *warmup_share)
+            }
+            Self::BertAdam { learning_rate, tower_coefficient, weight_decay, warmup_share, .. } => {
+                above_zero("learning_rate", *learning_rate)?;
+                at_least_zero("tower_coefficient", *tower_coefficient)?;
+                at_least_zero("weight_decay", *weight_decay)?;
+                below_one("warmup_share", *warmup_share)
+            }
+        }
+    }
+}
+
+fn above_zero(key: &str, value: f64) -> Result<(), ExperimentError> {
+    within(key, value, value.is_finite() && value > 0.0, "a number above 0")
+}
+
+fn at_least_zero(key: &str, value: f64) -> Result<(), ExperimentError> {
+    within(key, value, value.is_finite() && value >= 0.0, "a number of at least 0")
+}
+
+fn below_one(key: &str, value: f64) -> Result<(), ExperimentError> {
+    within(key, value, (0.0..1.0).contains(&value), "at least 0 and below 1")
+}
+
+fn within(key: &str, value: f64, fits: bool, domain: &str) -> Result<(), ExperimentError> {
+    if fits {
+        return Ok(());
+    }
+    Err(ExperimentError::request(format!("train.optimizer.{key} = {value}, but it must be {domain}")))
 }
 
 /// Who decays.

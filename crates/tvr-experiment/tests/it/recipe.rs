@@ -76,7 +76,7 @@ fn a_setting_outside_its_domain_is_refused_by_name() {
     let settings = [
         ("train.optimizer.learning_rate", "0.0", "= 0, but it must be a number above 0"),
         ("train.optimizer.tower_learning_rate", "-1.0", "= -1, but it must be a number above 0"),
-        ("train.optimizer.warmup_share", "1.0", "= 1, but it must be a number below 1"),
+        ("train.optimizer.warmup_share", "1.0", "= 1, but it must be at least 0 and below 1"),
         ("encoder.place_steps", "1401", "= 1401, but it must be at most encoder.pretrain_steps = 1400"),
         ("encoder.pretrain_batch", "1", "= 1, but it must be at least 2"),
     ];
@@ -172,6 +172,42 @@ fn a_number_beyond_all_measure_is_refused_before_anything_is_made() {
         "recipes/x.toml: data.sampler = \"rate:1,frames=9000000000000000000,cut=uniform\" pads every video to more than \
          100000 frames; lower their number",
     );
+}
+
+#[test]
+fn an_optimiser_s_settings_are_refused_by_name() {
+    let rate = "learning_rate = 3e-3\ntower_learning_rate = 1e-3";
+    let bert = "kind = \"bert-adam\"";
+    for (kind, setting, message) in [
+        ("kind = \"adamw\"", "epsilon = -inf", "epsilon = -inf, but it must be a number above 0"),
+        ("kind = \"adamw\"", "epsilon = inf", "epsilon = inf, but it must be a number above 0"),
+        ("kind = \"adamw\"", "betas = [2.0, 0.9]", "betas[0] = 2, but it must be at least 0 and below 1"),
+        ("kind = \"adamw\"", "betas = [0.9, 1.0]", "betas[1] = 1, but it must be at least 0 and below 1"),
+        (
+            "kind = \"adamw\"",
+            "weight_decay = -100.0",
+            "weight_decay = -100, but it must be a number of at least 0",
+        ),
+        ("kind = \"adamw\"", "warmup_share = 1.0", "warmup_share = 1, but it must be at least 0 and below 1"),
+        (bert, "warmup_share = -1.0", "warmup_share = -1, but it must be at least 0 and below 1"),
+        (bert, "tower_coefficient = -1.0", "tower_coefficient = -1, but it must be a number of at least 0"),
+        (bert, "weight_decay = nan", "weight_decay = NaN, but it must be a number of at least 0"),
+        (bert, "learning_rate = 0.0", "learning_rate = 0, but it must be a number above 0"),
+    ] {
+        let text = example().replace(&format!("kind = \"adamw\"\n{rate}"), &format!("{kind}\n{setting}"));
+        let text = match setting.contains("learning_rate") || kind == bert {
+            true => text,
+            false => text.replace(setting, &format!("{setting}\nlearning_rate = 3e-3")),
+        };
+        refused(&text, &format!("train.optimizer.{message}"));
+    }
+    let world = |rate: &str| {
+        example().replace("[encoder]\nkind = \"world\"", &format!("[encoder]\nkind = \"world\"\n{rate}"))
+    };
+    for rate in ["0.0", "-1.0", "inf"] {
+        let rate = format!("pretrain_learning_rate = {rate}");
+        refused(&world(&rate), "encoder.pretrain_learning_rate = ");
+    }
 }
 
 #[test]
