@@ -46,8 +46,8 @@ pub enum DataError {
     },
     /// A frame sampler's text.
     #[error(
-        "unknown sampler {text:?}; known are rate:1,frames=12,cut=head|tail|uniform[,until=31], \
-         segments:12,offset=centre, segments:12,offset=random,seed=0, and all"
+        "{text:?} is no sampler; samplers are rate:1,frames=12,cut=head|tail|uniform[,until=31], \
+         segments:12,offset=centre, segments:12,offset=random,seed=0, and all, with a rate and counts above 0"
     )]
     Sampler {
         /// What was given.

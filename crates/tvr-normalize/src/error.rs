@@ -52,7 +52,7 @@ pub enum NormalizeError {
     },
     /// A block of scores without rows or without columns.
     #[error(
-        "{method}: the {block} has shape [{queries}, {gallery}]; it needs at least one row and one column"
+        "{method}: {block} of shape [{queries}, {gallery}], but at least one row and one column are needed"
     )]
     Empty {
         /// The normaliser.

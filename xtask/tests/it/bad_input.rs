@@ -90,6 +90,11 @@ fn groups_must_name_every_video_and_no_other() {
             "float.npy: the array holds <f4, but groups must be whole numbers, as numpy's int64",
         ),
         ("below.npy", "", "below.npy: groups[2] = -1, but S.npy has 3 videos; indices count from 0 to 2"),
+        (
+            "above.npy",
+            "",
+            "above.npy: groups[2] = 18446744073709551615, but S.npy has 3 videos; indices count from 0 to 2",
+        ),
     ] {
         if !text.is_empty() {
             std::fs::write(folder.path().join(name), text).unwrap();

@@ -93,8 +93,8 @@ fn wrong_requests_are_one_sentence() {
     fails(
         &xtask(folder, &["prepare", "--manifest", "clips.csv", "--sampler", "often"]),
         2,
-        "--sampler: unknown sampler \"often\"; known are rate:1,frames=12,cut=head|tail|uniform[,until=31], \
-         segments:12,offset=centre, segments:12,offset=random,seed=0, and all",
+        "--sampler: \"often\" is no sampler; samplers are rate:1,frames=12,cut=head|tail|uniform[,until=31], \
+         segments:12,offset=centre, segments:12,offset=random,seed=0, and all, with a rate and counts above 0",
     );
     fails(&xtask(folder, &["store", "stat"]), 2, "store: is no store; cargo xtask prepare makes one");
     let output = xtask(folder, &["prepare", "--manifest", "clips.csv", "--store", "clips"]);

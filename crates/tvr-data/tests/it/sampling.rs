@@ -149,8 +149,8 @@ fn random_offsets_are_the_same_on_every_machine() {
 
 #[test]
 fn a_sampler_that_is_none_is_refused_with_those_that_are() {
-    let known = "known are rate:1,frames=12,cut=head|tail|uniform[,until=31], segments:12,offset=centre, \
-                 segments:12,offset=random,seed=0, and all";
+    let known = "samplers are rate:1,frames=12,cut=head|tail|uniform[,until=31], segments:12,offset=centre, \
+                 segments:12,offset=random,seed=0, and all, with a rate and counts above 0";
     for text in [
         "",
         "rate",
@@ -169,7 +169,7 @@ fn a_sampler_that_is_none_is_refused_with_those_that_are() {
         "segments:3,until=31",
     ] {
         let error = text.parse::<Sampler>().unwrap_err().to_string();
-        assert_eq!(error, format!("unknown sampler {text:?}; {known}"));
+        assert_eq!(error, format!("{text:?} is no sampler; {known}"));
     }
     let error = "segments:18446744073709551615".parse::<Sampler>().unwrap_err().to_string();
     assert_eq!(error, "segments = 18446744073709551615, but at most 100000 frames of a clip are taken");

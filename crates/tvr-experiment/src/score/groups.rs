@@ -69,12 +69,16 @@ pub(super) fn truth(
 }
 
 /// As a feature file's `text_video`.
-fn from_safetensors(name: &str, bytes: &[u8], key: &str) -> Result<Vec<i64>, ExperimentError> {
+fn from_safetensors(name: &str, bytes: &[u8], key: &str) -> Result<Vec<i128>, ExperimentError> {
     let file = matrix::open_safetensors(name, bytes)?;
     match file.tensor(key) {
-        Ok(tensor) if tensor.dtype() == Dtype::I64 && tensor.shape().len() == 1 => {
-            Ok(tensor.data().as_chunks::<8>().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect())
-        }
+        Ok(tensor) if tensor.dtype() == Dtype::I64 && tensor.shape().len() == 1 => Ok(tensor
+            .data()
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|&bytes| i64::from_le_bytes(bytes).into())
+            .collect()),
         Ok(tensor) => Err(ExperimentError::work(format!(
             "{name}: the tensor is {} {:?}, but groups must be I64 and 1-D, a video index for each text",
             tensor.dtype(),
@@ -84,7 +88,7 @@ fn from_safetensors(name: &str, bytes: &[u8], key: &str) -> Result<Vec<i64>, Exp
     }
 }
 
-fn from_npy(name: &str, bytes: &[u8]) -> Result<Vec<i64>, ExperimentError> {
+fn from_npy(name: &str, bytes: &[u8]) -> Result<Vec<i128>, ExperimentError> {
     let (header, shape, data) = matrix::open_npy(name, bytes)?;
     let kind = matrix::plain(&header);
     let dtype = matrix::dtype_name(&header);
@@ -98,14 +102,11 @@ fn from_npy(name: &str, bytes: &[u8]) -> Result<Vec<i64>, ExperimentError> {
         Some((TypeChar::Int, 1)) => file.into_vec::<i8>().map(widen),
         Some((TypeChar::Int, 2)) => file.into_vec::<i16>().map(widen),
         Some((TypeChar::Int, 4)) => file.into_vec::<i32>().map(widen),
-        Some((TypeChar::Int, 8)) => file.into_vec::<i64>(),
+        Some((TypeChar::Int, 8)) => file.into_vec::<i64>().map(widen),
         Some((TypeChar::Uint, 1)) => file.into_vec::<u8>().map(widen),
         Some((TypeChar::Uint, 2)) => file.into_vec::<u16>().map(widen),
         Some((TypeChar::Uint, 4)) => file.into_vec::<u32>().map(widen),
-        // What does not fit is out of range of any matrix, and is refused as such.
-        Some((TypeChar::Uint, 8)) => file
-            .into_vec::<u64>()
-            .map(|values| values.into_iter().map(|value| i64::try_from(value).unwrap_or(i64::MAX)).collect()),
+        Some((TypeChar::Uint, 8)) => file.into_vec::<u64>().map(widen),
         _ => {
             return Err(ExperimentError::work(format!(
                 "{name}: the array holds {dtype}, but groups must be whole numbers, as numpy's int64"
@@ -115,11 +116,11 @@ fn from_npy(name: &str, bytes: &[u8]) -> Result<Vec<i64>, ExperimentError> {
     widened.map_err(ExperimentError::file(Path::new(name), "read"))
 }
 
-fn widen<T: Into<i64>>(values: Vec<T>) -> Vec<i64> {
+fn widen<T: Into<i128>>(values: Vec<T>) -> Vec<i128> {
     values.into_iter().map(Into::into).collect()
 }
 
-fn from_text(name: &str, bytes: &[u8]) -> Result<Vec<i64>, ExperimentError> {
+fn from_text(name: &str, bytes: &[u8]) -> Result<Vec<i128>, ExperimentError> {
     let text = std::str::from_utf8(unmarked(bytes)).map_err(|_| {
         ExperimentError::work(format!("{name}: neither .npy nor text; write one video index a line"))
     })?;

@@ -132,7 +132,7 @@ fn bad_scores_are_answered_with_the_mend() {
     );
     assert_eq!(
         message("dual-softmax", Scores::new(Array2::zeros((0, 3)).view())),
-        "dual-softmax: the scores has shape [0, 3]; it needs at least one row and one column"
+        "dual-softmax: scores of shape [0, 3], but at least one row and one column are needed"
     );
     assert_eq!(
         message("qb-norm", Scores::new(s.view())),

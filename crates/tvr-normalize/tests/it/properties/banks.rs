@@ -227,7 +227,7 @@ fn p_no_6_an_empty_bank_is_refused() {
         let name = spec.split(':').next().unwrap();
         assert_eq!(
             error,
-            format!("{name}: the query bank has shape [0, 4]; it needs at least one row and one column")
+            format!("{name}: query bank of shape [0, 4], but at least one row and one column are needed")
         );
     }
 }
