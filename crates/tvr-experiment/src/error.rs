@@ -60,6 +60,16 @@ impl ExperimentError {
         move |cause| Self::File { path, action, cause }
     }
 
+    /// Refuses a size of a request beyond what any machine has memory for.
+    ///
+    /// - `key`: as the user wrote it, `encoder.width` or `--bootstrap`
+    pub(crate) fn beyond(key: &str, value: usize, most: usize) -> Result<(), Self> {
+        if value <= most {
+            return Ok(());
+        }
+        Err(Self::request(format!("{key} = {value}, but it must be at most {most}")))
+    }
+
     /// The process's exit code: 2 for a wrong request, 1 for failed work.
     pub fn exit_code(&self) -> u8 {
         match self {

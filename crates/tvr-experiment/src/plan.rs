@@ -21,6 +21,12 @@ use crate::{banks, clips, device};
 /// Most looks at val: no run is so long that more tell anything, so a larger number is a slip of the finger.
 const LOOKS: usize = 1_000_000;
 
+/// The widest joint space or word vector that a recipe may ask for.
+const WIDEST: usize = 65_536;
+
+/// The most stills in a step of the world's pretraining: CLIP's own batch.
+const LARGEST_BATCH: usize = 32_768;
+
 /// What surrounds a run: folders and the device.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
@@ -267,12 +273,12 @@ fn check_pair(data: &DataRecipe, encoder: &EncoderRecipe) -> Result<(), Experime
             check_world(*gallery, *place_steps, *pretrain_steps, *pretrain_batch)
         }
         (DataRecipe::Features { .. }, EncoderRecipe::Projection { width, dropout }) => {
-            above_zero("width", *width)?;
+            width_of("width", *width)?;
             share("dropout", *dropout)
         }
         (DataRecipe::Features { .. }, EncoderRecipe::Words { width, embedding, least, dropout, .. }) => {
-            above_zero("width", *width)?;
-            above_zero("embedding", *embedding)?;
+            width_of("width", *width)?;
+            width_of("embedding", *embedding)?;
             above_zero("least", *least)?;
             share("dropout", *dropout)
         }
@@ -311,11 +317,16 @@ fn check_world(
     if pretrain_batch < 2 {
         return refuse(format!("encoder.pretrain_batch = {pretrain_batch}, but it must be at least 2"));
     }
-    Ok(())
+    ExperimentError::beyond("encoder.pretrain_batch", pretrain_batch, LARGEST_BATCH)
 }
 
 fn refuse(reason: impl Into<String>) -> Result<(), ExperimentError> {
     Err(ExperimentError::request(reason))
+}
+
+fn width_of(setting: &str, value: usize) -> Result<(), ExperimentError> {
+    above_zero(setting, value)?;
+    ExperimentError::beyond(&format!("encoder.{setting}"), value, WIDEST)
 }
 
 fn above_zero(setting: &str, value: usize) -> Result<(), ExperimentError> {

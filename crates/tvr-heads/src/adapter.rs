@@ -20,7 +20,7 @@ use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 use tvr_nn::{LayerNorm, linear, quick_gelu};
 
-use crate::error::{HeadError, at_least_one};
+use crate::error::{DEEPEST, HeadError, at_least_one, at_most};
 
 /// Settings of a [`FrameAdapter`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ impl FrameAdapterConfig {
     /// [`HeadError::Setting`] names the first setting outside its domain.
     pub fn init(&self, width: usize, device: &Device) -> Result<FrameAdapter, HeadError> {
         let width = at_least_one("frame-adapter", "width", width)?;
-        let hidden = width * at_least_one("frame-adapter", "hidden_factor", self.hidden_factor)?;
+        let hidden = width * at_most("frame-adapter", "hidden_factor", self.hidden_factor, DEEPEST)?;
         let deviation = (2.0 * width as f64).powf(-0.5);
         let zeros = |size: usize| Some(Initializer::Zeros.init([size], device));
         Ok(FrameAdapter {

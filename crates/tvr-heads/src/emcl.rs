@@ -41,7 +41,7 @@ pub use layer::{Detach, Layer};
 pub use moments::{Moments, Running};
 
 use crate::codes::{TextCodes, VideoCodes};
-use crate::error::{HeadError, at_least_one, divisor};
+use crate::error::{HeadError, OFTENEST, WIDEST, at_least_one, at_most, divisor};
 use crate::features::{TextFeatures, VideoFeatures};
 use crate::head::{Head, Needs, Similarity, Unit};
 use crate::tiles::Tile;
@@ -234,7 +234,7 @@ impl EmclConfig {
     /// # Errors
     /// [`HeadError::Setting`] names the first setting outside its domain.
     pub fn layer(&self) -> Result<Layer, HeadError> {
-        at_least_one(NAME, "bases", self.bases)?;
+        at_most(NAME, "bases", self.bases, WIDEST)?;
         at_least_one(NAME, "tile", self.tile)?;
         let refuse = |setting, value, domain| Err(HeadError::Setting { head: NAME, setting, value, domain });
         if !self.weight.is_finite() {
@@ -248,7 +248,7 @@ impl EmclConfig {
         }
         let em = Em {
             mode: self.mode,
-            iterations: at_least_one(NAME, "iterations", self.iterations)?,
+            iterations: at_most(NAME, "iterations", self.iterations, OFTENEST)?,
             sigma: divisor(NAME, "sigma", self.sigma)?,
             scale: self.scale,
             epsilon: self.epsilon,

@@ -122,6 +122,29 @@ pub(crate) fn at_least_one(
     }
 }
 
+/// The largest sizes that a head takes, and how a message says so. Beyond them memory ends, or time: no experiment needs
+/// as much.
+pub(crate) const WIDEST: Most = Most(65_536, "at most 65,536");
+pub(crate) const DEEPEST: Most = Most(1_024, "at most 1,024");
+pub(crate) const LONGEST: Most = Most(65_536, "at most 65,536"); // frames, positions
+pub(crate) const OFTENEST: Most = Most(10_000, "at most 10,000"); // iterations
+
+/// A largest value, and its words.
+pub(crate) struct Most(usize, &'static str);
+
+/// A whole number above 0 and not beyond the most, or the error that names the setting.
+pub(crate) fn at_most(
+    head: &'static str,
+    setting: &'static str,
+    value: usize,
+    Most(most, domain): Most,
+) -> Result<usize, HeadError> {
+    match at_least_one(head, setting, value)? {
+        value if value <= most => Ok(value),
+        value => Err(HeadError::Setting { head, setting, value: value as f64, domain }),
+    }
+}
+
 /// The least number that products of features are divided by: the quotient by a smaller one may be more than f32 holds,
 /// and its share of a softmax NaN.
 const LEAST_DIVISOR: f64 = 1e-20;

@@ -36,7 +36,7 @@ use tvr_nn::{masked_mean, unit_rows};
 use crate::camoe::gate::{faint_softmax, weighed};
 use crate::camoe::stream_vectors;
 use crate::codes::{TextCodes, VideoCodes};
-use crate::error::{HeadError, at_least_one};
+use crate::error::{HeadError, WIDEST, at_least_one, at_most};
 use crate::features::{Expert, TextFeatures, VideoFeatures};
 use crate::head::{Head, Needs, Similarity};
 use crate::mean_pooling::quiet_padding;
@@ -146,7 +146,7 @@ impl ExpertsConfig {
     /// [`HeadError`] names the first setting outside its domain.
     pub fn init(&self, width: usize, device: &Device) -> Result<Experts, HeadError> {
         let inputs = at_least_one(NAME, "width of the text", width)?;
-        let width = at_least_one(NAME, "width", self.width)?;
+        let width = at_most(NAME, "width", self.width, WIDEST)?;
         let count = self.experts.len() + usize::from(self.frames);
         at_least_one(NAME, "number of experts", count)?;
         let mut project = Vec::new();
@@ -154,7 +154,7 @@ impl ExpertsConfig {
             if self.experts[..place].iter().any(|earlier| earlier.name == expert.name) {
                 return Err(HeadError::Twice { head: NAME, name: expert.name.clone() });
             }
-            let inputs = at_least_one(NAME, "experts.width", expert.width)?;
+            let inputs = at_most(NAME, "experts.width", expert.width, WIDEST)?;
             project.push(LinearConfig::new(inputs, width).init(device));
         }
         if self.frames {

@@ -27,7 +27,7 @@ use tvr_nn::{Block, unit_rows};
 use crate::adapter::{FrameAdapter, FrameAdapterConfig};
 use crate::blocks;
 use crate::codes::{TextCodes, VideoCodes};
-use crate::error::{HeadError, at_least_one};
+use crate::error::{DEEPEST, HeadError, LONGEST, at_most};
 use crate::features::{TextFeatures, VideoFeatures};
 use crate::head::{Head, Needs, Similarity, cosine, pooled_vectors};
 use crate::mean_pooling::{adapted, pool_frames, quiet_padding};
@@ -102,8 +102,8 @@ impl SeqTransfConfig {
     /// # Errors
     /// [`HeadError`] names the first setting outside its domain.
     pub fn init(&self, width: usize, device: &Device) -> Result<SeqTransf, HeadError> {
-        let layers = at_least_one(NAME, "layers", self.layers)?;
-        let max_frames = at_least_one(NAME, "max_frames", self.max_frames)?;
+        let layers = at_most(NAME, "layers", self.layers, DEEPEST)?;
+        let max_frames = at_most(NAME, "max_frames", self.max_frames, LONGEST)?;
         let blocks = blocks::make(NAME, layers, width, self.heads, self.epsilon, device)?;
         let adapter = self.adapter.as_ref().map(|adapter| adapter.init(width, device)).transpose()?;
         let positions = match self.positions {

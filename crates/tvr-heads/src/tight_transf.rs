@@ -28,7 +28,7 @@ use tvr_nn::{Block, LayerNorm, quick_gelu};
 
 use crate::blocks;
 use crate::codes::{TextCodes, VideoCodes};
-use crate::error::{HeadError, at_least_one};
+use crate::error::{DEEPEST, HeadError, LONGEST, at_most};
 use crate::features::{TextFeatures, VideoFeatures};
 use crate::head::{Head, Needs, Similarity, Unit};
 use crate::mean_pooling::{pool_frames, quiet_padding};
@@ -68,8 +68,8 @@ impl TightTransfConfig {
     /// # Errors
     /// [`HeadError`] names the first setting outside its domain.
     pub fn init(&self, width: usize, device: &Device) -> Result<TightTransf, HeadError> {
-        let layers = at_least_one(NAME, "layers", self.layers)?;
-        let max_frames = at_least_one(NAME, "max_frames", self.max_frames)?;
+        let layers = at_most(NAME, "layers", self.layers, DEEPEST)?;
+        let max_frames = at_most(NAME, "max_frames", self.max_frames, LONGEST)?;
         if !(0.0..1.0).contains(&self.dropout) {
             let domain = "at least 0 and below 1";
             return Err(HeadError::Setting { head: NAME, setting: "dropout", value: self.dropout, domain });

@@ -89,6 +89,23 @@ pub enum ObjectiveError {
     },
 }
 
+/// A whole number above 0 and not beyond the most, or the error that names the setting; beyond it memory ends, or time.
+///
+/// - `most`: the largest value, and how a message says so
+pub(crate) fn at_most(
+    objective: &'static str,
+    setting: &'static str,
+    value: usize,
+    (most, said): (usize, &'static str),
+) -> Result<usize, ObjectiveError> {
+    let domain = match value {
+        0 => "a number above 0",
+        value if value > most => said,
+        value => return Ok(value),
+    };
+    Err(ObjectiveError::Setting { objective, setting, value: value as f64, domain })
+}
+
 /// The least number that scores are divided by: the quotient of a logit by a smaller one may be more than f32 holds, and
 /// its share of a softmax NaN.
 const LEAST_DIVISOR: f32 = 1e-20;

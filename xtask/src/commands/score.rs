@@ -14,6 +14,9 @@ use crate::count::count;
 use crate::exit;
 use crate::table::Table;
 
+/// Draws of a bootstrap beyond which an interval gets no better.
+const MOST_DRAWS: usize = 1_000_000;
+
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask score --similarity S.npy
@@ -174,6 +177,11 @@ fn request(args: Args) -> Result<Request, ExperimentError> {
     }
     if args.bootstrap == Some(0) {
         return Err(ExperimentError::request("--bootstrap: 0 draws give no interval; 2000 are usual"));
+    }
+    if let Some(draws) = args.bootstrap.filter(|&draws| draws > MOST_DRAWS) {
+        return Err(ExperimentError::request(format!(
+            "--bootstrap: {draws} draws, but it takes at most {MOST_DRAWS}; 2000 are usual"
+        )));
     }
     let policy = Policy {
         ties: args.ties.parse().map_err(|error| ExperimentError::request(format!("--ties: {error}")))?,

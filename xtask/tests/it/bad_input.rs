@@ -189,6 +189,11 @@ fn a_missing_bank_is_asked_for_by_its_option() {
          sinkhorn first",
     );
     fails(
+        &score(folder.path(), &["S.npy", "--bootstrap", "4294967296"]),
+        2,
+        "--bootstrap: 4294967296 draws, but it takes at most 1000000; 2000 are usual",
+    );
+    fails(
         &score(folder.path(), &["S.npy", "--logit-scale", "0"]),
         2,
         "--logit-scale: 0 is no scale; give a number above 0",

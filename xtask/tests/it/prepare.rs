@@ -96,6 +96,11 @@ fn wrong_requests_are_one_sentence() {
         "--sampler: \"often\" is no sampler; samplers are rate:1,frames=12,cut=head|tail|uniform[,until=31], \
          segments:12,offset=centre, segments:12,offset=random,seed=0, and all, with a rate and counts above 0",
     );
+    fails(
+        &xtask(folder, &["prepare", "--manifest", "clips.csv", "--size", "30000"]),
+        2,
+        "--size: size = 30000, but it must be at most 4096",
+    );
     fails(&xtask(folder, &["store", "stat"]), 2, "store: is no store; cargo xtask prepare makes one");
     let output = xtask(folder, &["prepare", "--manifest", "clips.csv", "--store", "clips"]);
     assert_eq!(output.status.code(), Some(1));

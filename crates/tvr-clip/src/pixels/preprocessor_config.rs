@@ -31,6 +31,9 @@ const STD: [f64; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
 /// Side of the square where a file does not say it.
 const SIDE: usize = 224;
 
+/// The largest size that pictures are brought to, pixels: towers take a fraction of it.
+const LARGEST: usize = 4096;
+
 /// Where settings may stand.
 const FILES: [&str; 3] = ["processor_config.json", "preprocessor_config.json", "open_clip_config.json"];
 
@@ -201,6 +204,13 @@ impl PreprocessorConfig {
         }
         if *crop > least {
             return Err(format!("crop = {crop} is more than size = {least}; the rest would be black"));
+        }
+        let most = match self.size {
+            Size::Short(short) => short,
+            Size::Exact(size) => size[0].max(size[1]),
+        };
+        if most > LARGEST {
+            return Err(format!("size = {most}, but it must be at most {LARGEST}"));
         }
         if !(rescale.is_finite() && *rescale > 0.0) {
             return Err(format!("rescale = {rescale}, but it must be above 0"));

@@ -210,6 +210,57 @@ fn an_optimiser_s_settings_are_refused_by_name() {
     }
 }
 
+/// Before towers are trained, or memory is asked for that no machine has.
+#[test]
+fn a_size_beyond_all_reason_is_refused_by_name() {
+    let encoder = |setting: &str| {
+        example().replace("[encoder]\nkind = \"world\"", &format!("[encoder]\nkind = \"world\"\n{setting}"))
+    };
+    refused(
+        &encoder("pretrain_batch = 1000000000"),
+        "encoder.pretrain_batch = 1000000000, but it must be at most 32768",
+    );
+    refused(
+        &example().replace("hidden_factor = 2", "hidden_factor = 1000000000"),
+        "hidden_factor = 1000000000, but",
+    );
+    let head =
+        |text: &str| example().replace("kind = \"mean-pooling\"\n\n[head.adapter]\nhidden_factor = 2", text);
+    for kind in ["seq-transf", "tight-transf"] {
+        let with = |layers: usize, frames: usize| {
+            head(&format!("kind = \"{kind}\"\nlayers = {layers}\nheads = 2\nmax_frames = {frames}"))
+        };
+        refused(&with(1_000_000, 12), &format!("{kind}: layers = 1000000, but it must be at most 1,024"));
+        let message = format!("{kind}: max_frames = 1000000000000, but it must be at most 65,536");
+        refused(&with(1, 1_000_000_000_000), &message);
+    }
+    let emcl = |setting: &str| {
+        let layer =
+            format!("[head.emcl]\nmode = \"reference\"\nsigma = 1.0\nweight = 3.0\n{setting}\n\n[objective]");
+        example().replace("[objective]", &layer)
+    };
+    refused(
+        &emcl("bases = 1000000000\niterations = 9"),
+        "emcl: bases = 1000000000, but it must be at most 65,536",
+    );
+    refused(
+        &emcl("bases = 8\niterations = 100000"),
+        "emcl: iterations = 100000, but it must be at most 10,000",
+    );
+    let objective = |text: &str| example().replace("kind = \"symmetric\"", text);
+    for (setting, most) in
+        [("layers", "1,024"), ("width", "65,536"), ("prefix", "1,024"), ("max_tokens", "65,536")]
+    {
+        let whole = ["layers", "width", "heads", "prefix", "max_tokens"].map(|key| {
+            let value = if key == setting { 1_000_000_000 } else { 4 };
+            format!("{key} = {value}")
+        });
+        let text = format!("kind = \"support-set\"\n[objective.decoder]\n{}", whole.join("\n"));
+        let message = format!("decoder.{setting} = 1000000000, but it must be at most {most}");
+        refused(&objective(&text), &message);
+    }
+}
+
 #[test]
 fn set_changes_one_key_and_refuses_one_that_is_not_there() {
     let mut recipe = Recipe::parse(&example()).unwrap();

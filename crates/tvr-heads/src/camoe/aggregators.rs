@@ -19,7 +19,7 @@ use burn::tensor::module::linear;
 use serde::{Deserialize, Serialize};
 use tvr_nn::{attention, masked_mean, masked_softmax};
 
-use crate::error::{HeadError, at_least_one};
+use crate::error::{HeadError, LONGEST, at_least_one, at_most};
 use crate::mean_pooling::pool_frames;
 use crate::seq_transf::{SeqTransf, SeqTransfConfig, waves};
 
@@ -102,7 +102,7 @@ impl AggregatorConfig {
                     let (value, domain) = (heads as f64, "a divisor of the width");
                     return Err(HeadError::Setting { head: NAME, setting: "heads", value, domain });
                 }
-                let most = max_frames.map(|most| at_least_one(NAME, "max_frames", most)).transpose()?;
+                let most = max_frames.map(|most| at_most(NAME, "max_frames", most, LONGEST)).transpose()?;
                 // Values of zero: at the start the expert is the mean.
                 let value =
                     LinearConfig::new(width, width).with_bias(false).with_initializer(Initializer::Zeros);

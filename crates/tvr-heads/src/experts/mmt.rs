@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use tvr_nn::{LayerNorm, unit_rows};
 
 use super::encoder::{EPSILON, Layer};
-use crate::error::{HeadError, at_least_one};
+use crate::error::{DEEPEST, HeadError, LONGEST, WIDEST, at_least_one, at_most};
 
 /// Settings of the transformer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,10 +62,10 @@ impl TransformerConfig {
         device: &Device,
     ) -> Result<Transformer, HeadError> {
         let refuse = |setting, value, domain| HeadError::Setting { head: "experts", setting, value, domain };
-        let layers = at_least_one("experts", "layers", self.layers)?;
+        let layers = at_most("experts", "layers", self.layers, DEEPEST)?;
         let heads = at_least_one("experts", "heads", self.heads)?;
-        let hidden = at_least_one("experts", "hidden", self.hidden)?;
-        let positions = at_least_one("experts", "positions", self.positions)?;
+        let hidden = at_most("experts", "hidden", self.hidden, WIDEST)?;
+        let positions = at_most("experts", "positions", self.positions, LONGEST)?;
         if !width.is_multiple_of(heads) {
             return Err(refuse("heads", heads as f64, "a divisor of the width"));
         }

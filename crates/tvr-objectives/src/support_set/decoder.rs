@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use tvr_nn::{Activation, Block, BlockConfig, LayerNorm, log_sum_exp, sum};
 
 use super::{Captions, NAME};
-use crate::error::ObjectiveError;
+use crate::error::{ObjectiveError, at_most};
 use crate::objective::CaptionTokens;
 
 /// Added to the variance by every norm.
@@ -65,17 +65,16 @@ impl DecoderConfig {
         vocabulary: usize,
         device: &Device,
     ) -> Result<Decoder, ObjectiveError> {
-        for (setting, value) in [
-            ("decoder.layers", self.layers),
-            ("decoder.prefix", self.prefix),
-            ("decoder.max_tokens", self.max_tokens),
-            ("width", code_width),
-            ("vocabulary", vocabulary),
+        let (some, many) = ((1_024, "at most 1,024"), (65_536, "at most 65,536"));
+        for (setting, value, most) in [
+            ("decoder.layers", self.layers, some),
+            ("decoder.width", self.width, many),
+            ("decoder.prefix", self.prefix, some),
+            ("decoder.max_tokens", self.max_tokens, many),
+            ("width", code_width, many),
+            ("vocabulary", vocabulary, (usize::MAX, "")),
         ] {
-            if value == 0 {
-                let domain = "a number above 0";
-                return Err(ObjectiveError::Setting { objective: NAME, setting, value: 0.0, domain });
-            }
+            at_most(NAME, setting, value, most)?;
         }
         let block = BlockConfig {
             width: self.width,

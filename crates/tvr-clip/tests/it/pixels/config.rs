@@ -102,6 +102,7 @@ fn sizes_that_do_not_fit_are_refused() {
         "crop_size = {\"height\":4,\"width\":5}, but it must be a square",
     );
     refuses(r#"{"image_std": [1, 0, 1]}"#, "std = [1.0, 0.0, 1.0], but it must be three numbers above 0");
+    refuses(r#"{"size": 30000, "crop_size": 30000}"#, "size = 30000, but it must be at most 4096");
     // Numbers, but of f64 alone: pixels would be NaN or infinite.
     let refuses_beyond = |text: &str| {
         let message = hugging_face(text).unwrap_err();
