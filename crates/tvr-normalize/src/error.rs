@@ -305,3 +305,16 @@ pub(crate) fn at_least_one(
         domain: "a whole number of at least 1",
     })
 }
+
+/// `value` if it is from 1 to 10,000; more would not end in any time that one waits.
+pub(crate) fn iterations(method: &'static str, value: usize) -> Result<usize, NormalizeError> {
+    match at_least_one(method, "iterations", value)? {
+        value if value <= 10_000 => Ok(value),
+        value => Err(NormalizeError::Setting {
+            method,
+            setting: "iterations",
+            value: value.to_string(),
+            domain: "at most 10,000",
+        }),
+    }
+}

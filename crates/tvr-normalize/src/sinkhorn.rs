@@ -33,7 +33,7 @@ pub use dbsn::Dbsn;
 pub use marginals::Marginals;
 pub use single_query::{SingleQuery, WarmStart};
 
-use crate::error::{NormalizeError, above_zero, at_least_one};
+use crate::error::{self, NormalizeError, above_zero};
 use crate::prepared::{Prepared, Sources};
 use crate::scores::{Normalizer, Regime, Scores};
 use crate::source::{MatrixSource, ScoreSource};
@@ -92,11 +92,11 @@ impl Sinkhorn {
     /// Sinkhorn with this temperature and at most this many iterations; `start = row`, no early stop.
     ///
     /// # Errors
-    /// [`NormalizeError::Setting`] unless `tau` is above 0 and `iterations` at least 1.
+    /// [`NormalizeError::Setting`] unless `tau` is above 0 and `iterations` from 1 to 10,000.
     pub fn new(tau: f32, iterations: usize) -> Result<Self, NormalizeError> {
         Ok(Self {
             tau: above_zero("sinkhorn", "tau", tau)?,
-            iterations: at_least_one("sinkhorn", "iterations", iterations)?,
+            iterations: error::iterations("sinkhorn", iterations)?,
             start: Start::Row,
             tol: None,
         })

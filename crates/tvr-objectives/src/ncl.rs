@@ -33,7 +33,7 @@ pub mod sinkhorn;
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::ObjectiveError;
+use crate::error::{ObjectiveError, at_most};
 use crate::objective::{Loss, Needs, Objective, Pairs};
 use crate::positives::{Positives, Targets};
 use crate::queue::{Entries, Queue};
@@ -72,7 +72,7 @@ pub enum Shares {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NclConfig {
-    /// Sinkhorn sweeps; above 0.
+    /// Sinkhorn sweeps; from 1 to 10,000.
     pub sweeps: usize,
     /// Which side the sweeps start with.
     #[serde(default)]
@@ -122,9 +122,7 @@ impl NclConfig {
         let refuse = |setting, value: usize, domain| {
             Err(ObjectiveError::Setting { objective: NAME, setting, value: value as f64, domain })
         };
-        if self.sweeps == 0 {
-            return refuse("sweeps", self.sweeps, "a number above 0");
-        }
+        at_most(NAME, "sweeps", self.sweeps, (10_000, "at most 10,000"))?;
         match (self.askers, self.queue) {
             (Askers::Batch, 0) => {}
             (Askers::Batch, queue) => return refuse("queue", queue, "0 where askers = \"batch\""),

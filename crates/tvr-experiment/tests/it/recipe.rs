@@ -261,6 +261,21 @@ fn a_size_beyond_all_reason_is_refused_by_name() {
     }
 }
 
+/// They would run for ever.
+#[test]
+fn iterations_beyond_all_reason_are_refused_by_name() {
+    let objective = |text: &str| example().replace("kind = \"symmetric\"", text);
+    refused(
+        &objective("kind = \"ncl\"\nsweeps = 100000"),
+        "ncl: sweeps = 100000, but it must be at most 10,000",
+    );
+    let normaliser = |spec: &str| example().replace("sinkhorn:tau=1,iterations=50", spec);
+    for method in ["sinkhorn", "single-query", "dbsn"] {
+        let message = format!("eval.normalize: {method}: iterations = 100000, but it must be at most 10,000");
+        refused(&normaliser(&format!("{method}:tau=1,iterations=100000")), &message);
+    }
+}
+
 #[test]
 fn set_changes_one_key_and_refuses_one_that_is_not_there() {
     let mut recipe = Recipe::parse(&example()).unwrap();

@@ -17,7 +17,7 @@
 //! Regime: bank; without both blocks it is refused. Bias form. Cost: `iterations` passes over both blocks.
 
 use super::{Marginals, Sinkhorn};
-use crate::error::{NormalizeError, above_zero, at_least_one};
+use crate::error::{self, NormalizeError, above_zero};
 use crate::passes::check_finite;
 use crate::prepared::{Prepared, Sources};
 use crate::scores::{Normalizer, Regime, Scores};
@@ -47,12 +47,9 @@ impl Dbsn {
     /// DBSN with this temperature and number of iterations, rows first.
     ///
     /// # Errors
-    /// [`NormalizeError::Setting`] unless `tau` is above 0 and `iterations` at least 1.
+    /// [`NormalizeError::Setting`] unless `tau` is above 0 and `iterations` from 1 to 10,000.
     pub fn new(tau: f32, iterations: usize) -> Result<Self, NormalizeError> {
-        Ok(Self {
-            tau: above_zero("dbsn", "tau", tau)?,
-            iterations: at_least_one("dbsn", "iterations", iterations)?,
-        })
+        Ok(Self { tau: above_zero("dbsn", "tau", tau)?, iterations: error::iterations("dbsn", iterations)? })
     }
 
     /// The temperature.

@@ -20,7 +20,7 @@
 //! Regime: bank; without a bank it is refused. Cost: `iterations` passes over the bank **for each query**.
 
 use super::{Marginals, Sinkhorn, log_domain};
-use crate::error::{NormalizeError, above_zero, at_least_one};
+use crate::error::{self, NormalizeError, above_zero};
 use crate::kernel;
 use crate::prepared::{Prepared, RowMap, Sources};
 use crate::scores::{Normalizer, Regime, Scores};
@@ -60,11 +60,11 @@ impl SingleQuery {
     /// A run of this temperature and number of iterations for each query.
     ///
     /// # Errors
-    /// [`NormalizeError::Setting`] unless `tau` is above 0 and `iterations` at least 1.
+    /// [`NormalizeError::Setting`] unless `tau` is above 0 and `iterations` from 1 to 10,000.
     pub fn new(tau: f32, iterations: usize) -> Result<Self, NormalizeError> {
         Ok(Self {
             tau: above_zero("single-query", "tau", tau)?,
-            iterations: at_least_one("single-query", "iterations", iterations)?,
+            iterations: error::iterations("single-query", iterations)?,
             start: WarmStart::Cold,
         })
     }

@@ -48,7 +48,7 @@ proptest! {
         let (r, c) = (&r / r.sum(), &c / c.sum());
         let marginals = Marginals::new(r.clone(), c).unwrap();
         let scores = Scores::new(s.view());
-        let fit = method(1.0, 20_000).with_tol(1e-4).unwrap().fit_with(&scores, &marginals).unwrap();
+        let fit = method(1.0, 10_000).with_tol(1e-4).unwrap().fit_with(&scores, &marginals).unwrap();
         let sums = plan(&s, 1.0, &fit).sum_axis(Axis(1));
         let error = sums.iter().zip(&r).map(|(sum, r)| (sum / r - 1.0).abs()).fold(0.0, f64::max);
         prop_assert!((error - f64::from(fit.marginal_error)).abs() < 2e-6, "{error} {}", fit.marginal_error);
