@@ -18,7 +18,18 @@ fn files_that_hold_no_matrix_are_refused_by_name() {
     sample(folder.path());
     let whole = std::fs::read(at("S.npy")).unwrap();
     std::fs::write(at("cut.npy"), &whole[..whole.len() - 4]).unwrap();
+    for (name, shape) in [("lists.npy", "(1,".repeat(2000)), ("comma.npy", "(6 6)".into())] {
+        let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
+        let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+        let bytes = [&b"\x93NUMPY\x01\x00"[..], &length, header.as_bytes(), &[0; 144]].concat();
+        std::fs::write(at(name), bytes).unwrap();
+    }
     for (name, sentence) in [
+        ("lists.npy", "lists.npy: not a .npy file: its header has lists in lists; write it with numpy.save"),
+        (
+            "comma.npy",
+            "comma.npy: not a .npy file: its header is not as numpy writes it; write it with numpy.save",
+        ),
         ("none.npy", "none.npy: cannot read: No such file or directory (os error 2)"),
         ("line.npy", "line.npy: the array has shape [4], but similarity must be 2-D, [texts, videos]"),
         ("whole.npy", "whole.npy: the array holds <i8, but scores must be f16, f32 or f64"),

@@ -146,9 +146,16 @@ pub(super) fn open_npy<'a>(
     if bytes.starts_with(b"PK") {
         return Err(wrong("this is an .npz archive; write one array with numpy.save".into()));
     }
+    let none = |cause: &str| wrong(format!("not a .npy file: {cause}; write it with numpy.save"));
+    if !is_flat(bytes) {
+        return Err(none("its header has lists in lists"));
+    }
     let mut rest = bytes;
-    let header = NpyHeader::from_reader(&mut rest)
-        .map_err(|cause| wrong(format!("not a .npy file: {cause}; write it with numpy.save")))?;
+    let header = NpyHeader::from_reader(&mut rest).map_err(|cause| match cause.to_string() {
+        // The grammar's complaint: a drawing of several lines.
+        drawing if drawing.contains('\n') => none("its header is not as numpy writes it"),
+        cause => none(&cause),
+    })?;
     let shape: Vec<usize> =
         header.shape().iter().map(|&axis| usize::try_from(axis).unwrap_or(usize::MAX)).collect();
     if let Some(size) = header.dtype().num_bytes() {
@@ -161,6 +168,28 @@ pub(super) fn open_npy<'a>(
         }
     }
     Ok((header, shape, rest))
+}
+
+/// Whether no list of the header lies deeper than those of a structured type. The time of the header's grammar doubles
+/// with the depth.
+fn is_flat(bytes: &[u8]) -> bool {
+    const DEEPEST: usize = 6;
+    let wide = bytes.get(6).is_some_and(|&version| version > 1);
+    let start = if wide { 12 } else { 10 };
+    let length = match bytes {
+        [_, _, _, _, _, _, _, _, a, b, c, d, ..] if wide => u32::from_le_bytes([*a, *b, *c, *d]) as usize,
+        [_, _, _, _, _, _, _, _, a, b, ..] => usize::from(u16::from_le_bytes([*a, *b])),
+        _ => 0,
+    };
+    let mut depth = 0usize;
+    bytes.iter().skip(start).take(length).all(|byte| {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth <= DEEPEST
+    })
 }
 
 /// A dtype as numpy writes it: `<f4`.
