@@ -340,5 +340,5 @@ fn share(setting: &str, value: f64) -> Result<(), ExperimentError> {
     if !(0.0..1.0).contains(&value) {
         return refuse(format!("encoder.{setting} = {value}, but it must be at least 0 and below 1"));
     }
-    Ok(())
+    recipe.eval.check_bands()
 }

@@ -166,6 +166,33 @@ pub struct BankRecipe {
     pub seed: u64,
 }
 
+impl EvalRecipe {
+    /// Names the first band that no figure can be compared with.
+    pub(crate) fn check_bands(&self) -> Result<(), ExperimentError> {
+        for (figure, [low, high]) in &self.expect {
+            let wrong = |why: String| Err(ExperimentError::request(format!("eval.expect: {why}")));
+            let mut parts = figure.rsplitn(3, '.');
+            let metric =
+                parts.next().is_some_and(|name| ["R@1", "R@5", "R@10", "MdR", "MnR"].contains(&name));
+            let direction =
+                parts.next().is_some_and(|name| ["text_to_video", "video_to_text"].contains(&name));
+            let row = parts.next().is_some_and(|name| name.parse::<tvr_normalize::Chain>().is_ok());
+            if !(metric && direction && row) {
+                return wrong(format!(
+                    "no figure is called {figure:?}; write row.direction.metric, as in raw.text_to_video.R@1 or \
+                     raw.video_to_text.MnR"
+                ));
+            }
+            if low.is_nan() || high.is_nan() || low > high {
+                return wrong(format!(
+                    "{figure} = [{low}, {high}], but a band has its lower end first, and both are numbers"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Default for EvalRecipe {
     fn default() -> Self {
         Self { normalize: normalizers(), expect: std::collections::BTreeMap::new(), bank: None, emcl: None }

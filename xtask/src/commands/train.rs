@@ -210,11 +210,16 @@ fn report(args: &Args, plan: &Plan, records: &[Record]) -> Result<(), Experiment
             exit::say(&format!("warning: seed {}: {warning}", record.seed));
         }
         for (band, [low, high]) in &plan.recipe.eval.expect {
-            if let Some(value) = record.metric(band).filter(|value| !(*low..=*high).contains(value)) {
-                exit::say(&format!(
+            match record.metric(band) {
+                Some(value) if (*low..=*high).contains(&value) => {}
+                Some(value) => exit::say(&format!(
                     "note: {band} is {value:.2} with seed {}, outside the recipe's band {low} to {high}",
                     record.seed
-                ));
+                )),
+                None => exit::say(&format!(
+                    "note: eval.expect: no row of seed {} has {band}; rows are as in eval.normalize",
+                    record.seed
+                )),
             }
         }
     }

@@ -15,10 +15,14 @@ fn train_plan_and_eval_agree_on_a_small_recipe() {
         serde_json::from_slice(&std::fs::read(folder.join("plan.json")).unwrap()).unwrap();
     assert_eq!(plan["steps"], 120);
 
-    let train = xtask(folder, &["train", "small.toml", "--json", "records.json"]);
+    let band = "eval.expect={ \"csls:k=1.text_to_video.R@1\" = [0, 1] }";
+    let train = xtask(folder, &["train", "small.toml", "--json", "records.json", "--set", band]);
     assert!(train.status.success(), "{}", stderr(&train));
     // There is no terminal: plain lines, and no bar.
     let said = stderr(&train);
+    let note =
+        "note: eval.expect: no row of seed 5 has csls:k=1.text_to_video.R@1; rows are as in eval.normalize\n";
+    assert!(said.contains(note), "{said}");
     assert!(
         said.starts_with("small seed 5: 0/120\n") && said.contains("\nsmall seed 5: 120/120, "),
         "{said}"

@@ -276,6 +276,24 @@ fn iterations_beyond_all_reason_are_refused_by_name() {
     }
 }
 
+/// Of a mistyped name nothing would ever be said.
+#[test]
+fn a_band_that_no_figure_can_be_compared_with_is_refused() {
+    let expect = |band: &str| format!("{}\n[eval.expect]\n{band}\n", example());
+    for name in ["raw.t2v.R@1", "raw.text_to_video.R@2", "rwa.text_to_video.R@1", "R@1"] {
+        refused(
+            &expect(&format!("\"{name}\" = [0, 1]")),
+            &format!("eval.expect: no figure is called \"{name}\""),
+        );
+    }
+    for band in ["[5.0, 1.0]", "[nan, inf]", "[0.0, nan]"] {
+        let band = format!("\"raw.text_to_video.R@1\" = {band}");
+        refused(&expect(&band), "a band has its lower end first, and both are numbers");
+    }
+    let good = expect("\"dual-softmax:temperature=0.5.video_to_text.MnR\" = [1, inf]");
+    plan(&Recipe::parse(&good).unwrap(), Path::new("recipes/x.toml"), &Surroundings::default()).unwrap();
+}
+
 #[test]
 fn set_changes_one_key_and_refuses_one_that_is_not_there() {
     let mut recipe = Recipe::parse(&example()).unwrap();
