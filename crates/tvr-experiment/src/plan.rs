@@ -208,8 +208,10 @@ pub(crate) fn head(
 }
 
 fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
-    if recipe.name.is_empty() || recipe.name.contains(['/', '\\']) || recipe.name.contains("..") {
-        return refuse(format!("name = {:?}, but it must be a plain file name", recipe.name));
+    let name = &recipe.name;
+    let odd = |c: char| c.is_control() || matches!(c, '/' | '\\');
+    if name.is_empty() || name == "." || name.trim() != name || name.contains(odd) || name.contains("..") {
+        return refuse(format!("name = {name:?}, but it must be a plain file name"));
     }
     if recipe.seeds.is_empty() {
         return refuse("seeds is empty; name at least one, as in seeds = [0]");

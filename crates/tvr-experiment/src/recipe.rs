@@ -199,6 +199,17 @@ impl Default for EvalRecipe {
     }
 }
 
+/// A value of the command line: a number, a list or whatever else TOML has, else the string itself.
+fn value_or_word(value: &str) -> Result<toml::Value, String> {
+    match format!("value = {value}").parse::<toml::Table>() {
+        Ok(mut table) => match table.remove("value") {
+            Some(value) if table.is_empty() => Ok(value),
+            _ => Err("there is more than one value; write one KEY=VALUE at a time".into()),
+        },
+        Err(_) => Ok(toml::Value::String(value.into())),
+    }
+}
+
 fn one_seed() -> Vec<u64> {
     vec![0]
 }
@@ -219,12 +230,6 @@ fn evaluations() -> usize {
 }
 fn normalizers() -> Vec<String> {
     [rows::RAW, rows::DUAL_SOFTMAX, rows::SINKHORN].map(String::from).to_vec()
-}
-
-/// A value as TOML has it, a number or a list; else a word.
-fn value_or_word(text: &str) -> toml::Value {
-    let parsed = format!("value = {text}").parse::<toml::Table>().ok();
-    parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| toml::Value::String(text.into()))
 }
 
 impl Recipe {
@@ -261,6 +266,7 @@ impl Recipe {
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), ExperimentError> {
         let wrong = |why: String| ExperimentError::request(format!("--set {key}={value}: {why}"));
         let mut table = toml::Table::try_from(&*self).map_err(|error| wrong(error.to_string()))?;
+        let parsed = value_or_word(value).map_err(wrong)?;
         let (folder, leaf) = match key.rsplit_once('.') {
             Some((folder, leaf)) => (folder.split('.').collect(), leaf),
             None => (Vec::new(), key),
@@ -272,7 +278,7 @@ impl Recipe {
                 _ => return Err(wrong(format!("{part:?} holds a value, not a table"))),
             };
         }
-        place.insert(leaf.to_string(), value_or_word(value));
+        place.insert(leaf.to_string(), parsed);
         let text = toml::to_string(&table).map_err(|error| wrong(error.to_string()))?;
         *self = toml::from_str(&text).map_err(|error| wrong(unknown_key::explain(error.message())))?;
         Ok(())

@@ -62,8 +62,9 @@ impl FromStr for EmclRecipe {
                 return Err(wrong(&format!("{:?} has no value; write KEY=VALUE", setting.trim())));
             };
             let (key, value) = (key.trim(), value.trim());
+            let value = value_or_word(value).map_err(|why| wrong(&why))?;
             let table = if key == "seed" { &mut recipe } else { &mut layer };
-            table.insert(key.into(), value_or_word(value));
+            table.insert(key.into(), value);
         }
         recipe.insert("layer".into(), toml::Value::Table(layer));
         let recipe: Self =

@@ -72,6 +72,10 @@ fn a_setting_outside_its_domain_is_refused_by_name() {
     refused(&example().replace("seeds = [0, 1, 2]", "seeds = []"), "seeds is empty");
     refused(&example().replace("seeds = [0, 1, 2]", "seeds = [1, 0, 1]"), "seeds holds 1 twice");
     refused(&example().replace("name = \"world-mean-pooling\"", "name = \"../out\""), "plain file name");
+    for name in [".", " ", "a\\nb", "a "] {
+        let named = format!("name = \"{name}\"");
+        refused(&example().replace("name = \"world-mean-pooling\"", &named), "plain file name");
+    }
     refused(&example().replace("hidden_factor = 2", "hidden_factor = 0"), "hidden_factor");
     let settings = [
         ("train.optimizer.learning_rate", "0.0", "= 0, but it must be a number above 0"),
@@ -303,6 +307,11 @@ fn set_changes_one_key_and_refuses_one_that_is_not_there() {
     let message = recipe.set("train.setps", "20").unwrap_err().to_string();
     assert!(message.contains("did you mean \"steps\"?"), "{message}");
     assert_eq!(recipe.train.steps, Some(20));
+    // Not the first of several, with the rest dropped.
+    let message = recipe.set("train.batch", "4\n[head]\nkind = \"xpool\"").unwrap_err().to_string();
+    assert!(message.ends_with("there is more than one value; write one KEY=VALUE at a time"), "{message}");
+    let emcl = "tiles:iterations=4\nsigma=2".parse::<tvr_experiment::recipe::EmclRecipe>();
+    assert!(emcl.unwrap_err().to_string().contains("more than one value"));
 }
 
 #[test]
