@@ -13,7 +13,7 @@ use burn::prelude::*;
 use ndarray::Array2;
 use tvr_data::Split;
 use tvr_heads::{Head, TextCodes, Tile, VideoCodes, score_all};
-use tvr_metrics::{Judgement, Policy, Truth, judge};
+use tvr_metrics::{Judgement, Truth};
 use tvr_objectives::Objective;
 
 use crate::banks::{self, TrainingBank};
@@ -236,8 +236,7 @@ pub fn judge_raw<H: Head, O: Objective>(
     let model = &model.valid();
     let (texts, videos) = codes(model, corpus, plan, 0..corpus.video_ids.len())?;
     let logits = matrix(model, &texts, &videos)?;
-    judge(logits.view(), &Truth::diagonal(corpus.queries.len()), &Policy::default())
-        .map_err(ExperimentError::because)
+    score::judge_val(&logits, &Truth::diagonal(corpus.queries.len()))
 }
 
 /// Codes of the standard protocol: one caption of each video, and the videos, or some of them.

@@ -309,6 +309,15 @@ fn say_once(said: &mut Vec<String>, warnings: Vec<String>) {
     }
 }
 
+/// Judges a run's logits on val as they are, with the default policy.
+///
+/// # Errors
+/// Scores that the metrics refuse.
+pub(crate) fn judge_val(scores: &Array2<f32>, truth: &Truth) -> Result<Judgement, ExperimentError> {
+    tvr_metrics::judge(scores.view(), truth, &Policy::default())
+        .map_err(|error| Wrong::from(error).of_model("the scores of val"))
+}
+
 /// Judges one matrix of logits `[texts, videos]` under several normalisers, with the default policy.
 ///
 /// - `banks`: of T2V and of V2T
@@ -332,7 +341,7 @@ pub fn judge_rows(
                 let row = normalised.judge(spec, &input, &Policy::default())?;
                 Ok((normalised, row))
             })
-            .map_err(|error| error.of("similarities"))?;
+            .map_err(|error| error.of_model("similarities"))?;
         rows.push(row.after(least));
         say_once(&mut warnings, normalised.warnings);
     }

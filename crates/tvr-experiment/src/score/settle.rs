@@ -62,7 +62,8 @@ pub(crate) fn settle(
             let normalised = Normalised::new(candidate, &input, banks)?;
             Ok(select::score(&normalised.judge(spec, &input, &Policy::default())?.judgement))
         };
-        let best = choose(grid.candidates(), figure).map_err(|error| error.of("the scores of val"))?.best;
+        let best =
+            choose(grid.candidates(), figure).map_err(|error| error.of_model("the scores of val"))?.best;
         settled.chosen.insert(best.to_string(), spec.clone());
         settled.specs.push(best.to_string());
     }

@@ -57,6 +57,18 @@ impl Wrong {
         }
     }
 
+    /// As [`of`](Self::of), for scores of a run's own model or of val, where no option counts a score as missed.
+    pub(super) fn of_model(self, source: &str) -> ExperimentError {
+        match self {
+            Self::Metric(MetricError::NonFinite { row, column, value, .. }) => {
+                ExperimentError::work(format!(
+                    "{source}: scores[{row}, {column}] is {value}; mend the model that made it, as with a smaller learning rate"
+                ))
+            }
+            other => other.of(source),
+        }
+    }
+
     /// A missing bank belongs to a direction, and to the option that would bring it.
     pub(super) fn in_direction(error: NormalizeError, queries: Side) -> Self {
         let NormalizeError::BankMissing { method, bank } = error else { return Self::Normalize(error) };

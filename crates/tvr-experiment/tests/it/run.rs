@@ -58,6 +58,23 @@ fn weights(plan: &Plan) -> Vec<u8> {
     text
 }
 
+/// The advice is one that a recipe can follow.
+#[test]
+fn scores_of_val_that_are_no_numbers_are_named_with_the_mend() {
+    let _alone = generator();
+    let folder = tempfile::tempdir().unwrap();
+    features(&folder.path().join("data"));
+    let mut plan = planned(folder.path(), "far");
+    plan.recipe.set("train.optimizer.learning_rate", "1e38").unwrap();
+    plan.recipe.set("train.evaluations", "1").unwrap();
+    plan.steps = 1;
+    let never = AtomicBool::new(false);
+    let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
+    let error = experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap_err().to_string();
+    let sentence = "the scores of val: scores[0, 0] is NaN; mend the model that made it, as with a smaller learning rate";
+    assert_eq!(error, sentence);
+}
+
 #[test]
 fn an_interrupted_run_ends_with_the_same_weights_bit_for_bit() {
     let _alone = generator();
