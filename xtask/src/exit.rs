@@ -24,7 +24,9 @@ pub fn complain(error: &ExperimentError) {
         text.push_str(&format!("  because: {error}\n"));
         cause = error.source();
     }
-    say_whole(&text);
+    // A file's name may hold what a terminal obeys.
+    let shown = |c: char| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c };
+    say_whole(&text.chars().map(shown).collect::<String>());
 }
 
 /// Prints results. A reader that has gone away (`| head`) wants no more of them, and that is no error.

@@ -73,6 +73,7 @@ fn groups_must_name_every_video_and_no_other() {
     matrix(folder.path(), "S.npy", [4, 3], &[0.5; 12]);
     npy(folder.path().join("float.npy"), npyz::Order::C, &[4], &[0.0f32, 1.0, 2.0, 2.0]);
     npy(folder.path().join("below.npy"), npyz::Order::C, &[4], &[0i32, 1, -1, 2]);
+    npy(folder.path().join("above.npy"), npyz::Order::C, &[4], &[0u64, 1, u64::MAX, 2]);
     for (name, text, sentence) in [
         (
             "hole.txt",
@@ -209,6 +210,14 @@ fn a_missing_bank_is_asked_for_by_its_option() {
         2,
         "--logit-scale: 0 is no scale; give a number above 0",
     );
+}
+
+/// A file's name may hold what a terminal obeys.
+#[test]
+fn a_name_of_control_characters_is_not_obeyed() {
+    let folder = tempfile::tempdir().unwrap();
+    let sentence = "a\u{fffd}[2Jb.npy: cannot read: No such file or directory (os error 2)";
+    fails(&score(folder.path(), &["a\u{1b}[2Jb.npy"]), 1, sentence);
 }
 
 #[test]

@@ -335,7 +335,7 @@ fn a_bad_picture_is_named_and_with_skip_bad_left_out() {
     let bad = "videos/v2/f10.png: is no PNG, JPEG, GIF or WebP; convert it to PNG";
     let output = encode(folder.path(), &weights, &["--frames", "videos"]);
     assert_eq!(output.status.code(), Some(1));
-    let sentence = format!("error: {bad}; or go on with --resume --skip-bad\n");
+    let sentence = format!("error: {bad}; mend or remove it, or go on with --resume --skip-bad\n");
     assert!(stderr(&output).contains(&sentence), "{}", stderr(&output));
     assert!(!folder.path().join("out.safetensors").exists(), "nothing half-written");
 
@@ -364,7 +364,9 @@ fn a_stopped_run_goes_on_where_it_was() {
     };
     let output = run(&[]);
     assert!(
-        stderr(&output).contains("error: many/519.png: is empty; or go on with --resume --skip-bad\n"),
+        stderr(&output).contains(
+            "error: many/519.png: is empty; mend or remove it, or go on with --resume --skip-bad\n"
+        ),
         "{}",
         stderr(&output)
     );

@@ -243,7 +243,7 @@ fn encode(
                 }
                 Err(reason) => {
                     return Err(ExperimentError::work(format!(
-                        "{reason}; or go on with --resume --skip-bad"
+                        "{reason}; mend or remove it, or go on with --resume --skip-bad"
                     )));
                 }
             }

@@ -92,7 +92,9 @@ impl Texts {
                     lines.insert(id, count);
                 }
                 Err(reason) if !skip_bad => {
-                    return Err(ExperimentError::work(format!("{reason}; or give --skip-bad")));
+                    return Err(ExperimentError::work(format!(
+                        "{reason}; mend the line, or give --skip-bad"
+                    )));
                 }
                 Err(_) => {}
             }

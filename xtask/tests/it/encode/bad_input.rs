@@ -95,7 +95,7 @@ fn texts_and_folders_that_hold_nothing_are_refused() {
     std::fs::write(folder.path().join("t.txt"), "").unwrap();
     fails(&run(&["--texts", "t.txt"]), 1, "t.txt: there is no text in it");
     std::fs::write(folder.path().join("t.txt"), b"fine\n\xff\n").unwrap();
-    fails(&run(&["--texts", "t.txt"]), 1, "t.txt: line 2 is not UTF-8; or give --skip-bad");
+    fails(&run(&["--texts", "t.txt"]), 1, "t.txt: line 2 is not UTF-8; mend the line, or give --skip-bad");
     std::fs::write(folder.path().join("t.jsonl"), "{\"text\": \"a\", \"video\": \"v\"}\n{\"text\": \"b\"}\n")
         .unwrap();
     fails(
@@ -161,7 +161,7 @@ fn bad_lines_of_texts_are_listed_and_left_out() {
     fails(
         &run(&["--texts", "t.jsonl"]),
         1,
-        &format!("t.jsonl: line 2 {bad}expected ident at line 1 column 2; or give --skip-bad"),
+        &format!("t.jsonl: line 2 {bad}expected ident at line 1 column 2; mend the line, or give --skip-bad"),
     );
     let output = run(&["--texts", "t.jsonl", "--skip-bad"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -216,7 +216,7 @@ fn a_link_in_a_circle_is_named_and_with_skip_bad_left_out() {
     let bad = "videos/v2/again: is a link to videos, in which it lies, so it has no end; remove the link";
     let output = encode(folder.path(), &weights, &["--frames", "videos"]);
     assert_eq!(output.status.code(), Some(1));
-    let sentence = format!("error: {bad}; or go on with --resume --skip-bad\n");
+    let sentence = format!("error: {bad}; mend or remove it, or go on with --resume --skip-bad\n");
     assert!(stderr(&output).contains(&sentence), "{}", stderr(&output));
     assert_eq!(stderr(&output).matches("videos/v2/again").count(), 1, "{}", stderr(&output));
     assert!(!folder.path().join("out.safetensors").exists(), "nothing half-written");

@@ -167,7 +167,11 @@ fn a_name_that_is_not_utf_8_is_told_and_with_skip_bad_left_out() {
     std::fs::copy(&picture, odd(b"v1/f\xfe.png")).unwrap(); // no item bears the name of a frame
     let output = encode(folder.path(), &weights, &["--frames", "videos"]);
     let sentence = "videos/x\u{fffd}/0.png: its name is not UTF-8; rename it";
-    assert!(stderr(&output).contains(&format!("error: {sentence}; or go on")), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains(&format!("error: {sentence}; mend or remove it, or go on")),
+        "{}",
+        stderr(&output)
+    );
     let output = encode(folder.path(), &weights, &["--frames", "videos", "--resume", "--skip-bad"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let file = File::read(&folder.path().join("out.safetensors"));
