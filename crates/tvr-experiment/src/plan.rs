@@ -222,7 +222,8 @@ fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
     }
     check_train(&recipe.train)?;
     recipe.train.optimizer.check()?;
-    check_pair(&recipe.data, &recipe.encoder)
+    check_pair(&recipe.data, &recipe.encoder)?;
+    recipe.eval.check_bands()
 }
 
 fn check_train(train: &TrainRecipe) -> Result<(), ExperimentError> {
@@ -265,7 +266,13 @@ fn check_pair(data: &DataRecipe, encoder: &EncoderRecipe) -> Result<(), Experime
         ),
         (
             DataRecipe::World { gallery, .. },
-            EncoderRecipe::World { place_steps, pretrain_steps, pretrain_batch, pretrain_learning_rate: rate, .. },
+            EncoderRecipe::World {
+                place_steps,
+                pretrain_steps,
+                pretrain_batch,
+                pretrain_learning_rate: rate,
+                ..
+            },
         ) => {
             if !(rate.is_finite() && *rate > 0.0) {
                 return refuse(format!(
@@ -342,5 +349,5 @@ fn share(setting: &str, value: f64) -> Result<(), ExperimentError> {
     if !(0.0..1.0).contains(&value) {
         return refuse(format!("encoder.{setting} = {value}, but it must be at least 0 and below 1"));
     }
-    recipe.eval.check_bands()
+    Ok(())
 }

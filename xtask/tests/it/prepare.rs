@@ -99,7 +99,7 @@ fn wrong_requests_are_one_sentence() {
     fails(
         &xtask(folder, &["prepare", "--manifest", "clips.csv", "--size", "30000"]),
         2,
-        "--size: size = 30000, but it must be at most 4096",
+        "--size: pixels: size = 30000, but it must be at most 4096",
     );
     fails(&xtask(folder, &["store", "stat"]), 2, "store: is no store; cargo xtask prepare makes one");
     let output = xtask(folder, &["prepare", "--manifest", "clips.csv", "--store", "clips"]);

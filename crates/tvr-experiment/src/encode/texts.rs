@@ -159,7 +159,7 @@ impl Texts {
             format!("is no caption such as {{\"id\": …, \"video\": …, \"text\": …}}: {cause}")
         })?;
         if caption.id.as_deref() == Some("") {
-            return Err("has an empty id; leave it out, and the text is numbered".to_owned());
+            return Err("has an empty id, where a text without one is numbered".to_owned());
         }
         caption.id.get_or_insert_with(|| index.to_string());
         Ok(caption)

@@ -71,8 +71,9 @@ fn scores_of_val_that_are_no_numbers_are_named_with_the_mend() {
     let never = AtomicBool::new(false);
     let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
     let error = experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap_err().to_string();
-    let sentence = "the scores of val: scores[0, 0] is NaN; mend the model that made it, as with a smaller learning rate";
-    assert_eq!(error, sentence);
+    assert!(error.starts_with("the scores of val: scores["), "{error}");
+    let sentence = ", 0] is NaN; mend the model that made it, as with a smaller learning rate";
+    assert!(error.ends_with(sentence), "{error}");
 }
 
 #[test]

@@ -161,3 +161,10 @@ fn a_judgement_serializes_as_the_score_table() {
          \"video_to_text\":{\"rule\":\"grouped\",\"queries\":2,\"R@1\":100.0,\"MdR\":1.0,\"MnR\":1.0}}"
     );
 }
+
+#[test]
+fn scores_of_which_none_is_a_number_are_refused() {
+    let scores = Array2::from_elem((1, 1), f32::NAN);
+    let mend = "mend the model that made it, or count such queries as missed with non-finite = miss";
+    says(judged(&scores, &Truth::diagonal(1)), &format!("scores[0, 0] is NaN; {mend}"));
+}

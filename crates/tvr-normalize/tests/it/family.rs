@@ -230,3 +230,18 @@ fn a_setting_is_chosen_on_val() {
     );
     assert_eq!(refused(&[], 0.0), "there is no setting to choose; give at least one");
 }
+
+/// No step, one, or several that do nothing: the scores themselves, prepared without a matrix.
+#[test]
+fn chains_that_do_nothing_are_raw() {
+    let scores = ndarray::array![[1.0f32, -2.0], [0.5, 3.0]];
+    let raw = || Family::Raw(tvr_normalize::Raw);
+    for steps in [vec![], vec![raw()], vec![raw(), raw()]] {
+        let chain = Chain::new(steps).unwrap();
+        let given = Scores::new(scores.view());
+        assert_eq!(chain.regime(&given), Regime::Raw);
+        assert_eq!(chain.apply(&given).unwrap(), scores);
+        assert_eq!(chain.bias(&given).unwrap(), Some(Array1::zeros(2)));
+    }
+    assert_eq!(Chain::new(vec![]).unwrap().name(), "raw");
+}

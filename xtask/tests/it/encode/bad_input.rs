@@ -81,6 +81,7 @@ fn a_code_that_is_not_finite_is_refused_by_its_item() {
         let sentence = format!("error: the code of {item} has a value that is ");
         assert!(stderr(&output).contains(&sentence), "{}", stderr(&output));
         assert!(!folder.path().join("out.safetensors").exists(), "nothing half-written");
+        std::fs::remove_dir_all(folder.path().join("out.safetensors.parts")).unwrap();
     }
 }
 
@@ -109,7 +110,7 @@ fn texts_and_folders_that_hold_nothing_are_refused() {
         (
             r#""id": "a""#,
             r#""id": """#,
-            "line 2 has an empty id; leave it out, and the text is numbered; or give --skip-bad",
+            "line 2 has an empty id, where a text without one is numbered; mend the line, or give --skip-bad",
         ),
     ] {
         let text = format!("{{\"text\": \"a\", {first}}}\n{{\"text\": \"b\", {second}}}\n");
