@@ -49,8 +49,8 @@ impl TrainingBank {
 ///   be compared
 ///
 /// # Errors
-/// A spec that does not parse or stands twice, a bank that is missing, empty, or larger than the training split; fewer items in a bank or
-/// a gallery than a normaliser selects among.
+/// A spec that does not parse or stands twice, a bank that is missing, empty, or larger than the training split; fewer
+/// items in a bank or a gallery than a normaliser selects among.
 pub fn check(recipe: &EvalRecipe, offer: &Offer, by_vectors: bool) -> Result<(), ExperimentError> {
     if let Some(bank) = &recipe.bank {
         for (key, count, most) in

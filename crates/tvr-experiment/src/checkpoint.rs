@@ -1,8 +1,9 @@
 //! Checkpoints: a folder that appears whole or not at all.
 //!
 //! `checkpoints/step-000120/` holds `model.bpk`, `optimizer.bpk` and `state.json` with the step, the recipe's hash,
-//! the selection so far and the SHA-256 of both files and of the selected weights, `best-000120.bpk`. Loader position and random numbers are functions of the
-//! step, so they need no file. A damaged checkpoint is passed over for the one before it, with a word.
+//! the selection so far and the SHA-256 of both files and of the selected weights, `best-000120.bpk`. Loader position and
+//! random numbers are functions of the step, so they need no file. A damaged checkpoint is passed over for the one before
+//! it, with a word.
 
 use std::path::{Path, PathBuf};
 
