@@ -84,14 +84,15 @@ impl Checkpoints {
         mut state: State,
     ) -> Result<(), ExperimentError> {
         files::write_folder(&self.folder.join(format!("step-{:06}", state.step)), |fresh| {
+            // One after the other: packed, either is as large as what it holds.
+            let write = |name: &str, bytes: Bytes| {
+                files::write_whole(&fresh.join(name), &bytes).map(|()| files::sha256(&bytes))
+            };
             let model = packed(model.clone().into_record().into_bytes(), fresh)?;
+            state.model_sha256 = write("model.bpk", model)?;
             let record = optimizer.to_record();
             state.optimized = record.len();
-            let optimizer = packed(record.into_bytes(), fresh)?;
-            state.model_sha256 = files::sha256(&model);
-            state.optimizer_sha256 = files::sha256(&optimizer);
-            files::write_whole(&fresh.join("model.bpk"), &model)?;
-            files::write_whole(&fresh.join("optimizer.bpk"), &optimizer)?;
+            state.optimizer_sha256 = write("optimizer.bpk", packed(record.into_bytes(), fresh)?)?;
             files::write_json(&fresh.join("state.json"), &state)
         })?;
         for (_, old) in self.steps()?.into_iter().skip(KEPT) {

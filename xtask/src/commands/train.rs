@@ -48,7 +48,8 @@ pub struct Args {
     /// The device, or several that share each batch: flex:2, cuda:0-3, or names with commas between.
     #[arg(long, alias = "device", value_name = "D", default_value = DEFAULT_DEVICE)]
     pub devices: String,
-    /// How long devices wait for one another before all stop; longer than a look at val takes.
+    /// How long devices wait for one another before all stop; longer than a look at val takes. Time in which the run was
+    /// stopped (Ctrl-Z) does not count.
     #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE.as_secs())]
     pub patience: u64,
     /// Write the records as JSON to this file, or to stdout with "-".
