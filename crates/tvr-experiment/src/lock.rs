@@ -13,7 +13,14 @@ const NAME: &str = "lock";
 /// A held folder; dropping it lets go.
 #[derive(Debug)]
 pub struct Held {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child that another thread is just starting has it too, until it is another program.
+        let _ = self.file.unlock();
+    }
 }
 
 /// Holds `folder`, which is made where it is not there yet.
@@ -27,7 +34,7 @@ pub fn hold(folder: &Path) -> Result<Held, ExperimentError> {
     let file = file.map_err(ExperimentError::file(&path, "open"))?;
     match Asked::of(&file).map_err(ExperimentError::file(&path, "lock"))? {
         // Where no locks are known, the work is the same without.
-        Asked::Held | Asked::Unknown => Ok(Held { _file: file }),
+        Asked::Held | Asked::Unknown => Ok(Held { file }),
         Asked::Elsewhere => Err(ExperimentError::request(format!(
             "{}: another process works in this folder; wait for its end, or give --runs another folder",
             folder.display()

@@ -12,7 +12,14 @@ use crate::lock::{Asked, is_unknown};
 /// A held lock; dropping it lets go.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child that another thread is just starting has it too, until it is another program.
+        let _ = self.file.unlock();
+    }
 }
 
 impl Lock {
@@ -21,7 +28,7 @@ impl Lock {
         let file = open(path)?;
         match file.lock_shared() {
             Err(cause) if !is_unknown(&cause) => Err(DataError::file(path, "lock")(cause)),
-            _ => Ok(Self { _file: file }),
+            _ => Ok(Self { file }),
         }
     }
 
@@ -29,7 +36,7 @@ impl Lock {
     pub fn exclusive(path: &Path) -> Result<Option<Self>, DataError> {
         let file = open(path)?;
         match ask(path, &file)? {
-            Asked::Held => Ok(Some(Self { _file: file })),
+            Asked::Held => Ok(Some(Self { file })),
             Asked::Elsewhere => Ok(None),
             Asked::Unknown => Err(DataError::format(
                 path,

@@ -1,7 +1,7 @@
 //! What ranks compare before anything is written, and a folder that another run holds.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use burn::prelude::*;
@@ -128,4 +128,23 @@ fn ranks_whose_folder_another_run_holds_end_together_and_soon() {
     assert_eq!(std::fs::read_dir(&run).unwrap().count(), 1, "more than the lock");
     drop(held);
     on_devices().unwrap();
+}
+
+/// A child has every open file of the process that starts it until it is another program, its locks with them.
+#[test]
+fn a_folder_that_was_let_go_can_be_held_again_while_programs_are_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    std::process::Command::new("true").status().unwrap();
+                }
+            });
+        }
+        let refused = (0..5000).find_map(|_| lock::hold(folder.path()).err());
+        done.store(true, Ordering::Relaxed);
+        assert!(refused.is_none(), "{refused:?}");
+    });
 }
