@@ -123,7 +123,10 @@ impl Tokenizer {
     /// # Errors
     /// [`ClipError::TokenizerFile`] names the file and what is wrong with it, such as a missing mark.
     pub fn load(path: &Path) -> Result<Self, ClipError> {
-        let inner = tokenizers::Tokenizer::from_file(path).map_err(|error| of_file(path, error))?;
+        let bytes = std::fs::read(path).map_err(|error| of_file(path, error))?;
+        // The library panics at what is no JSON inside the decoder's part.
+        serde_json::from_slice::<serde_json::Value>(&bytes).map_err(|error| of_file(path, error))?;
+        let inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| of_file(path, error))?;
         Self::new(inner).map_err(|error| of_file(path, error))
     }
 

@@ -160,7 +160,9 @@ fn encode_ids(tower: &TextTower, rows: &[&[u32]], with_tokens: bool, device: &De
         let group: Vec<&[u32]> = group.iter().map(|&place| rows[place]).collect();
         let lengths: Vec<i32> = group.iter().map(|row| row.len() as i32).collect();
         let lengths = Tensor::<1, Int>::from_data(TensorData::new(lengths, [group.len()]), device);
-        let (ids, mask) = padded(&group, device);
+        let (ids, _) = padded(&group, device);
+        // A caption that spells out the end of text ends there, as in `encode`.
+        let lengths = tower.lengths(ids.clone()).min_pair(lengths);
         if !with_tokens {
             pooled.push(tower.encode(ids, lengths));
             continue;
@@ -174,8 +176,11 @@ fn encode_ids(tower: &TextTower, rows: &[&[u32]], with_tokens: bool, device: &De
             _ => Tensor::cat(vec![found.states, Tensor::zeros([texts, missing, width], device)], 1),
         });
         masks.push(match missing {
-            0 => mask,
-            _ => tvr_nn::cat_masks(vec![mask, Tensor::<2, Int>::zeros([texts, missing], device).bool()], 1),
+            0 => found.mask,
+            _ => tvr_nn::cat_masks(
+                vec![found.mask, Tensor::<2, Int>::zeros([texts, missing], device).bool()],
+                1,
+            ),
         });
     }
     let mut back = vec![0i32; rows.len()];

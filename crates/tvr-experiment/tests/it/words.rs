@@ -144,6 +144,31 @@ fn tokens_and_company_do_not_change_a_caption() {
     }
 }
 
+/// As in `encode`, and in CLIP itself: what stands behind the mark is not read, whoever stands beside it.
+#[test]
+fn a_caption_that_spells_out_the_end_of_text_ends_there() {
+    const END: u32 = 19; // the largest id of the tower's 20
+    let _alone = crate::run::generator();
+    let device = Device::flex();
+    let encoder = tower_encoder(&device);
+    let tokens = vec![vec![0, 7, END, 9, 4, END], vec![0, 3, 5, 6, END]];
+    let ends = vec![vec![0, 7, END], vec![0, 3, 5, 6, END]];
+    let [found, expected] = [tokens, ends].map(|tokens| {
+        let corpus = Corpus { texts: Texts::Tokens(tokens), ..crate::step::corpus(2) };
+        let bare = encoder.encode(&corpus, &[0, 1], &Needs::default(), &device).pooled;
+        let full = encoder.encode(&corpus, &[0, 1], &all(), &device);
+        close(full.pooled, bare.clone());
+        let tokens = full.tokens.unwrap();
+        let real: Vec<bool> = tokens.mask.clone().into_data().iter::<bool>().collect();
+        (bare, tokens, real.into_iter().filter(|real| *real).count())
+    });
+    close(found.0, expected.0);
+    assert_eq!((found.2, expected.2), (3 + 5, 3 + 5));
+    close(tvr_nn::masked_mean(found.1.features, found.1.mask), {
+        tvr_nn::masked_mean(expected.1.features, expected.1.mask)
+    });
+}
+
 #[test]
 fn a_stream_is_the_mean_over_its_words_or_the_text_of_them() {
     let _alone = crate::run::generator();

@@ -87,6 +87,16 @@ fn every_layout_is_read_as_it_is() {
     assert_eq!(read(sound(Layout::OpenClip)), [true, false, true]);
 }
 
+/// The library that reads it panicked at this one.
+#[test]
+fn a_tokenizer_whose_decoder_is_no_json_is_refused() {
+    survives((Layout::Plain, "tokenizer.json"), |bytes| {
+        let word = b"\"decoder\": ";
+        let found = bytes.windows(word.len()).position(|window| window == word);
+        bytes[found.unwrap() + word.len()] = 0;
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
