@@ -1,6 +1,7 @@
 //! The gradient of a batch: whole, in chunks, and over devices that are parts of one processor; and what ranks exchange.
 //!
-//! Over two devices each has half of the threads, so the difference to one is what meeting costs.
+//! Over two devices each has half of the threads, so the difference to one is what meeting costs, and the copy of the model
+//! that each device gets. All kinds of step are run in turns.
 
 mod support;
 
@@ -19,14 +20,14 @@ use tvr_experiment::{ExperimentError, in_pool};
 use tvr_heads::{SeqTransf, SeqTransfConfig};
 use tvr_objectives::{Symmetric, SymmetricConfig};
 
-use support::measure;
+use support::{Piece, in_turns, measure};
 
 const PAIRS: usize = 96;
 const FRAMES: usize = 12;
 const WIDTH: usize = 256;
 
-/// Steps of one measurement.
-const STEPS: u64 = 4;
+/// Steps of each kind, in turns.
+const ROUNDS: usize = 60;
 
 type Built = Model<SeqTransf, Symmetric>;
 
@@ -69,18 +70,11 @@ fn model(device: &Device) -> Option<Built> {
     Some(model)
 }
 
-fn steps(
-    ranks: &dyn Collective,
-    model: &Built,
-    corpus: &Corpus,
-    chunk: usize,
-) -> Result<(), ExperimentError> {
+fn step(ranks: &dyn Collective, model: &Built, corpus: &Corpus, chunk: usize) -> Result<(), ExperimentError> {
     let all: Vec<usize> = (0..PAIRS).collect();
     let batch = Batch { texts: all.clone(), videos: all.clone(), text_video: all, shuffle: None };
     let device = Device::flex();
-    for random in 0..STEPS {
-        gradients(model, corpus, &batch, &Way { ranks, chunk, device: &device, random, draws: false })?;
-    }
+    gradients(model, corpus, &batch, &Way { ranks, chunk, device: &device, random: 0, draws: false })?;
     Ok(())
 }
 
@@ -88,25 +82,28 @@ fn devices(criterion: &mut Criterion) {
     tvr_nn::keep_freed_memory();
     let device = Device::flex().autodiff();
     let Some(model) = model(&device) else { return };
-    let corpus = corpus();
+    let (device, model, corpus) = (&device, &model, &corpus());
     let patience = Duration::from_secs(60);
+    let mut pieces: Vec<Piece<ExperimentError>> = Vec::new();
     for (name, chunk) in [("whole", 0), ("2-chunks", PAIRS / 2), ("4-chunks", PAIRS / 4)] {
-        let id = format!("steps/{name}/{PAIRS}");
         // As the commands run, and ranks: from outside the pool every product would wake one of its threads, and wait.
-        measure(criterion, &id, "tvr", || in_pool(|| steps(&Single, &model, &corpus, chunk)));
+        let run = move || in_pool(|| step(&Single, model, corpus, chunk));
+        pieces.push((format!("steps/{name}/{PAIRS}"), Box::new(run)));
     }
     // The last: as many pairs in memory as in 4 chunks, but each device has its own half of them, on one thread.
     for (name, count, chunk) in
         [("2-devices", 2, 0), ("4-devices", 4, 0), ("2-devices-4-chunks", 2, PAIRS / 8)]
     {
-        let id = format!("steps/{name}/{PAIRS}");
-        measure(criterion, &id, "tvr", || {
-            let forks = (0..count).map(|_| model.clone().fork(&device)).collect();
+        let run = move || {
+            let forks = (0..count).map(|_| model.clone().fork(device)).collect();
             threads::run(forks, None, patience, &mut |_| (), |ranks, model, _| {
-                steps(ranks, &model, &corpus, chunk)
+                step(ranks, &model, corpus, chunk)
             })
-        });
+            .map(|_| ())
+        };
+        pieces.push((format!("steps/{name}/{PAIRS}"), Box::new(run)));
     }
+    in_turns(ROUNDS, pieces);
     for numbers in [1 << 16, 1 << 22] {
         measure(criterion, &format!("collective/sum/2x{numbers}"), "tvr", || {
             threads::run(vec![(); 2], None, patience, &mut |_| (), |ranks, (), _| {

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import statistics
 import sys
 import time
 
@@ -77,3 +78,30 @@ def median_of_five(identifier, name, work):
     processor = (processor_time() - before) / 5
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{identifier}\t{name}\t{sorted(walls)[2] * 1e3:.3f}\t{processor * 1e3:.3f}\t{peak:.0f}", flush=True)
+
+
+def in_turns(name, rounds, pieces):
+    """Runs all pieces {identifier: work} in each round, after one to warm up. Prints for each identifier, name, median wall
+    ms, mean processor ms, peak MiB so far; then of its ratio to the first piece of the same round the median with the
+    quartiles, of wall and of processor time. As in_turns of the benches."""
+    times = {identifier: [] for identifier in pieces}
+    for number in range(rounds + 1):
+        for identifier, work in pieces.items():
+            before, start = processor_time(), time.perf_counter()
+            work()
+            wall = time.perf_counter() - start
+            if number:
+                times[identifier].append((wall, processor_time() - before))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    for identifier, own in times.items():
+        walls, processors = zip(*own)
+        wall, processor = statistics.median(walls), statistics.mean(processors)
+        print(f"{identifier}\t{name}\t{wall * 1e3:.3f}\t{processor * 1e3:.3f}\t{peak:.0f}")
+    first, *others = times
+    for identifier in others:
+        said = []
+        for kind, word in enumerate(("wall", "processor")):
+            ratios = [own[kind] / beside[kind] for own, beside in zip(times[identifier], times[first])]
+            low, median, high = statistics.quantiles(ratios, n=4)
+            said.append(f"{word} {median:.2f} ({low:.2f} to {high:.2f})")
+        print(f"{identifier} against {first}:", ", ".join(said), flush=True)

@@ -1,16 +1,18 @@
-"""The gradient of a batch, whole and in chunks, in plain PyTorch: the model of benches/steps.rs, f32, two threads, four
-steps a measurement. Chunks as published (GradCache, arXiv 2101.06983): every part is encoded twice, the first time without
+"""The gradient of a batch, whole and in chunks, in plain PyTorch: the model of benches/steps.rs, f32, two threads, 60
+steps of each, in turns. Chunks as published (GradCache, arXiv 2101.06983): every part is encoded twice, the first time without
 a graph. Nothing is masked."""
+
+import sys
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize, scaled_dot_product_attention
 
-from common import measure
+from common import in_turns
 
 torch.set_num_threads(2)
 torch.manual_seed(1)
-PAIRS, FRAMES, WIDTH, HEADS, STEPS = 96, 12, 256, 4, 4
+PAIRS, FRAMES, WIDTH, HEADS = 96, 12, 256, 4
 
 
 def perceptron(norm, expand, contract, x):
@@ -94,6 +96,8 @@ def gradients(step):
 
 for count in (2, 4):
     assert torch.allclose(gradients(whole), gradients(lambda: chunks(PAIRS // count)), atol=1e-5)
-measure(f"steps/whole/{PAIRS}", "pytorch", lambda: [whole() for _ in range(STEPS)])
+pieces = {f"steps/whole/{PAIRS}": whole}
 for count in (2, 4):
-    measure(f"steps/{count}-chunks/{PAIRS}", "pytorch", lambda: [chunks(PAIRS // count) for _ in range(STEPS)])
+    pieces[f"steps/{count}-chunks/{PAIRS}"] = lambda count=count: chunks(PAIRS // count)
+if len(sys.argv) < 2 or any(sys.argv[1] in identifier for identifier in pieces):
+    in_turns("pytorch", 60, pieces)

@@ -115,7 +115,7 @@ fn peak_mib() -> f64 {
 /// would take minutes. The first argument that is no option chooses among the ids.
 #[allow(dead_code)]
 pub fn median_of_five<T>(id: &str, mut work: impl FnMut() -> T) {
-    if std::env::args().skip(1).find(|word| !word.starts_with('-')).is_some_and(|part| !id.contains(&part)) {
+    if left_out(id) {
         return;
     }
     drop(std::hint::black_box(work()));
@@ -134,4 +134,69 @@ pub fn median_of_five<T>(id: &str, mut work: impl FnMut() -> T) {
     let millis = |time: Duration| time.as_secs_f64() * 1e3;
     let (median, processor) = (millis(walls[2]), millis(processor) / 5.0);
     let _ = writeln!(std::io::stdout(), "{id}\ttvr\t{median:.3}\t{processor:.3}\t{:.0}", peak_mib());
+}
+
+/// One of several pieces of work that are timed beside each other: its id, and what is timed.
+#[allow(dead_code)]
+pub type Piece<'a, E> = (String, Box<dyn FnMut() -> Result<(), E> + 'a>);
+
+/// Runs the pieces in turns, `rounds` rounds after one to warm up: neighbours of the machine come and go within seconds, and
+/// what two pieces cost against one another is known only if they run next to each other. Prints for each piece `id`, `tvr`,
+/// median wall time, mean processor time and peak memory so far, as [`measure`] does; then, of its ratio to the first piece of the same
+/// round, the median with the quartiles, of wall and of processor time.
+#[allow(dead_code)]
+pub fn in_turns<E: std::fmt::Display>(rounds: usize, mut pieces: Vec<Piece<E>>) {
+    if pieces.iter().all(|(id, _)| left_out(id)) {
+        return;
+    }
+    let mut out = std::io::stdout();
+    let mut walls = vec![Vec::with_capacity(rounds); pieces.len()];
+    let mut processors = walls.clone();
+    for round in 0..=rounds {
+        for (piece, (id, work)) in pieces.iter_mut().enumerate() {
+            let (start, before) = (Instant::now(), processor_time());
+            if let Err(error) = work() {
+                let _ = writeln!(out, "{id}: {error}");
+                return;
+            }
+            let (wall, processor) = (start.elapsed(), processor_time().saturating_sub(before));
+            if round > 0 {
+                walls[piece].push(wall.as_secs_f64() * 1e3);
+                processors[piece].push(processor.as_secs_f64() * 1e3);
+            }
+        }
+    }
+    let peak = peak_mib();
+    for (piece, (id, _)) in pieces.iter().enumerate() {
+        let [_, wall, _] = quartiles(walls[piece].iter().copied());
+        let processor = processors[piece].iter().sum::<f64>() / rounds as f64;
+        let _ = writeln!(out, "{id}\ttvr\t{wall:.3}\t{processor:.3}\t{peak:.0}");
+    }
+    for (piece, (id, _)) in pieces.iter().enumerate().skip(1) {
+        let against = |times: &[Vec<f64>]| {
+            let ratios = times[piece].iter().zip(&times[0]).map(|(own, first)| own / first);
+            let [low, median, high] = quartiles(ratios);
+            format!("{median:.2} ({low:.2} to {high:.2})")
+        };
+        let (wall, processor) = (against(&walls), against(&processors));
+        let _ = writeln!(out, "{id} against {}: wall {wall}, processor {processor}", pieces[0].0);
+    }
+}
+
+/// Whether the first argument that is no option is not part of `id`.
+#[allow(dead_code)]
+fn left_out(id: &str) -> bool {
+    std::env::args().skip(1).find(|word| !word.starts_with('-')).is_some_and(|part| !id.contains(&part))
+}
+
+#[allow(dead_code)]
+fn quartiles(values: impl Iterator<Item = f64>) -> [f64; 3] {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    [1, 2, 3].map(|quarter| {
+        values
+            .get((values.len() * quarter / 4).min(values.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or(f64::NAN)
+    })
 }
