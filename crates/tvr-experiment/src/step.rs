@@ -19,10 +19,11 @@
 mod encoded;
 mod random;
 mod share;
+mod sum;
 
 use std::ops::Range;
 
-use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::prelude::*;
 use tvr_heads::{CodeGradients, Codes, Head, Needs, Similarity, TextCodes, VideoCodes};
 use tvr_objectives::{ByRows, Loss, Objective, Pairs, Rows, Stream};
@@ -34,6 +35,7 @@ use crate::model::Model;
 use encoded::Encoded;
 pub use random::draws;
 use share::{Part, Share};
+use sum::add_gradients;
 
 /// The items of a step.
 #[derive(Clone, Debug)]
@@ -191,14 +193,14 @@ pub fn gradients<H: Head, O: Objective>(
         text_gradients = sum_codes(ranks, "gradients of texts", &text_leaves, &text_gradients)?;
         video_gradients = sum_codes(ranks, "gradients of videos", &video_leaves, &video_gradients)?;
     }
-    let mut sum = GradientsAccumulator::new();
+    let mut sum = GradientsParams::new();
     // What every rank judged whole counts once.
     if by_rows.is_some() || ranks.rank() == 0 {
-        sum.accumulate(model, GradientsParams::from_grads(gradients, model));
+        add_gradients(model, &mut sum, GradientsParams::from_grads(gradients, model));
     }
     own_videos.pull(model, &videos, &video_gradients, code_videos, &mut sum)?;
     own_texts.pull(model, &texts, &text_gradients, code_texts, &mut sum)?;
-    let (sum, broken) = sum_gradients(ranks, model, sum.grads())?;
+    let (sum, broken) = sum_gradients(ranks, model, sum)?;
     // One rank's codes spoil every loss, and any loss every gradient: the first to break is named.
     judged.broken = broken_texts.or(broken_videos).or(judged.broken).or(broken);
     Ok((sum, judged, step.seen(text_leaves.inner(), video_leaves.inner(), similarity)))

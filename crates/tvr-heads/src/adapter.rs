@@ -18,7 +18,7 @@ use burn::module::{Initializer, Param};
 use burn::nn::Linear;
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
-use tvr_nn::{LayerNorm, linear, quick_gelu};
+use tvr_nn::{LayerNorm, added, linear, project, quick_gelu};
 
 use crate::error::{DEEPEST, HeadError, at_least_one, at_most};
 
@@ -78,8 +78,8 @@ pub struct FrameAdapter {
 impl FrameAdapter {
     /// Adapts every frame by itself. `[videos, frames, width]` to the same
     pub fn forward(&self, frames: Tensor<3>) -> Tensor<3> {
-        let projected = burn::tensor::module::linear(frames, self.projection.val(), None);
+        let projected = project(frames, self.projection.val());
         let hidden = quick_gelu(linear(&self.expand, self.norm.forward(projected.clone())));
-        linear(&self.contract, hidden) + projected
+        added(projected, linear(&self.contract, hidden))
     }
 }

@@ -13,7 +13,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{Activation, LayerNorm, NnError, attention, linear};
+use crate::{Activation, LayerNorm, NnError, added, attention, linear};
 
 /// Settings of a [`Block`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -121,7 +121,7 @@ impl Block {
     pub fn forward(&self, x: Tensor<3>, mask: Option<Tensor<2, Bool>>, causal: bool) -> Tensor<3> {
         let normed = self.attention_norm.forward(x.clone());
         let context = self.attend(normed.clone(), normed, mask, causal);
-        let x = linear(&self.output, context) + x;
+        let x = added(x, linear(&self.output, context));
         self.mlp(x)
     }
 
@@ -158,7 +158,7 @@ impl Block {
         };
         let context = self.attend(query, normed, mask, false);
         let x = rows_at(x, positions).reshape([items, 1, width]);
-        let x = linear(&self.output, context) + x;
+        let x = added(x, linear(&self.output, context));
         self.mlp(x).reshape([items, width])
     }
 
@@ -186,7 +186,7 @@ impl Block {
 
     fn mlp(&self, x: Tensor<3>) -> Tensor<3> {
         let hidden = linear(&self.expand, self.mlp_norm.forward(x.clone()));
-        linear(&self.contract, self.activation.forward(hidden)) + x
+        added(x, linear(&self.contract, self.activation.forward(hidden)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Kernels of our own, for flex and f32: quick-GELU, GELU, the scaled, masked softmax of attention (`ops.rs`), the log of
 //! a sum of exponentials, rows of unit length and layer norm (`rows.rs`), values weighted by their own softmax
-//! (`weighted.rs`), linear layers (`affine.rs`), an LSTM's recurrence (`recurrent.rs`), and best matches (`matches.rs`).
+//! (`weighted.rs`), linear layers (`affine.rs`, over `product.rs`), an LSTM's recurrence (`recurrent.rs`), and best matches
+//! (`matches.rs`).
 //!
 //! burn's flex computes these value by value with libm, on one thread, and under autodiff once more in the
 //! backward pass. Here one loop per operation is vectorised, runs on all cores, and has its own backward.
@@ -15,6 +16,7 @@ mod log_sum_exp;
 mod loops;
 mod matches;
 mod ops;
+mod product;
 mod recurrent;
 mod rows;
 mod weighted;
@@ -64,6 +66,11 @@ fn is_flex(kind: &DispatchTensorKind) -> bool {
     }
 }
 
+/// `x + y`, of one shape, for which, as for the others, [`applies`] holds.
+pub(crate) fn added<const D: usize>(x: Tensor<D>, y: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as Fused>::added(x.into_dispatch(), y.into_dispatch()))
+}
+
 /// Applies `function` to each value of `x`, for which [`applies`] holds.
 pub(crate) fn pointwise<const D: usize>(x: Tensor<D>, function: Pointwise) -> Tensor<D> {
     Tensor::from_dispatch(<Dispatch as Fused>::pointwise(x.into_dispatch(), function))
@@ -82,6 +89,11 @@ pub(crate) fn log_sum_exp<const D: usize>(x: Tensor<D>, bias: Tensor<D>, dim: us
 /// `factor · x · softmax(scale · x)` along one side of a matrix, for which [`applies`] holds.
 pub(crate) fn weighted_by_itself(x: Tensor<2>, how: OwnWeights) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as WeightedByItself>::weighted_by_itself(x.into_dispatch(), how))
+}
+
+/// `x · weight`, of two matrices for which [`applies`] holds.
+pub(crate) fn projection(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as Affine>::projection(x.into_dispatch(), weight.into_dispatch()))
 }
 
 /// `x · weight + bias` for a matrix for which, as for the others, [`applies`] holds.

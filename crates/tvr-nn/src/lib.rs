@@ -32,7 +32,7 @@
 //! | [`block`] | CLIP's residual attention block, and the same at one position only |
 //! | [`activation`] | quick-GELU and GELU |
 //! | [`layer_norm`] | layer norm, with a gradient of its own |
-//! | [`linear`](fn@linear) | a linear layer as one matrix product |
+//! | [`linear`](fn@linear), [`project`] | a linear layer as one matrix product; the same without a bias |
 //! | [`lstm`](mod@lstm) | the recurrence of an LSTM |
 //! | [`mask`] | mean and softmax over what is real |
 //! | [`normalise`] | unit rows, log of a sum of exponentials, values weighted by their own softmax |
@@ -42,7 +42,7 @@
 //! | [`memory`] | keep freed memory in the process |
 //! | [`widest!`] | one loop, compiled for several processors |
 //!
-//! On flex with f32, quick-GELU, GELU, the masked softmax, layer norm, [`unit_rows`], linear layers with a bias,
+//! On flex with f32, quick-GELU, GELU, the masked softmax, layer norm, [`unit_rows`], linear layers,
 //! [`lstm`](fn@lstm), [`best_matches`](fn@best_matches), a matrix's [`log_sum_exp`] and [`weighted_by_itself`] run in
 //! kernels of our own (`kernels.rs`), vectorised and on all cores, forward and backward; every other backend and type
 //! takes burn's operations.
@@ -70,11 +70,11 @@ pub use best_matches::best_matches;
 pub use block::{Block, BlockConfig};
 pub use error::NnError;
 pub use layer_norm::LayerNorm;
-pub use linear::linear;
+pub use linear::{linear, project};
 pub use lstm::lstm;
 pub use mask::{cat_masks, masked_mean, masked_softmax};
 pub use memory::keep_freed_memory;
 pub use normalise::{biased_log_sum_exp, log_sum_exp, unit_rows, weighted_by_itself};
 pub use parameters::touch;
 pub use precision::widened;
-pub use sum::{mean, sum};
+pub use sum::{added, mean, sum};

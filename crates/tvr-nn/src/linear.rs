@@ -16,14 +16,30 @@ use crate::kernels;
 /// - `x`: `[..., inputs]`, at least two axes
 /// - returns `[..., outputs]`, in the type of `x`
 pub fn linear<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
+    affine(x, layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val()))
+}
+
+/// A linear map without a bias, as [`linear`] computes it.
+///
+/// - `x`: `[..., inputs]`, at least two axes
+/// - `weight`: `[inputs, outputs]`
+/// - returns `[..., outputs]`, in the type of `x`
+pub fn project<const D: usize>(x: Tensor<D>, weight: Tensor<2>) -> Tensor<D> {
+    affine(x, weight, None)
+}
+
+fn affine<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
     let mut dims = x.dims();
     let rows = dims[..D - 1].iter().product();
     let x = x.reshape([rows, dims[D - 1]]);
-    let (weight, bias) =
-        (layer.weight.val().cast(x.dtype()), layer.bias.as_ref().map(|bias| bias.val().cast(x.dtype())));
-    let y = match bias {
-        Some(bias) if kernels::applies(&x) && kernels::applies(&weight) => kernels::affine(x, weight, bias),
-        bias => burn::tensor::module::linear(x, weight, bias),
+    let (weight, bias) = (weight.cast(x.dtype()), bias.map(|bias| bias.cast(x.dtype())));
+    let y = if kernels::applies(&x) && kernels::applies(&weight) {
+        match bias {
+            Some(bias) => kernels::affine(x, weight, bias),
+            None => kernels::projection(x, weight),
+        }
+    } else {
+        burn::tensor::module::linear(x, weight, bias)
     };
     dims[D - 1] = y.dims()[1];
     y.reshape(dims)

@@ -19,14 +19,14 @@
 /// ```
 #[macro_export]
 macro_rules! widest {
-    ($name:ident = $body:ident::<FMA>($($argument:ident: $type:ty),*)) => {
-        $crate::widest!(@define $name [$body::<true>] [$body::<false>] ($($argument: $type),*));
+    ($visible:vis $name:ident = $body:ident::<FMA>($($argument:ident: $type:ty),*)) => {
+        $crate::widest!(@define $visible $name [$body::<true>] [$body::<false>] ($($argument: $type),*));
     };
-    ($name:ident = $body:ident($($argument:ident: $type:ty),*)) => {
-        $crate::widest!(@define $name [$body] [$body] ($($argument: $type),*));
+    ($visible:vis $name:ident = $body:ident($($argument:ident: $type:ty),*)) => {
+        $crate::widest!(@define $visible $name [$body] [$body] ($($argument: $type),*));
     };
-    (@define $name:ident [$($wide:tt)*] [$($plain:tt)*] ($($argument:ident: $type:ty),*)) => {
-        fn $name($($argument: $type),*) {
+    (@define $visible:vis $name:ident [$($wide:tt)*] [$($plain:tt)*] ($($argument:ident: $type:ty),*)) => {
+        $visible fn $name($($argument: $type),*) {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]

@@ -5,11 +5,12 @@
 //! one row of gradients: a part's are added to the sum before the next part begins.
 
 use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::prelude::*;
 use tvr_heads::{CodeGradients, Codes};
 
 use super::share::{Part, Share};
+use super::sum::add_gradients;
 use crate::error::ExperimentError;
 
 /// The codes of a share.
@@ -62,7 +63,7 @@ impl<Side> Encoded<Side> {
         share: &Share,
         gradients: &CodeGradients<Side>,
         code: impl Fn(&M, &Part) -> Result<Codes<Side>, ExperimentError>,
-        sum: &mut GradientsAccumulator<M>,
+        sum: &mut GradientsParams,
     ) -> Result<(), ExperimentError> {
         let mut kept = self.last;
         for part in share.parts.iter().rev() {
@@ -73,7 +74,7 @@ impl<Side> Encoded<Side> {
             let pull = codes.pull(&gradients.rows(part.rows.clone()));
             // A side without a parameter of its own (cached frames, averaged) has nothing to pull.
             if let Some(pull) = pull.filter(Tensor::is_tracked) {
-                sum.accumulate(model, GradientsParams::from_grads(pull.backward(), model));
+                add_gradients(model, sum, GradientsParams::from_grads(pull.backward(), model));
             }
         }
         Ok(())

@@ -15,9 +15,8 @@ use burn::module::{Initializer, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::{log_sigmoid, relu, sigmoid};
-use burn::tensor::module::linear;
 use serde::{Deserialize, Serialize};
-use tvr_nn::{attention, masked_mean, masked_softmax};
+use tvr_nn::{attention, masked_mean, masked_softmax, project};
 
 use crate::error::{HeadError, LONGEST, at_least_one, at_most};
 use crate::mean_pooling::pool_frames;
@@ -217,7 +216,7 @@ impl SelfAttention {
         };
         let size = width / self.heads;
         let split = |layer: &Linear| {
-            let projected = linear(placed.clone(), layer.weight.val(), None);
+            let projected = project(placed.clone(), layer.weight.val());
             projected.reshape([videos, n_frames, self.heads, size]).swap_dims(1, 2)
         };
         // Scaled here, where it is exact in every number type: the softmax takes its scale as an f32.

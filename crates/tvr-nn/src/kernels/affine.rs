@@ -1,14 +1,14 @@
-//! A linear layer, forward and back, and the matrix product under it.
+//! A linear layer, forward and back.
 //!
 //! ```text
 //! y = x W + b          dx = g Wᵀ      dW = xᵀ g      db = the sum of g's rows
 //! ```
 //!
-//! The product is that of the library which flex uses too, into memory that nobody has filled before: flex fills the
-//! output with zeros and copies it once more for its alignment, both on one thread. Of the input and the weights only
-//! what another's gradient needs is kept. The sum of rows is made share by share, then over the shares in their order.
+//! Of the input and the weights only what another's gradient needs is kept. The sum of rows is made share by share, then over
+//! the shares in their order.
 
 use burn::backend::autodiff::{
+    NodeId,
     checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
     grads::Gradients,
     ops::{Backward, Ops, OpsKind},
@@ -16,29 +16,35 @@ use burn::backend::autodiff::{
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, backend_extension};
-use burn::tensor::TensorData;
 use rayon::prelude::*;
 
 use super::loops::rows_of_a_task;
-use super::ops::{like, slice};
+use super::ops::{changed, like, slice};
+use super::product::product;
 use crate::widest;
 
-/// From so many multiplications on a product runs on all cores, as in flex.
-const PARALLEL: usize = 192 * 192 * 192;
-
-/// The operation, on a matrix.
+/// The operations, on a matrix.
 #[backend_extension(Flex, Autodiff)]
 pub trait Affine: Backend {
+    fn projection(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+
     fn affine(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 impl Affine for Flex {
-    fn affine(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
-        let (mut y, bias) = (product(&x, &weight), bias.to_contiguous());
-        let (values, bias) = (y.storage_mut::<f32>(), slice(&bias));
-        values.par_chunks_mut(rows_of_a_task(bias.len()) * bias.len()).for_each(|rows| add_bias(rows, bias));
-        y
+    fn projection(x: FlexTensor, weight: FlexTensor) -> FlexTensor {
+        product(&x, &weight)
     }
+
+    fn affine(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        with_bias(product(&x, &weight), &bias)
+    }
+}
+
+fn with_bias(y: FlexTensor, bias: &FlexTensor) -> FlexTensor {
+    let bias = bias.to_contiguous();
+    let width = bias.layout().num_elements();
+    changed(y, rows_of_a_task(width) * width, |_, rows| add_bias(rows, slice(&bias))).0
 }
 
 #[inline(always)]
@@ -77,84 +83,66 @@ fn rows_body(rows: &[f32], sum: &mut [f32]) {
 }
 widest!(add_rows = rows_body(rows: &[f32], sum: &mut [f32]));
 
-/// `left · right` of two f32 matrices, views of any strides: `[rows, inner]` and `[inner, columns]`.
-fn product(left: &FlexTensor, right: &FlexTensor) -> FlexTensor {
-    let [rows, inner] = [0, 1].map(|axis| left.layout().shape()[axis]);
-    let columns = right.layout().shape()[1];
-    assert_eq!(inner, right.layout().shape()[0], "the inner sizes of a product are one");
-    let of = |x: &FlexTensor| (x.layout().strides()[0], x.layout().strides()[1]);
-    let ((left_row, left_column), (right_row, right_column)) = (of(left), of(right));
-    let parallelism = match rows.saturating_mul(inner).saturating_mul(columns) {
-        work if work >= PARALLEL => gemm::Parallelism::Rayon(0),
-        _ => gemm::Parallelism::None,
-    };
-    let (left_values, right_values) = (from_start(left), from_start(right));
-    let mut out: Vec<f32> = Vec::with_capacity(rows * columns);
-    // SAFETY: a layout's strides stay inside its storage. `gemm` reads nothing of its output (`read_dst` is false) and
-    // writes all of it, zeros where `inner` is 0, before its length is set.
-    unsafe {
-        gemm::gemm(
-            rows,
-            columns,
-            inner,
-            out.as_mut_ptr(),
-            1,
-            columns as isize,
-            false,
-            left_values.as_ptr(),
-            left_column,
-            left_row,
-            right_values.as_ptr(),
-            right_column,
-            right_row,
-            0.0f32,
-            1.0f32,
-            false,
-            false,
-            false,
-            parallelism,
-        );
-        out.set_len(rows * columns);
-    }
-    FlexTensor::from_data(TensorData::new(out, [rows, columns]))
-}
+/// What the gradients of a product need: `x` if the weight learns, the weight if `x` does.
+type Factors = (Option<FlexTensor>, Option<FlexTensor>);
 
-/// The storage from a tensor's first value on.
-fn from_start(x: &FlexTensor) -> &[f32] {
-    &x.storage::<f32>()[x.layout().start_offset()..]
+/// Registers the gradients of a product, of its factors that have one.
+fn pull(nodes: [Option<NodeId>; 2], (x, weight): Factors, gradient: &FlexTensor, gradients: &mut Gradients) {
+    let [x_node, weight_node] = nodes;
+    if let (Some(node), Some(x)) = (weight_node, x) {
+        gradients.register::<Flex>(node, product(&x.transpose(0, 1), gradient));
+    }
+    if let (Some(node), Some(weight)) = (x_node, weight) {
+        gradients.register::<Flex>(node, product(gradient, &weight.transpose(0, 1)));
+    }
 }
 
 impl<C: CheckpointStrategy> Affine for Autodiff<Flex, C> {
+    fn projection(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Step;
+        impl Backward<Flex, 2> for Step {
+            type State = Factors;
+            fn backward(self, ops: Ops<Factors, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+                let gradient = gradients.consume::<Flex>(&ops.node);
+                pull(ops.parents.map(|node| node.map(|node| node.id)), ops.state, &gradient, gradients);
+            }
+        }
+        let (x_learns, weight_learns) = (x.is_tracked(), weight.is_tracked());
+        let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
+        let y = product(&x, &weight);
+        match Step.prepare::<C>([x_node, weight_node]).compute_bound().stateful() {
+            OpsKind::Tracked(step) => {
+                step.finish((weight_learns.then_some(x), x_learns.then_some(weight)), y)
+            }
+            OpsKind::UnTracked(step) => step.finish(y),
+        }
+    }
+
     fn affine(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct Step;
         impl Backward<Flex, 3> for Step {
-            /// `x` if the weight learns, the weight if `x` does, the bias.
-            type State = (Option<FlexTensor>, Option<FlexTensor>, FlexTensor);
+            type State = (Factors, FlexTensor);
             fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
                 let gradient = gradients.consume::<Flex>(&ops.node);
-                let ([x_node, weight_node, bias_node], (x, weight, bias)) = (ops.parents, ops.state);
+                let ([x_node, weight_node, bias_node], (factors, bias)) =
+                    (ops.parents.map(|node| node.map(|node| node.id)), ops.state);
                 if let Some(node) = bias_node {
-                    gradients.register::<Flex>(node.id, sum_of_rows(gradient.clone(), &bias));
+                    gradients.register::<Flex>(node, sum_of_rows(gradient.clone(), &bias));
                 }
-                if let (Some(node), Some(x)) = (weight_node, x) {
-                    gradients.register::<Flex>(node.id, product(&x.transpose(0, 1), &gradient));
-                }
-                if let (Some(node), Some(weight)) = (x_node, weight) {
-                    gradients.register::<Flex>(node.id, product(&gradient, &weight.transpose(0, 1)));
-                }
+                pull([x_node, weight_node], factors, &gradient, gradients);
             }
         }
         let (x_learns, weight_learns) = (x.is_tracked(), weight.is_tracked());
         let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
         let (bias, bias_node) = bias.into_parts();
+        let y = with_bias(product(&x, &weight), &bias);
         match Step.prepare::<C>([x_node, weight_node, bias_node]).compute_bound().stateful() {
             OpsKind::Tracked(step) => {
-                let state =
-                    (weight_learns.then(|| x.clone()), x_learns.then(|| weight.clone()), bias.clone());
-                step.finish(state, Flex::affine(x, weight, bias))
+                step.finish(((weight_learns.then_some(x), x_learns.then_some(weight)), bias), y)
             }
-            OpsKind::UnTracked(step) => step.finish(Flex::affine(x, weight, bias)),
+            OpsKind::UnTracked(step) => step.finish(y),
         }
     }
 }

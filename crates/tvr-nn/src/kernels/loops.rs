@@ -1,13 +1,11 @@
 //! The loops over slices. Each body is compiled three times (AVX-512, AVX2, baseline) and vectorises by itself.
 
-use rayon::prelude::*;
-
 use super::{Pointwise, Visible};
 use crate::activation::QUICK_SLOPE;
 use crate::widest;
 
 /// Values a task takes; a constant, so that the cut never depends on the number of threads.
-const CHUNK: usize = 1 << 14;
+pub(super) const CHUNK: usize = 1 << 14;
 
 /// Sums are kept in as many lanes, which one or two registers hold.
 pub(super) const LANES: usize = 32;
@@ -88,6 +86,14 @@ fn normal_share<const FMA: bool>(x: f32) -> f32 {
 }
 
 #[inline(always)]
+fn add_body(x: &[f32], y: &mut [f32]) {
+    for (&x, y) in x.iter().zip(y) {
+        *y += x;
+    }
+}
+widest!(pub(super) add = add_body(x: &[f32], y: &mut [f32]));
+
+#[inline(always)]
 fn quick_gelu_body<const FMA: bool>(x: &mut [f32]) {
     for x in x {
         *x *= sigmoid::<FMA>(QUICK_SLOPE * *x);
@@ -128,7 +134,7 @@ pub(super) fn pointwise(x: &mut [f32], function: Pointwise) {
         Pointwise::QuickGelu => quick_gelu,
         Pointwise::Gelu => gelu,
     };
-    x.par_chunks_mut(CHUNK).for_each(run);
+    run(x);
 }
 
 /// Multiplies every gradient by the function's slope at `x`.
@@ -137,7 +143,7 @@ pub(super) fn pointwise_gradient(x: &[f32], gradient: &mut [f32], function: Poin
         Pointwise::QuickGelu => quick_gelu_gradient,
         Pointwise::Gelu => gelu_gradient,
     };
-    x.par_chunks(CHUNK).zip(gradient.par_chunks_mut(CHUNK)).for_each(|(x, gradient)| run(x, gradient));
+    run(x, gradient);
 }
 
 /// The rows of a task: at least one, about [`CHUNK`] values.
@@ -145,30 +151,23 @@ pub(super) fn rows_of_a_task(keys: usize) -> usize {
     (CHUNK / keys).max(1)
 }
 
-/// Softmax in place over the keys of `[items, heads, queries, keys]`.
-pub(super) fn softmax(scores: &mut [f32], shape: [usize; 4], visible: &Visible) {
+/// Softmax in place over the keys of some rows of `[items, heads, queries, keys]`, from row `first` on.
+pub(super) fn softmax(scores: &mut [f32], first: usize, shape: [usize; 4], visible: &Visible) {
     let [_, heads, queries, keys] = shape;
-    if scores.is_empty() {
-        return;
-    }
-    let rows = rows_of_a_task(keys);
-    scores.par_chunks_mut(rows * keys).enumerate().for_each(|(task, chunk)| {
-        for (index, row) in chunk.chunks_exact_mut(keys).enumerate() {
-            let index = task * rows + index;
-            let item = index / (heads * queries);
-            if visible.causal {
-                // The queries are the last ones: query q sees the keys up to keys − queries + q.
-                let seen = (keys + index % queries + 1).saturating_sub(queries).min(keys);
-                row[seen..].fill(f32::NEG_INFINITY);
-            }
-            if let Some(real) = &visible.real {
-                for (score, &real) in row.iter_mut().zip(&real[item * keys..(item + 1) * keys]) {
-                    *score = if real { *score } else { f32::NEG_INFINITY };
-                }
+    for (index, row) in (first..).zip(scores.chunks_exact_mut(keys)) {
+        let item = index / (heads * queries);
+        if visible.causal {
+            // The queries are the last ones: query q sees the keys up to keys − queries + q.
+            let seen = (keys + index % queries + 1).saturating_sub(queries).min(keys);
+            row[seen..].fill(f32::NEG_INFINITY);
+        }
+        if let Some(real) = &visible.real {
+            for (score, &real) in row.iter_mut().zip(&real[item * keys..(item + 1) * keys]) {
+                *score = if real { *score } else { f32::NEG_INFINITY };
             }
         }
-        softmax_rows(chunk, keys, visible.scale);
-    });
+    }
+    softmax_rows(scores, keys, visible.scale);
 }
 
 /// −∞ means hidden: such a key has weight zero, and a row of nothing else becomes zeros.
@@ -203,17 +202,6 @@ fn softmax_rows_body<const FMA: bool>(chunk: &mut [f32], keys: usize, scale: f32
 widest!(softmax_rows = softmax_rows_body::<FMA>(chunk: &mut [f32], keys: usize, scale: f32));
 
 /// Turns the weights' gradients into the scores': `scale · w · (g − Σ w g)`, row by row.
-pub(super) fn softmax_gradient(weights: &[f32], gradient: &mut [f32], keys: usize, scale: f32) {
-    if weights.is_empty() {
-        return;
-    }
-    let values = rows_of_a_task(keys) * keys;
-    weights
-        .par_chunks(values)
-        .zip(gradient.par_chunks_mut(values))
-        .for_each(|(weights, gradient)| softmax_gradient_rows(weights, gradient, keys, scale));
-}
-
 #[inline(always)]
 fn softmax_gradient_body<const FMA: bool>(weights: &[f32], gradient: &mut [f32], keys: usize, scale: f32) {
     for (weights, gradient) in weights.chunks_exact(keys).zip(gradient.chunks_exact_mut(keys)) {
@@ -233,7 +221,7 @@ fn softmax_gradient_body<const FMA: bool>(weights: &[f32], gradient: &mut [f32],
         }
     }
 }
-widest!(softmax_gradient_rows = softmax_gradient_body::<FMA>(weights: &[f32], gradient: &mut [f32], keys: usize, scale: f32));
+widest!(pub(super) softmax_gradient_rows = softmax_gradient_body::<FMA>(weights: &[f32], gradient: &mut [f32], keys: usize, scale: f32));
 
 /// The largest value that is not NaN; −∞ if there is none.
 #[inline(always)]

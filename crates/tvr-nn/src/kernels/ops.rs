@@ -8,13 +8,18 @@ use burn::backend::autodiff::{
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, Scalar, TensorMetadata, backend_extension};
+use burn::tensor::TensorData;
+use rayon::prelude::*;
 
-use super::{Pointwise, Visible, log_sum_exp, loops};
+use super::loops::{self, CHUNK, rows_of_a_task};
+use super::{Pointwise, Visible, log_sum_exp};
 use crate::activation::QUICK_SLOPE;
 
 /// The fused operations. The gradients have bodies of plain operations, which serve second derivatives.
 #[backend_extension(Flex, Autodiff)]
 pub trait Fused: Backend {
+    fn added(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self>;
+
     fn pointwise(x: FloatTensor<Self>, function: Pointwise) -> FloatTensor<Self>;
 
     fn pointwise_gradient(
@@ -73,37 +78,38 @@ pub trait Fused: Backend {
 }
 
 impl Fused for Flex {
+    fn added(x: FlexTensor, y: FlexTensor) -> FlexTensor {
+        let x = x.to_contiguous();
+        changed(y, CHUNK, |chunk, values| loops::add(part(&x, chunk * CHUNK, values), values)).0
+    }
+
     fn pointwise(x: FlexTensor, function: Pointwise) -> FlexTensor {
-        // In place if this is the only holder; a shared tensor is copied by `storage_mut`.
-        let mut x = x.to_contiguous();
-        let (from, to) = span(&x);
-        loops::pointwise(&mut x.storage_mut::<f32>()[from..to], function);
-        x
+        changed(x, CHUNK, |_, values| loops::pointwise(values, function)).0
     }
 
     fn pointwise_gradient(x: FlexTensor, gradient: FlexTensor, function: Pointwise) -> FlexTensor {
-        let (x, mut gradient) = (x.to_contiguous(), gradient.to_contiguous());
-        let ((from, to), (first, last)) = (span(&x), span(&gradient));
-        let values = &x.storage::<f32>()[from..to];
-        loops::pointwise_gradient(values, &mut gradient.storage_mut::<f32>()[first..last], function);
-        gradient
+        let x = x.to_contiguous();
+        changed(gradient, CHUNK, |chunk, gradient| {
+            loops::pointwise_gradient(part(&x, chunk * CHUNK, gradient), gradient, function);
+        })
+        .0
     }
 
     fn visible_softmax(scores: FlexTensor, visible: Visible) -> FlexTensor {
-        let mut scores = scores.to_contiguous();
         let shape = [0, 1, 2, 3].map(|axis| scores.layout().shape()[axis]);
-        let (from, to) = span(&scores);
-        loops::softmax(&mut scores.storage_mut::<f32>()[from..to], shape, &visible);
-        scores
+        let rows = rows_of_a_task(shape[3]);
+        let task = |task, scores: &mut [f32]| loops::softmax(scores, task * rows, shape, &visible);
+        changed(scores, rows * shape[3], task).0
     }
 
     fn softmax_gradient(weights: FlexTensor, gradient: FlexTensor, scale: f32) -> FlexTensor {
-        let (weights, mut gradient) = (weights.to_contiguous(), gradient.to_contiguous());
+        let weights = weights.to_contiguous();
         let keys = weights.layout().shape()[3];
-        let ((from, to), (first, last)) = (span(&weights), span(&gradient));
-        let values = &weights.storage::<f32>()[from..to];
-        loops::softmax_gradient(values, &mut gradient.storage_mut::<f32>()[first..last], keys, scale);
-        gradient
+        let size = rows_of_a_task(keys) * keys;
+        changed(gradient, size, |task, gradient| {
+            loops::softmax_gradient_rows(part(&weights, task * size, gradient), gradient, keys, scale);
+        })
+        .0
     }
 
     fn log_sum_exp(x: FlexTensor, bias: FlexTensor, dim: usize) -> FlexTensor {
@@ -136,6 +142,44 @@ impl Fused for Flex {
     }
 }
 
+/// Changes the values of `x`, `size` of them to a task, on all cores: in place if nobody else holds them, else in a copy that
+/// every task makes of its own. Memory that one thread fills or copies first would take as long as the work.
+///
+/// - `change`: of a task's number and values
+/// - returns what the tasks say, in their order
+pub(super) fn changed<T: Send>(
+    x: FlexTensor,
+    size: usize,
+    change: impl Fn(usize, &mut [f32]) -> T + Sync,
+) -> (FlexTensor, Vec<T>) {
+    let size = size.max(1);
+    let mut x = contiguous(x);
+    let (from, to) = span(&x);
+    if let Some(values) = x.try_storage_mut::<f32>() {
+        let tasks = values[from..to].par_chunks_mut(size).enumerate();
+        let said = tasks.map(|(task, values)| change(task, values)).collect();
+        return (x, said);
+    }
+    let values = slice(&x);
+    let mut copy = Vec::with_capacity(values.len());
+    let tasks = copy.spare_capacity_mut()[..values.len()].par_chunks_mut(size).zip(values.par_chunks(size));
+    let tasks = tasks.enumerate();
+    let said = tasks.map(|(task, (own, values))| change(task, own.write_copy_of_slice(values))).collect();
+    // SAFETY: the tasks have copied every value.
+    unsafe { copy.set_len(values.len()) };
+    (FlexTensor::from_data(TensorData::new(copy, x.layout().shape().clone())), said)
+}
+
+/// A contiguous tensor, and still the only holder of its values if it was.
+fn contiguous(x: FlexTensor) -> FlexTensor {
+    x.to_contiguous()
+}
+
+/// The values of a contiguous tensor beside those of a task.
+pub(super) fn part<'a>(x: &'a FlexTensor, from: usize, task: &[f32]) -> &'a [f32] {
+    &slice(x)[from..from + task.len()]
+}
+
 /// Zeros in the shape of `x`.
 pub(super) fn like(x: &FlexTensor) -> FlexTensor {
     FlexTensor::zeros(x.layout().shape().clone(), x.dtype())
@@ -165,6 +209,23 @@ pub(super) fn span(x: &FlexTensor) -> (usize, usize) {
 }
 
 impl<B: Fused, C: CheckpointStrategy> Fused for Autodiff<B, C> {
+    fn added(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Step;
+        impl<B: Fused> Backward<B, 2> for Step {
+            type State = ();
+            fn backward(self, ops: Ops<(), 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+                let gradient = gradients.consume::<B>(&ops.node);
+                for parent in ops.parents.into_iter().flatten() {
+                    gradients.register::<B>(parent.id, gradient.clone());
+                }
+            }
+        }
+        let ((x, x_node), (y, y_node)) = (x.into_parts(), y.into_parts());
+        let step = Step.prepare::<C>([x_node, y_node]).compute_bound();
+        step.stateless(B::added(x, y))
+    }
+
     fn pointwise(x: FloatTensor<Self>, function: Pointwise) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct Step;

@@ -16,10 +16,9 @@ use burn::backend::autodiff::{
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, backend_extension};
-use rayon::prelude::*;
 
 use super::loops::{LANES, rows_of_a_task, total};
-use super::ops::{like, slice};
+use super::ops::{changed, like, part, slice};
 use crate::normalise::SHORTEST;
 use crate::widest;
 
@@ -38,21 +37,14 @@ pub trait OnRows: Backend {
 
 impl OnRows for Flex {
     fn unit_rows(x: FlexTensor) -> FlexTensor {
-        let x = x.to_contiguous();
-        let (width, mut y) = (width(&x), like(&x));
-        let size = rows_of_a_task(width) * width;
-        let chunks = slice(&x).par_chunks(size).zip(y.storage_mut::<f32>().par_chunks_mut(size));
-        chunks.for_each(|(x, y)| unit(x, width, y));
-        y
+        let width = width(&x);
+        changed(x, rows_of_a_task(width) * width, |_, rows| unit(rows, width)).0
     }
 
     fn row_norm(x: FlexTensor, gamma: FlexTensor, beta: FlexTensor, epsilon: f32) -> FlexTensor {
-        let (x, gamma, beta) = (x.to_contiguous(), gamma.to_contiguous(), beta.to_contiguous());
-        let (width, mut y) = (width(&x), like(&x));
-        let size = rows_of_a_task(width) * width;
-        let chunks = slice(&x).par_chunks(size).zip(y.storage_mut::<f32>().par_chunks_mut(size));
-        chunks.for_each(|(x, y)| norm(x, slice(&gamma), slice(&beta), epsilon, y));
-        y
+        let (gamma, beta, width) = (gamma.to_contiguous(), beta.to_contiguous(), width(&x));
+        let task = |_, rows: &mut [f32]| norm(rows, slice(&gamma), slice(&beta), epsilon);
+        changed(x, rows_of_a_task(width) * width, task).0
     }
 }
 
@@ -62,30 +54,21 @@ fn width(x: &FlexTensor) -> usize {
 }
 
 fn unit_gradient(x: FlexTensor, gradient: FlexTensor) -> FlexTensor {
-    let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
-    let (width, mut of_x) = (width(&x), like(&x));
+    let (x, width) = (x.to_contiguous(), width(&x));
     let size = rows_of_a_task(width) * width;
-    let chunks = slice(&x).par_chunks(size).zip(slice(&gradient).par_chunks(size));
-    chunks
-        .zip(of_x.storage_mut::<f32>().par_chunks_mut(size))
-        .for_each(|((x, gradient), of_x)| unit_gradient_of_task(x, gradient, width, of_x));
-    of_x
+    let task = |task, own: &mut [f32]| unit_gradient_of_task(part(&x, task * size, own), own, width);
+    changed(gradient, size, task).0
 }
 
 /// The gradients of `x`, `γ` and `β`.
 fn norm_gradient(x: FlexTensor, gamma: FlexTensor, epsilon: f32, gradient: FlexTensor) -> [FlexTensor; 3] {
-    let (x, gamma_values, gradient) = (x.to_contiguous(), gamma.to_contiguous(), gradient.to_contiguous());
-    let (width, mut of_x) = (width(&x), like(&x));
+    let (x, gamma_values, width) = (x.to_contiguous(), gamma.to_contiguous(), width(&x));
     let size = rows_of_a_task(width) * width;
-    let chunks = slice(&x).par_chunks(size).zip(slice(&gradient).par_chunks(size));
-    let parts: Vec<Vec<f32>> = chunks
-        .zip(of_x.storage_mut::<f32>().par_chunks_mut(size))
-        .map(|((x, gradient), of_x)| {
-            let mut sums = vec![0.0; 2 * width];
-            norm_gradient_of_task(x, gradient, slice(&gamma_values), epsilon, of_x, &mut sums);
-            sums
-        })
-        .collect();
+    let (of_x, parts) = changed(gradient, size, |task, own| {
+        let mut sums = vec![0.0; 2 * width];
+        norm_gradient_of_task(part(&x, task * size, own), own, slice(&gamma_values), epsilon, &mut sums);
+        sums
+    });
     let (mut of_gamma, mut of_beta) = (like(&gamma_values), like(&gamma_values));
     for (sums, first) in [(&mut of_gamma, 0), (&mut of_beta, width)] {
         let sums = sums.storage_mut::<f32>();
@@ -137,29 +120,29 @@ fn length(row: &[f32]) -> (f32, bool) {
 }
 
 #[inline(always)]
-fn unit_body(x: &[f32], width: usize, y: &mut [f32]) {
-    for (row, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
+fn unit_body(rows: &mut [f32], width: usize) {
+    for row in rows.chunks_exact_mut(width) {
         let (length, _) = length(row);
-        for (&x, y) in row.iter().zip(y) {
-            *y = x / length;
+        for x in row {
+            *x /= length;
         }
     }
 }
-widest!(unit = unit_body(x: &[f32], width: usize, y: &mut [f32]));
+widest!(unit = unit_body(rows: &mut [f32], width: usize));
 
+/// The gradient of `y` becomes that of `x`.
 #[inline(always)]
-fn unit_gradient_body(x: &[f32], gradient: &[f32], width: usize, of_x: &mut [f32]) {
-    let rows = x.chunks_exact(width).zip(gradient.chunks_exact(width));
-    for ((row, gradient), of_x) in rows.zip(of_x.chunks_exact_mut(width)) {
+fn unit_gradient_body(x: &[f32], gradient: &mut [f32], width: usize) {
+    for (row, gradient) in x.chunks_exact(width).zip(gradient.chunks_exact_mut(width)) {
         let (length, own) = length(row);
         let inverse = 1.0 / length;
         let along = if own { sum_of_pairs(row, gradient, |x, g| x * g) * inverse * inverse } else { 0.0 };
-        for ((&x, &gradient), of_x) in row.iter().zip(gradient).zip(of_x) {
-            *of_x = (gradient - along * x) * inverse;
+        for (&x, gradient) in row.iter().zip(gradient) {
+            *gradient = (*gradient - along * x) * inverse;
         }
     }
 }
-widest!(unit_gradient_of_task = unit_gradient_body(x: &[f32], gradient: &[f32], width: usize, of_x: &mut [f32]));
+widest!(unit_gradient_of_task = unit_gradient_body(x: &[f32], gradient: &mut [f32], width: usize));
 
 /// Mean, and one over the root of variance and ε.
 #[inline(always)]
@@ -171,51 +154,39 @@ fn spread(row: &[f32], epsilon: f32) -> (f32, f32) {
 }
 
 #[inline(always)]
-fn norm_body(x: &[f32], gamma: &[f32], beta: &[f32], epsilon: f32, y: &mut [f32]) {
-    let width = gamma.len();
-    for (row, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
+fn norm_body(rows: &mut [f32], gamma: &[f32], beta: &[f32], epsilon: f32) {
+    for row in rows.chunks_exact_mut(gamma.len()) {
         let (mean, scale) = spread(row, epsilon);
-        for (((&x, y), &gamma), &beta) in row.iter().zip(y).zip(gamma).zip(beta) {
-            *y = (x - mean) * scale * gamma + beta;
+        for ((x, &gamma), &beta) in row.iter_mut().zip(gamma).zip(beta) {
+            *x = (*x - mean) * scale * gamma + beta;
         }
     }
 }
-widest!(norm = norm_body(x: &[f32], gamma: &[f32], beta: &[f32], epsilon: f32, y: &mut [f32]));
+widest!(norm = norm_body(rows: &mut [f32], gamma: &[f32], beta: &[f32], epsilon: f32));
 
+/// The gradient of `y` becomes that of `x`.
 #[inline(always)]
-fn norm_gradient_body(
-    x: &[f32],
-    gradient: &[f32],
-    gamma: &[f32],
-    epsilon: f32,
-    of_x: &mut [f32],
-    sums: &mut [f32],
-) {
+fn norm_gradient_body(x: &[f32], gradient: &mut [f32], gamma: &[f32], epsilon: f32, sums: &mut [f32]) {
     let width = gamma.len();
     let (of_gamma, of_beta) = sums.split_at_mut(width);
-    let rows = x.chunks_exact(width).zip(gradient.chunks_exact(width));
-    for ((row, gradient), of_x) in rows.zip(of_x.chunks_exact_mut(width)) {
+    for (row, gradient) in x.chunks_exact(width).zip(gradient.chunks_exact_mut(width)) {
         let (mean, scale) = spread(row, epsilon);
-        for ((((&x, &gradient), &gamma), k), (of_gamma, of_beta)) in row
-            .iter()
-            .zip(gradient)
-            .zip(gamma)
-            .zip(of_x.iter_mut())
-            .zip(of_gamma.iter_mut().zip(of_beta.iter_mut()))
+        for (((&x, k), &gamma), (of_gamma, of_beta)) in
+            row.iter().zip(gradient.iter_mut()).zip(gamma).zip(of_gamma.iter_mut().zip(of_beta.iter_mut()))
         {
-            *k = gamma * gradient;
-            *of_gamma += gradient * (x - mean) * scale;
-            *of_beta += gradient;
+            *of_gamma += *k * (x - mean) * scale;
+            *of_beta += *k;
+            *k *= gamma;
         }
         let share = 1.0 / width as f32;
-        let level = sum_of(of_x, |k| k) * share;
-        let along = sum_of_pairs(row, of_x, |x, k| (x - mean) * k) * scale * share;
-        for (&x, k) in row.iter().zip(of_x) {
+        let level = sum_of(gradient, |k| k) * share;
+        let along = sum_of_pairs(row, gradient, |x, k| (x - mean) * k) * scale * share;
+        for (&x, k) in row.iter().zip(gradient) {
             *k = (*k - level - (x - mean) * scale * along) * scale;
         }
     }
 }
-widest!(norm_gradient_of_task = norm_gradient_body(x: &[f32], gradient: &[f32], gamma: &[f32], epsilon: f32, of_x: &mut [f32], sums: &mut [f32]));
+widest!(norm_gradient_of_task = norm_gradient_body(x: &[f32], gradient: &mut [f32], gamma: &[f32], epsilon: f32, sums: &mut [f32]));
 
 impl<C: CheckpointStrategy> OnRows for Autodiff<Flex, C> {
     fn unit_rows(x: FloatTensor<Self>) -> FloatTensor<Self> {

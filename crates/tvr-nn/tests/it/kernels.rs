@@ -2,7 +2,10 @@
 
 use burn::prelude::*;
 use burn::tensor::DType;
-use tvr_nn::{attention, biased_log_sum_exp, gelu, log_sum_exp, quick_gelu, weighted_by_itself};
+use tvr_nn::{
+    added, attention, biased_log_sum_exp, gelu, log_sum_exp, project, quick_gelu, unit_rows,
+    weighted_by_itself,
+};
 
 /// Numbers in −4..4 that depend on the seed alone.
 pub fn numbers<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
@@ -192,8 +195,14 @@ fn the_number_of_threads_never_changes_a_bit() {
             let weighted = |x: Tensor<2>| {
                 weighted_by_itself(x.clone(), 1.0, 1.0, 0, false) + weighted_by_itself(x, 1.0, 1.0, 1, false)
             };
-            let weighted = both(flat.clone(), flat, &weighted)[1].clone();
-            [value.into_data(), gradient.into_data(), sum_gradient.into_data(), weighted.into_data()]
+            let weighted = both(flat.clone(), flat.clone(), &weighted)[1].clone();
+            let of_rows = |x: Tensor<2>| unit_rows(added(project(x.clone(), x.clone()), x));
+            let [rows, row_gradient] = both(flat.clone(), flat, &of_rows);
+            [value, gradient]
+                .map(Tensor::into_data)
+                .into_iter()
+                .chain([sum_gradient, weighted, rows, row_gradient].map(Tensor::into_data))
+                .collect::<Vec<_>>()
         })
     };
     let one = run(1);

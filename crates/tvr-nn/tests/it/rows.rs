@@ -3,7 +3,7 @@
 use burn::module::Param;
 use burn::nn::Linear;
 use burn::prelude::*;
-use tvr_nn::{LayerNorm, linear, unit_rows};
+use tvr_nn::{LayerNorm, added, linear, project, unit_rows};
 
 use crate::kernels::{both, error, numbers, wide};
 
@@ -55,7 +55,9 @@ fn layer_norm_agrees_with_plain_operations_in_f64() {
 
 #[test]
 fn linear_layers_agree_with_plain_operations_in_f64() {
-    for (rows, inputs, outputs) in [(1, 1, 1), (5, 3, 7), (130, 40, 200)] {
+    // The last two run on all cores. In the gradient of the input the weights are turned: of the last but one columns are
+    // shared over tasks, of the last, with many rows, the library shares rows.
+    for (rows, inputs, outputs) in [(1, 1, 1), (5, 3, 7), (130, 40, 200), (90, 200, 230), (400, 90, 110)] {
         let (x, upstream) = (numbers([2, rows, inputs], 61), numbers([2, rows, outputs], 62));
         let (weight, bias) = (numbers([inputs, outputs], 63), numbers([outputs], 64));
         let run = |weight: Tensor<2>, bias: Tensor<1>, x: Tensor<3>, upstream: Tensor<3>| {
@@ -76,6 +78,48 @@ fn linear_layers_agree_with_plain_operations_in_f64() {
             assert!(error < 2e-6, "{rows}x{inputs}x{outputs}: {what} is {error} off");
         }
     }
+}
+
+#[test]
+fn projections_agree_with_plain_operations_in_f64() {
+    for (rows, inputs, outputs) in [(1, 1, 1), (5, 3, 7), (90, 200, 230)] {
+        let (x, upstream) = (numbers([2, rows, inputs], 65), numbers([2, rows, outputs], 66));
+        // A view that is not contiguous, as attention's heads are.
+        let weight = numbers([outputs, inputs], 67).transpose();
+        let run = |weight: Tensor<2>, x: Tensor<3>, upstream: Tensor<3>| {
+            let (weight, x) =
+                (Tensor::from_inner(weight).require_grad(), Tensor::from_inner(x).require_grad());
+            let y = project(x.clone(), weight.clone());
+            let gradients = (y.clone() * Tensor::from_inner(upstream)).sum().backward();
+            let of_weight = weight.grad(&gradients).unwrap().unsqueeze::<3>();
+            [y.inner(), x.grad(&gradients).unwrap(), of_weight]
+        };
+        let expected = run(wide(&weight), wide(&x), wide(&upstream));
+        for (what, (found, expected)) in run(weight, x, upstream).into_iter().zip(expected).enumerate() {
+            let error = error(found, expected);
+            assert!(error < 2e-6, "{rows}x{inputs}x{outputs}: {what} is {error} off");
+        }
+    }
+}
+
+/// Sums of several tasks, of views as well, leave what is added as it was, and pass the gradient to both.
+#[test]
+fn what_is_added_stays_and_both_have_the_gradient() {
+    let (x, y) = (numbers([300, 130], 68), numbers([130, 300], 69).transpose());
+    let before = [x.clone().into_data(), y.clone().into_data()];
+    let expected = wide(&x) + wide(&y);
+    assert_eq!(error(added(x.clone(), y.clone()), expected.clone()), error(x.clone() + y.clone(), expected));
+    for (x, before) in [&x, &y].into_iter().zip(&before) {
+        x.clone().into_data().assert_eq(before, true);
+    }
+    let upstream = numbers([300, 130], 70);
+    let twice = both(x, upstream.clone(), &|x: Tensor<2>| added(x.clone() * 3.0, x));
+    assert!(error(twice[1].clone(), wide(&upstream) * 4.0) < 1e-6);
+    // Another shape is burn's to stretch.
+    let row = numbers([1, 4], 71);
+    added(numbers([3, 4], 72), row.clone())
+        .into_data()
+        .assert_eq(&(numbers([3, 4], 72) + row).into_data(), true);
 }
 
 /// f32 norms beside half-precision rows: the rows come back in their own type.
