@@ -84,6 +84,8 @@ def in_turns(name, rounds, pieces):
     """Runs all pieces {identifier: work} in each round, after one to warm up. Prints for each identifier, name, median wall
     ms, mean processor ms, peak MiB so far; then of its ratio to the first piece of the same round the median with the
     quartiles, of wall and of processor time. As in_turns of the benches."""
+    if len(sys.argv) > 1:
+        pieces = {identifier: work for identifier, work in pieces.items() if sys.argv[1] in identifier}
     times = {identifier: [] for identifier in pieces}
     for number in range(rounds + 1):
         for identifier, work in pieces.items():
@@ -97,8 +99,8 @@ def in_turns(name, rounds, pieces):
         walls, processors = zip(*own)
         wall, processor = statistics.median(walls), statistics.mean(processors)
         print(f"{identifier}\t{name}\t{wall * 1e3:.3f}\t{processor * 1e3:.3f}\t{peak:.0f}")
-    first, *others = times
-    for identifier in others:
+    for identifier in list(times)[1:]:
+        first = next(iter(times))
         said = []
         for kind, word in enumerate(("wall", "processor")):
             ratios = [own[kind] / beside[kind] for own, beside in zip(times[identifier], times[first])]

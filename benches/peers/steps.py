@@ -2,8 +2,6 @@
 steps of each, in turns. Chunks as published (GradCache, arXiv 2101.06983): every part is encoded twice, the first time without
 a graph. Nothing is masked."""
 
-import sys
-
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize, scaled_dot_product_attention
@@ -99,5 +97,4 @@ for count in (2, 4):
 pieces = {f"steps/whole/{PAIRS}": whole}
 for count in (2, 4):
     pieces[f"steps/{count}-chunks/{PAIRS}"] = lambda count=count: chunks(PAIRS // count)
-if len(sys.argv) < 2 or any(sys.argv[1] in identifier for identifier in pieces):
-    in_turns("pytorch", 60, pieces)
+in_turns("pytorch", 60, pieces)

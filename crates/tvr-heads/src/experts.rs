@@ -31,7 +31,7 @@ pub mod mmt;
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
-use tvr_nn::{masked_mean, unit_rows};
+use tvr_nn::{linear, masked_mean, unit_rows};
 
 use crate::camoe::gate::{faint_softmax, weighed};
 use crate::camoe::stream_vectors;
@@ -219,8 +219,8 @@ impl Experts {
     fn vectors_of(&self, inputs: Vec<(Tensor<3>, Tensor<2, Bool>)>, present: &Tensor<2, Bool>) -> Tensor<3> {
         if let Some(transformer) = &self.transformer {
             let tokens = inputs.into_iter().zip(&self.project).map(|((features, mask), project)| Tokens {
-                aggregate: unit_rows(project.forward(largest(features.clone(), &mask))),
-                steps: unit_rows(project.forward(features)),
+                aggregate: unit_rows(linear(project, largest(features.clone(), &mask))),
+                steps: unit_rows(linear(project, features)),
                 mask,
             });
             return transformer.forward(tokens.collect(), present.clone());
@@ -228,7 +228,7 @@ impl Experts {
         let projected = inputs
             .into_iter()
             .zip(&self.project)
-            .map(|((features, mask), project)| unit_rows(project.forward(masked_mean(features, mask))));
+            .map(|((features, mask), project)| unit_rows(linear(project, masked_mean(features, mask))));
         let vectors = Tensor::stack(projected.collect(), 1);
         match &self.gating {
             Some(gating) => gating.forward(vectors, present.clone()),
@@ -268,7 +268,7 @@ impl Head for Experts {
     fn code_texts(&self, texts: TextFeatures) -> TextCodes {
         let vectors = self.text.iter().map(|unit| unit.forward(texts.pooled.clone()));
         let vectors: Tensor<3> = Tensor::stack(vectors.collect(), 1);
-        let weights = faint_softmax(self.weights.forward(texts.pooled));
+        let weights = faint_softmax(linear(&self.weights, texts.pooled));
         let weights = match self.missing {
             MissingExpert::Equal => weights.ones_like(),
             MissingExpert::Drop | MissingExpert::Keep => weights,

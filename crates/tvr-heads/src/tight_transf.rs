@@ -24,7 +24,7 @@ use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::prelude::*;
 use burn::tensor::assert_shape;
 use serde::{Deserialize, Serialize};
-use tvr_nn::{Block, LayerNorm, quick_gelu};
+use tvr_nn::{Block, LayerNorm, linear, quick_gelu};
 
 use crate::blocks;
 use crate::codes::{TextCodes, VideoCodes};
@@ -147,8 +147,8 @@ impl TightTransf {
                 tokens = block.forward(tokens, Some(mask.clone()), false);
             }
         }
-        let pooled = quick_gelu(self.pooler.forward(self.norm.forward(pooled)));
-        self.output.forward(pooled)
+        let pooled = quick_gelu(linear(&self.pooler, self.norm.forward(pooled)));
+        linear(&self.output, pooled)
     }
 }
 

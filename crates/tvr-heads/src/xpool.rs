@@ -168,7 +168,7 @@ impl Head for XPool {
 
     /// The text as it is, and its query.
     fn code_texts(&self, texts: TextFeatures) -> TextCodes {
-        let query = self.query.forward(self.input_norm.forward(texts.pooled.clone()));
+        let query = linear(&self.query, self.input_norm.forward(texts.pooled.clone()));
         TextCodes::new(texts.pooled).with_extra(QUERY, query)
     }
 

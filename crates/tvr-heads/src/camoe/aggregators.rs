@@ -16,7 +16,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::{log_sigmoid, relu, sigmoid};
 use serde::{Deserialize, Serialize};
-use tvr_nn::{attention, masked_mean, masked_softmax, project};
+use tvr_nn::{attention, linear, masked_mean, masked_softmax, project};
 
 use crate::error::{HeadError, LONGEST, at_least_one, at_most};
 use crate::mean_pooling::pool_frames;
@@ -192,14 +192,14 @@ impl SqueezeExcite {
         let [videos, n_frames, width] = frames.dims();
         match self.over {
             Excites::Frames => {
-                let excited = self.excite.forward(relu(self.squeeze.forward(frames.clone())));
+                let excited = linear(&self.excite, relu(linear(&self.squeeze, frames.clone())));
                 // A softmax of ln σ is σ / Σ σ, and stays finite where every σ is too small for a float.
                 let weights = masked_softmax(log_sigmoid(excited.reshape([videos, n_frames])), mask);
                 weights.unsqueeze_dim::<3>(1).matmul(frames).reshape([videos, width])
             }
             Excites::Channels => {
                 let mean = masked_mean(frames, mask);
-                sigmoid(self.excite.forward(relu(self.squeeze.forward(mean.clone())))) * mean
+                sigmoid(linear(&self.excite, relu(linear(&self.squeeze, mean.clone())))) * mean
             }
         }
     }

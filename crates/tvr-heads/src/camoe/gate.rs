@@ -30,7 +30,7 @@ impl Gate {
 
     /// Shares of the experts. `[videos, width]` to `[videos, experts]`, rows sum to 1
     pub fn forward(&self, mean: Tensor<2>) -> Tensor<2> {
-        faint_softmax(self.layer.forward(mean))
+        faint_softmax(tvr_nn::linear(&self.layer, mean))
     }
 }
 

@@ -18,7 +18,7 @@
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::{relu, sigmoid};
-use tvr_nn::{LayerNorm, unit_rows};
+use tvr_nn::{LayerNorm, linear, unit_rows};
 
 /// Collaborative gating; one for all experts.
 #[derive(Module, Debug)]
@@ -56,15 +56,15 @@ impl Gating {
     pub fn forward(&self, vectors: Tensor<3>, present: Tensor<2, Bool>) -> Tensor<3> {
         let [videos, experts, width] = vectors.dims();
         let present = present.float().cast(vectors.dtype());
-        let own = self.own.forward(vectors.clone()).unsqueeze_dim::<4>(2); // [videos, experts, 1, width]
-        let other = self.other.forward(vectors.clone()).unsqueeze_dim::<4>(1); // [videos, 1, experts, width]
+        let own = linear(&self.own, vectors.clone()).unsqueeze_dim::<4>(2); // [videos, experts, 1, width]
+        let other = linear(&self.other, vectors.clone()).unsqueeze_dim::<4>(1); // [videos, 1, experts, width]
         let shape = [videos, experts, experts, width];
         let pairs = relu(own.expand(shape) + other.expand(shape));
         let counts = present.clone().reshape([videos, 1, experts, 1]);
         let total = present.clone().sum_dim(1).clamp_min(1.0).reshape([videos, 1, 1]);
         let heard = (pairs * counts).sum_dim(2).reshape([videos, experts, width]) / total;
-        let heard = self.reason.forward(heard * present.unsqueeze_dim::<3>(2));
-        let gate = self.gate.forward(vectors.clone());
+        let heard = linear(&self.reason, heard * present.unsqueeze_dim::<3>(2));
+        let gate = linear(&self.gate, vectors.clone());
         let sum = match &self.norms {
             Some([own, reasoned]) => own.forward(gate) + reasoned.forward(heard),
             None => gate + heard,

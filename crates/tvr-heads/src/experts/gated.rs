@@ -12,7 +12,7 @@
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::sigmoid;
-use tvr_nn::{LayerNorm, unit_rows};
+use tvr_nn::{LayerNorm, linear, unit_rows};
 
 /// The unit.
 #[derive(Module, Debug)]
@@ -36,8 +36,8 @@ impl GatedUnit {
 
     /// Unit rows. `[items, inputs]` to `[items, width]`
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let y = self.project.forward(x);
-        let gate = self.gate.forward(y.clone());
+        let y = linear(&self.project, x);
+        let gate = linear(&self.gate, y.clone());
         let gate = match &self.norm {
             Some(norm) => norm.forward(gate),
             None => gate,
