@@ -36,7 +36,7 @@
 //! | [`lstm`](mod@lstm) | the recurrence of an LSTM |
 //! | [`mask`] | mean and softmax over what is real |
 //! | [`normalise`] | unit rows, log of a sum of exponentials, values weighted by their own softmax |
-//! | [`sum`](mod@sum) | sums whose order never depends on threads |
+//! | [`sum`](mod@sum) | sums whose order never depends on threads, and of two tensors on all cores |
 //! | [`parameters`] | draw lazy weights in module order |
 //! | [`precision`] | norms and softmax in f32 beside half-precision weights |
 //! | [`memory`] | keep freed memory in the process |

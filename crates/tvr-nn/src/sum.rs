@@ -1,4 +1,4 @@
-//! Sums whose order never depends on the number of threads.
+//! Sums whose order never depends on the number of threads, and the sum of two tensors on all cores.
 //!
 //! flex adds 4 Mi values or more in a tree that follows work stealing, so burn's own `sum` and `mean` can
 //! differ in their last bits from run to run. Here such tensors are summed in rows of fixed size.

@@ -148,7 +148,7 @@ pub(super) fn pointwise_gradient(x: &[f32], gradient: &mut [f32], function: Poin
 
 /// The rows of a task: at least one, about [`CHUNK`] values.
 pub(super) fn rows_of_a_task(keys: usize) -> usize {
-    (CHUNK / keys).max(1)
+    (CHUNK / keys.max(1)).max(1)
 }
 
 /// Softmax in place over the keys of some rows of `[items, heads, queries, keys]`, from row `first` on.

@@ -212,6 +212,18 @@ fn the_number_of_threads_never_changes_a_bit() {
 }
 
 #[test]
+fn attention_over_no_keys_is_zeros_and_so_is_its_gradient() {
+    let query = Tensor::from_inner(numbers([2, 1, 3, 4], 81)).require_grad();
+    let none = Tensor::from_inner(numbers([2, 1, 3, 4], 82).slice_dim(2, 0..0));
+    let heard = attention(query.clone(), none.clone(), none, 0.5, false, None);
+    assert_eq!(heard.dims(), [2, 1, 3, 4]);
+    let gradient = query.grad(&heard.clone().sum().backward()).unwrap();
+    for zeros in [heard.inner(), gradient] {
+        assert!(zeros.into_data().iter::<f32>().all(|value| value == 0.0));
+    }
+}
+
+#[test]
 fn the_edges_are_finite_and_nan_stays_nan() {
     let edges = [f32::MIN, -1e3, -88.0, -0.0, 0.0, 88.0, 1e3, f32::MAX];
     for f in [quick_gelu::<1> as fn(Tensor<1>) -> Tensor<1>, gelu::<1>] {
