@@ -37,6 +37,10 @@ const SHORTEST_SQUARED: f64 = 1e-30;
 /// square is still a number of f32, which the gradient divides by.
 const FEWEST_CHANNELS: f64 = 1e-18;
 
+/// Responsibilities below this count as none, which no sum of f32 can tell. A softmax of large products is full of
+/// subnormal numbers, and a processor takes some hundred times as long to multiply those.
+const FAINTEST: f64 = 1e-30;
+
 /// Whose division it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -181,7 +185,11 @@ impl Em {
         factor: f64,
         products_of: impl Fn(Tensor<2>) -> Tensor<2>,
     ) -> Tensor<2> {
-        let of = |products: Tensor<2>| softmax(products * (factor / self.sigma), 1);
+        let of = |products: Tensor<2>| {
+            let softmax = softmax(products * (factor / self.sigma), 1);
+            let faint = softmax.clone().lower_elem(FAINTEST);
+            softmax.mask_fill(faint, 0.0)
+        };
         let mut responsibilities = match start {
             Start::Average(average) => of(sum.transpose().matmul(average.clone())),
             Start::Responsibilities(first) => first.clone(),

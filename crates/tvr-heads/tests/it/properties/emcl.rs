@@ -377,3 +377,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn responsibilities_are_never_subnormal() {
+    // Logits of one step with one item: the item times the start.
+    let item: Vec<f64> = (0..120).map(f64::from).collect();
+    let start = Start::Average(tensor(&vec![vec![1.0, 0.0]]).cast(DType::F32));
+    let config = EmclConfig { bases: 2, iterations: 1, sigma: 1.0, ..EmclConfig::reference() };
+    let (clusters, _) = config.layer().unwrap().em().direct(&tensor(&vec![item]).cast(DType::F32), &start);
+    let small: Vec<f64> = floats(&clusters.softmax).into_iter().filter(|y| *y < 1e-20).collect();
+    assert!(small.contains(&0.0) && small.iter().any(|y| *y > 0.0), "{small:?}");
+    assert!(small.iter().all(|y| !(*y as f32).is_subnormal()), "{small:?}");
+}
