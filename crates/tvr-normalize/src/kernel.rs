@@ -141,7 +141,7 @@ mod select;
 mod share;
 
 pub(crate) use potential::{
-    add_four, add_one, column_max, column_sum_exp, dot, row_max, row_sum_exp, store_exp,
+    FAINTEST, add_four, add_one, column_max, column_sum_exp, dot, row_max, row_sum_exp, store_exp,
 };
 pub(crate) use select::{first_of, keep_above, largest, places_above};
 pub(crate) use share::{

@@ -45,11 +45,16 @@ vectorised! {
     }
 }
 
+/// `ln` of an entry of the stored kernel that counts as none.
+pub(crate) const FAINTEST: f32 = -58.0;
+
 vectorised! {
-    /// `kernel_j = exp(scale · s_j + offset − max_j)` and `sum_j += weight · kernel_j` for each column
+    /// `kernel_j = exp(scale · s_j + offset − max_j)`, 0 below [`FAINTEST`], and `sum_j += weight · kernel_j` for each
+    /// column
     store_exp(row: &[f32], scale: f64, offset: f64, max: &[f64], kernel: &mut [f32], weight: f32, sum: &mut [f32]) {
         for (((&s, &max), kernel), sum) in row.iter().zip(max).zip(kernel).zip(sum) {
-            let value = exp::<FMA>((f64::from(s) * scale + offset - max) as f32);
+            let x = (f64::from(s) * scale + offset - max) as f32;
+            let value = if x < FAINTEST { 0.0 } else { exp::<FMA>(x) };
             *kernel = value;
             *sum = mul_add::<FMA>(weight, value, *sum);
         }

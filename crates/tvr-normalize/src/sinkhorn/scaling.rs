@@ -6,10 +6,11 @@
 //!          f = a + ln r + ln u              g = b + ln v
 //! ```
 //!
-//! `a` makes the rows sum to 1, `b` makes the largest entry of each column 1. An entry below e^−87 becomes 0, which
-//! is harmless while `u` and `v` stay near where the anchor found them: what is lost is at most
-//! `e^(2 · drift − 87) / min r` of a column sum. When an iteration drifts further than [`drift_bound`] allows, its
-//! result is thrown away and done again as an anchor.
+//! `a` makes the rows sum to 1, `b` makes the largest entry of each column 1. An entry below e^−58
+//! ([`kernel::FAINTEST`]) becomes 0, which is harmless while `u` and `v` stay near where the anchor found them: what is
+//! lost is at most `e^(2 · drift − 58) / min r` of a column sum. When an iteration drifts further than [`drift_bound`]
+//! allows, its result is thrown away and done again as an anchor. Within the bound all products of the entries that
+//! are left are normal numbers, up to a million queries and gallery items: subnormal ones are slow.
 
 use super::log_domain::gallery_step;
 use super::{Fit, Marginals, Sinkhorn, Start};
@@ -19,7 +20,7 @@ use crate::passes::{ColumnSums, GROUP, check_finite, chunk_rows};
 use crate::source::ScoreSource;
 use rayon::prelude::*;
 
-/// `ln` of the share of a column sum that may be lost to underflow.
+/// `ln` of the share of a column sum that may be lost to entries that became 0.
 const LOSS: f64 = -16.0;
 
 struct Problem<'a> {
@@ -99,7 +100,7 @@ fn row_error(before: &[f64], after: &[f64], mass: f64) -> f64 {
 /// How far `ln u` and `ln v` may move before the entries that became 0 could count.
 fn drift_bound(log_r: &[f64]) -> f64 {
     let smallest = log_r.iter().copied().fold(0.0, f64::min);
-    (87.0 + LOSS + smallest) / 2.0
+    (-f64::from(kernel::FAINTEST) + LOSS + smallest) / 2.0
 }
 
 impl<'a> Problem<'a> {
@@ -112,8 +113,7 @@ impl<'a> Problem<'a> {
             gallery,
             scale: settings.scale(),
             r: log_r.iter().map(|log_r| log_r.exp() as f32).collect(),
-            // Products u · K and v · K must stay normal numbers too, hence the second bound.
-            drift: drift_bound(&log_r).min(25.0),
+            drift: drift_bound(&log_r),
             log_r,
             log_c,
             chunk: chunk_rows(queries, GROUP),
