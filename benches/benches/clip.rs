@@ -16,11 +16,8 @@ const TOKENS: usize = 32;
 fn main() {
     tvr_nn::keep_freed_memory();
     pixels();
-    // Inside the pool, as the commands run.
-    rayon::scope(|_| {
-        towers("clip/vit-b-32", ClipConfig::vit_b_32(), &[12, 96], 12, CAPTIONS, TOKENS);
-        towers("world", ClipConfig::world(400, 48), &[128], 128, 128, 24);
-    });
+    towers("clip/vit-b-32", ClipConfig::vit_b_32(), &[12, 96], 12, CAPTIONS, TOKENS);
+    towers("world", ClipConfig::world(400, 48), &[128], 128, 128, 24);
 }
 
 /// 32 pictures of 640 x 427, as decoded, to bytes of 224 x 224.

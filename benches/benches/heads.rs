@@ -37,7 +37,7 @@ fn leaf<const D: usize>(shape: [usize; D]) -> Tensor<D> {
 }
 
 /// Codes, similarities of all pairs, and the gradient of their weighted sum.
-fn step<H: Head>(criterion: &mut Criterion, name: &str, pairs: usize, head: Result<H, HeadError>) {
+fn step<H: Head + Sync>(criterion: &mut Criterion, name: &str, pairs: usize, head: Result<H, HeadError>) {
     let Ok(head) = head else { return };
     let head = head.train();
     let tokens = head.needs().tokens.then(|| Tokens {
@@ -105,7 +105,7 @@ fn heads(criterion: &mut Criterion) {
 
 /// A gallery against as many texts, tile by tile, without gradients. Of interest is the memory: the matrix itself grows
 /// with the square of the gallery, everything beside it must grow with the gallery alone.
-fn gallery<H: Head>(name: &str, items: usize, head: Result<H, HeadError>) {
+fn gallery<H: Head + Sync>(name: &str, items: usize, head: Result<H, HeadError>) {
     let Ok(head) = head else { return };
     let codes = || -> Result<_, HeadError> {
         let tokens = head.needs().tokens.then(|| Tokens {
@@ -117,7 +117,7 @@ fn gallery<H: Head>(name: &str, items: usize, head: Result<H, HeadError>) {
         Ok((code_all_texts(&head, &texts, CHUNK)?, code_all_videos(&head, &videos, CHUNK)?))
     };
     // Made at the first call, so that an id that is filtered out costs no memory.
-    let made = std::cell::OnceCell::new();
+    let made = std::sync::OnceLock::new();
     median_of_five(&format!("heads/score-all/{name}/{items}"), || {
         let Ok((texts, videos)) = made.get_or_init(codes) else { return };
         drop(score_all(&head, texts, videos, Tile::of(&head)).map(Tensor::into_data));

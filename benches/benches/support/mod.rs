@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use criterion::Criterion;
 use ndarray::Array2;
+use tvr_experiment::in_pool;
 
 /// Cosines `[texts, videos]`: 0.25 ± 0.05, and 0.5 more for true pairs. Every hundredth video is one that no text
 /// wants: 0.7 less, and 0.1 more for its true pairs. Over a temperature of 0.01 its column lies more than 104 below the
@@ -49,23 +50,25 @@ fn split_mix(index: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Runs `work` under criterion, then prints `id`, name, least wall time, mean processor time (all threads) and the
+/// Runs `work` under criterion, on a thread of the pool as the commands do, then prints `id`, name, least wall time, mean processor time (all threads) and the
 /// process's peak memory so far, with tabs, as the peers do. Criterion itself reports means only.
 #[allow(dead_code)]
-pub fn measure<T>(criterion: &mut Criterion, id: &str, name: &str, mut work: impl FnMut() -> T) {
+pub fn measure<T>(criterion: &mut Criterion, id: &str, name: &str, mut work: impl FnMut() -> T + Send) {
     let (mut least, mut runs, mut processor) = (Duration::MAX, 0, Duration::ZERO);
     criterion.bench_function(&full_id(id, name), |bencher| {
         bencher.iter_custom(|iterations| {
             let before = processor_time();
             let mut total = Duration::ZERO;
-            for _ in 0..iterations {
-                let start = Instant::now();
-                let result = std::hint::black_box(work());
-                let wall = start.elapsed();
-                drop(result);
-                least = least.min(wall);
-                total += wall;
-            }
+            in_pool(|| {
+                for _ in 0..iterations {
+                    let start = Instant::now();
+                    let result = std::hint::black_box(work());
+                    let wall = start.elapsed();
+                    drop(result);
+                    least = least.min(wall);
+                    total += wall;
+                }
+            });
             runs += iterations;
             processor += processor_time().saturating_sub(before);
             total
@@ -110,25 +113,26 @@ fn peak_mib() -> f64 {
         .map_or(f64::NAN, |kib| kib / 1024.0)
 }
 
-/// Runs `work` six times, the first one to warm up, and prints `id`, `tvr`, median wall time, mean processor time (all
+/// Runs `work` six times on a thread of the pool, the first one to warm up, and prints `id`, `tvr`, median wall time, mean processor time (all
 /// threads) and the process's peak memory so far, with tabs, as the peers do. For work of a second, where criterion
 /// would take minutes. The first argument that is no option chooses among the ids.
 #[allow(dead_code)]
-pub fn median_of_five<T>(id: &str, mut work: impl FnMut() -> T) {
+pub fn median_of_five<T>(id: &str, mut work: impl FnMut() -> T + Send) {
     if left_out(id) {
         return;
     }
-    drop(std::hint::black_box(work()));
-    let before = processor_time();
-    let mut walls: Vec<Duration> = (0..5)
-        .map(|_| {
+    let mut once = || {
+        in_pool(|| {
             let start = Instant::now();
             let result = std::hint::black_box(work());
             let wall = start.elapsed();
             drop(result);
             wall
         })
-        .collect();
+    };
+    once();
+    let before = processor_time();
+    let mut walls: Vec<Duration> = (0..5).map(|_| once()).collect();
     let processor = processor_time().saturating_sub(before);
     walls.sort();
     let millis = |time: Duration| time.as_secs_f64() * 1e3;
