@@ -1,11 +1,12 @@
-//! The two activations of CLIP's blocks.
+//! The two activations of CLIP's blocks, and a gate.
 //!
 //! ```text
-//! quick_gelu(x) = x · σ(1.702 x)          OpenAI's weights
-//! gelu(x)       = x · Φ(x)                most of OpenCLIP's weights; Φ is the normal distribution function
+//! quick_gelu(x)  = x · σ(1.702 x)         OpenAI's weights
+//! gelu(x)        = x · Φ(x)               most of OpenCLIP's weights; Φ is the normal distribution function
+//! gated(x, gate) = x · σ(gate)            experts' units, CAMoE's squeeze and excite
 //! ```
 //!
-//! They differ by up to 0.02, which ruins weights trained with the other: a checkpoint's config names its own.
+//! The first two differ by up to 0.02, which ruins weights trained with the other: a checkpoint's config names its own.
 
 use burn::prelude::*;
 use burn::tensor::activation as burn_activation;
@@ -51,4 +52,12 @@ pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     }
     // burn's own backward pass is that of the formula with the hyperbolic tangent, up to 8e-4 off.
     x.clone() * ((x / std::f64::consts::SQRT_2).erf() + 1.0) / 2.0
+}
+
+/// `x · σ(gate)`, value by value; both have one shape.
+pub fn gated<const D: usize>(x: Tensor<D>, gate: Tensor<D>) -> Tensor<D> {
+    if kernels::applies(&x) && kernels::applies(&gate) && x.dims() == gate.dims() {
+        return kernels::gated(x, gate);
+    }
+    x * burn_activation::sigmoid(gate)
 }

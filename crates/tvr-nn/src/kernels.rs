@@ -1,6 +1,6 @@
 //! Kernels of our own, for flex and f32: quick-GELU, GELU, the scaled, masked softmax of attention (`ops.rs`), the log of
 //! a sum of exponentials, rows of unit length and layer norm (`rows.rs`), values weighted by their own softmax
-//! (`weighted.rs`), linear layers (`affine.rs`, over `product.rs`), an LSTM's recurrence (`recurrent.rs`), and best matches
+//! (`weighted.rs`), gated values (`gated.rs`), linear layers (`affine.rs`, over `product.rs`), an LSTM's recurrence (`recurrent.rs`), and best matches
 //! (`matches.rs`).
 //!
 //! burn's flex computes these value by value with libm, on one thread, and under autodiff once more in the
@@ -12,6 +12,7 @@
 //! plain operations at the call, so the extension needs no other backend and no feature.
 
 mod affine;
+mod gated;
 mod log_sum_exp;
 mod loops;
 mod matches;
@@ -28,6 +29,7 @@ use burn::prelude::*;
 use burn::tensor::DType;
 
 use affine::Affine;
+use gated::Gated;
 pub(crate) use matches::Contest;
 use matches::Matches;
 use ops::Fused;
@@ -69,6 +71,11 @@ fn is_flex(kind: &DispatchTensorKind) -> bool {
 /// `x + y`, of one shape, for which, as for the others, [`applies`] holds.
 pub(crate) fn added<const D: usize>(x: Tensor<D>, y: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(<Dispatch as Fused>::added(x.into_dispatch(), y.into_dispatch()))
+}
+
+/// `x · σ(gate)`, of one shape, for which, as for the others, [`applies`] holds.
+pub(crate) fn gated<const D: usize>(x: Tensor<D>, gate: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as Gated>::gated(x.into_dispatch(), gate.into_dispatch()))
 }
 
 /// Applies `function` to each value of `x`, for which [`applies`] holds.

@@ -64,7 +64,7 @@ pub mod precision;
 pub mod sum;
 mod widest;
 
-pub use activation::{Activation, gelu, quick_gelu};
+pub use activation::{Activation, gated, gelu, quick_gelu};
 pub use attention::{attention, attention_weights};
 pub use best_matches::best_matches;
 pub use block::{Block, BlockConfig};

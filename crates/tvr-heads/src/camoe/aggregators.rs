@@ -14,9 +14,9 @@
 use burn::module::{Initializer, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
-use burn::tensor::activation::{log_sigmoid, relu, sigmoid};
+use burn::tensor::activation::{log_sigmoid, relu};
 use serde::{Deserialize, Serialize};
-use tvr_nn::{attention, linear, masked_mean, masked_softmax, project};
+use tvr_nn::{attention, gated, linear, masked_mean, masked_softmax, project};
 
 use crate::error::{HeadError, LONGEST, at_least_one, at_most};
 use crate::mean_pooling::pool_frames;
@@ -199,7 +199,8 @@ impl SqueezeExcite {
             }
             Excites::Channels => {
                 let mean = masked_mean(frames, mask);
-                sigmoid(linear(&self.excite, relu(linear(&self.squeeze, mean.clone())))) * mean
+                let gate = linear(&self.excite, relu(linear(&self.squeeze, mean.clone())));
+                gated(mean, gate)
             }
         }
     }

@@ -17,8 +17,8 @@
 
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
-use burn::tensor::activation::{relu, sigmoid};
-use tvr_nn::{LayerNorm, linear, unit_rows};
+use burn::tensor::activation::relu;
+use tvr_nn::{LayerNorm, gated, linear, unit_rows};
 
 /// Collaborative gating; one for all experts.
 #[derive(Module, Debug)]
@@ -69,6 +69,6 @@ impl Gating {
             Some([own, reasoned]) => own.forward(gate) + reasoned.forward(heard),
             None => gate + heard,
         };
-        unit_rows(vectors * sigmoid(sum))
+        unit_rows(gated(vectors, sum))
     }
 }

@@ -11,8 +11,7 @@
 
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
-use burn::tensor::activation::sigmoid;
-use tvr_nn::{LayerNorm, linear, unit_rows};
+use tvr_nn::{LayerNorm, gated, linear, unit_rows};
 
 /// The unit.
 #[derive(Module, Debug)]
@@ -42,6 +41,6 @@ impl GatedUnit {
             Some(norm) => norm.forward(gate),
             None => gate,
         };
-        unit_rows(y * sigmoid(gate))
+        unit_rows(gated(y, gate))
     }
 }

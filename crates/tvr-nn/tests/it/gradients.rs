@@ -2,7 +2,8 @@
 
 use burn::prelude::*;
 use tvr_nn::{
-    attention, best_matches, gelu, log_sum_exp, lstm, masked_mean, quick_gelu, unit_rows, weighted_by_itself,
+    attention, best_matches, gated, gelu, log_sum_exp, lstm, masked_mean, quick_gelu, unit_rows,
+    weighted_by_itself,
 };
 
 use crate::kernels::{numbers, wide};
@@ -42,6 +43,13 @@ fn gradients_agree_with_finite_differences() {
     let mask = || Tensor::<2, Bool>::from_data([[true, false, true], [false, false, false]], &Device::flex());
     check([3, 5], quick_gelu::<2>);
     check([3, 5], gelu::<2>);
+    check([3, 5], |x: Tensor<2>| gated(x.clone() * 0.5, x));
+    let constant = |x: &Tensor<2>| {
+        let constant = wide(&numbers([3, 5], 14));
+        if x.is_autodiff() { Tensor::from_inner(constant) } else { constant }
+    };
+    check([3, 5], |x: Tensor<2>| gated(constant(&x), x));
+    check([3, 5], |x: Tensor<2>| gated(x.clone(), constant(&x)));
     check([3, 5], unit_rows::<2>);
     check([3, 5], |x: Tensor<2>| log_sum_exp(x, 1));
     check([3, 5], |x: Tensor<2>| weighted_by_itself(x, 2.5, 3.0, 0, false));

@@ -3,7 +3,7 @@
 use burn::prelude::*;
 use burn::tensor::DType;
 use tvr_nn::{
-    added, attention, biased_log_sum_exp, gelu, log_sum_exp, project, quick_gelu, unit_rows,
+    added, attention, biased_log_sum_exp, gated, gelu, log_sum_exp, project, quick_gelu, unit_rows,
     weighted_by_itself,
 };
 
@@ -46,7 +46,11 @@ pub fn both<const D: usize>(
 #[test]
 fn activations_agree_with_plain_operations_in_f64() {
     let (x, upstream) = (numbers([3, 20_011], 3) * 3.0, numbers([3, 20_011], 4));
-    for (name, f) in [("quick_gelu", quick_gelu::<2> as fn(Tensor<2>) -> Tensor<2>), ("gelu", gelu::<2>)] {
+    let by_itself: fn(Tensor<2>) -> Tensor<2> = |x| gated(x.clone(), x * 0.7);
+    let by_another: fn(Tensor<2>) -> Tensor<2> = |x| gated(x.clone() * 0.7, x);
+    let all: [(&str, fn(Tensor<2>) -> Tensor<2>); 4] =
+        [("quick_gelu", quick_gelu), ("gelu", gelu), ("gated", by_itself), ("its gate", by_another)];
+    for (name, f) in all {
         let found = both(x.clone(), upstream.clone(), &f);
         let expected = both(wide(&x), wide(&upstream), &f);
         for (what, found, expected) in
@@ -184,7 +188,9 @@ fn the_number_of_threads_never_changes_a_bit() {
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let f = |x: Tensor<4>| attention(quick_gelu(x.clone()), gelu(x.clone()), x, 0.1, true, None);
+            let f = |x: Tensor<4>| {
+                attention(quick_gelu(x.clone()), gelu(x.clone()), gated(x.clone(), x), 0.1, true, None)
+            };
             let [value, gradient] = both(x.clone(), x.clone(), &f);
             let flat = x.clone().reshape([240, 240]);
             let sums = |x: Tensor<2>| {
@@ -226,7 +232,7 @@ fn attention_over_no_keys_is_zeros_and_so_is_its_gradient() {
 #[test]
 fn the_edges_are_finite_and_nan_stays_nan() {
     let edges = [f32::MIN, -1e3, -88.0, -0.0, 0.0, 88.0, 1e3, f32::MAX];
-    for f in [quick_gelu::<1> as fn(Tensor<1>) -> Tensor<1>, gelu::<1>] {
+    for f in [quick_gelu::<1> as fn(Tensor<1>) -> Tensor<1>, gelu::<1>, |x| gated(x.clone(), x)] {
         let values = f(Tensor::from_data(edges, &Device::flex())).try_into_vec_as::<f32>().unwrap();
         assert!(values.iter().all(|value| value.is_finite()), "{values:?}");
         assert_eq!(values[7], f32::MAX);
