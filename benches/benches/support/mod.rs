@@ -50,8 +50,9 @@ fn split_mix(index: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Runs `work` under criterion, on a thread of the pool as the commands do, then prints `id`, name, least wall time, mean processor time (all threads) and the
-/// process's peak memory so far, with tabs, as the peers do. Criterion itself reports means only.
+/// Runs `work` under criterion, on a thread of the pool as the commands do, then prints `id`, name, least wall time, mean
+/// processor time (all threads) and the process's peak memory so far, with tabs, as the peers do. Criterion itself reports
+/// means only.
 #[allow(dead_code)]
 pub fn measure<T>(criterion: &mut Criterion, id: &str, name: &str, mut work: impl FnMut() -> T + Send) {
     let (mut least, mut runs, mut processor) = (Duration::MAX, 0, Duration::ZERO);
@@ -113,9 +114,9 @@ fn peak_mib() -> f64 {
         .map_or(f64::NAN, |kib| kib / 1024.0)
 }
 
-/// Runs `work` six times on a thread of the pool, the first one to warm up, and prints `id`, `tvr`, median wall time, mean processor time (all
-/// threads) and the process's peak memory so far, with tabs, as the peers do. For work of a second, where criterion
-/// would take minutes. The first argument that is no option chooses among the ids.
+/// Runs `work` six times on a thread of the pool, the first one to warm up, and prints `id`, `tvr`, median wall time, mean
+/// processor time (all threads) and the process's peak memory so far, with tabs, as the peers do. For work of a second, where
+/// criterion would take minutes. The first argument that is no option chooses among the ids.
 #[allow(dead_code)]
 pub fn median_of_five<T>(id: &str, mut work: impl FnMut() -> T + Send) {
     if left_out(id) {
