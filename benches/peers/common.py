@@ -99,8 +99,8 @@ def in_turns(name, rounds, pieces):
         walls, processors = zip(*own)
         wall, processor = statistics.median(walls), statistics.mean(processors)
         print(f"{identifier}\t{name}\t{wall * 1e3:.3f}\t{processor * 1e3:.3f}\t{peak:.0f}")
-    for identifier in list(times)[1:]:
-        first = next(iter(times))
+    first, *others = times or [None]
+    for identifier in others:
         said = []
         for kind, word in enumerate(("wall", "processor")):
             ratios = [own[kind] / beside[kind] for own, beside in zip(times[identifier], times[first])]

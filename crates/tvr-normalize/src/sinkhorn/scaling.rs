@@ -9,8 +9,8 @@
 //! `a` makes the rows sum to 1, `b` makes the largest entry of each column 1. An entry below e^−58
 //! ([`kernel::FAINTEST`]) becomes 0, which is harmless while `u` and `v` stay near where the anchor found them: what is
 //! lost is at most `e^(2 · drift − 58) / min r` of a column sum. When an iteration drifts further than [`drift_bound`]
-//! allows, its result is thrown away and done again as an anchor. Within the bound all products of the entries that
-//! are left are normal numbers, up to a million queries and gallery items: subnormal ones are slow.
+//! allows, its result is thrown away and done again as an anchor. The bound also keeps products of the entries that are
+//! left from being subnormal numbers, which are slow, but for the faintest where there are very many gallery items.
 
 use super::log_domain::gallery_step;
 use super::{Fit, Marginals, Sinkhorn, Start};
