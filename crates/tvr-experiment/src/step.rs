@@ -164,8 +164,8 @@ pub fn gradients<H: Head, O: Objective>(
     }
     let code_texts = |model: &Model<H, O>, part: &Part| step.code_texts(model, part);
     let code_videos = |model: &Model<H, O>, part: &Part| step.code_videos(model, part);
-    let own_texts = Encoded::of(model, &texts, code_texts)?;
-    let own_videos = Encoded::of(model, &videos, code_videos)?;
+    let own_texts = Encoded::of(model, &texts, way, code_texts)?;
+    let own_videos = Encoded::of(model, &videos, way, code_videos)?;
     let (text_codes, broken_texts) = gather_codes(ranks, "codes of texts", own_texts.codes.clone(), true)?;
     let (video_codes, broken_videos) =
         gather_codes(ranks, "codes of videos", own_videos.codes.clone(), !videos.rows.is_empty())?;

@@ -1,8 +1,9 @@
 //! One side of a rank's share: encoded part by part, and pulled by the gradients of its codes.
 //!
-//! All parts but the last are encoded without a graph, and again, with one, when they are pulled. The last part has its
-//! graph from the start and is encoded once; so is a share of one part. As much is in memory as one part's graph needs, and
-//! one row of gradients: a part's are added to the sum before the next part begins.
+//! All parts but the last are encoded without a graph, several at a time where nothing is drawn at random, and again, each
+//! with its graph, when they are pulled. The last part has its graph from the start and is encoded once; so is a share of one
+//! part. As much is in memory as one part's graph needs, and one row of gradients: a part's are added to the sum before the
+//! next part begins.
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -12,6 +13,7 @@ use tvr_heads::{CodeGradients, Codes};
 use super::share::{Part, Share};
 use super::sum::add_gradients;
 use crate::error::ExperimentError;
+use crate::step::Way;
 
 /// The codes of a share.
 pub(super) struct Encoded<Side> {
@@ -29,15 +31,17 @@ impl<Side> Encoded<Side> {
     pub fn of<M: Module>(
         model: &M,
         share: &Share,
+        way: &Way,
         code: impl Fn(&M, &Part) -> Result<Codes<Side>, ExperimentError>,
     ) -> Result<Self, ExperimentError> {
         let mut parts = Vec::with_capacity(share.parts.len());
         let mut last = None;
-        if let Some((last_part, others)) = share.parts.split_last() {
+        if let Some(last_part) = share.parts.last() {
+            let others = share.without_graph(way);
             if !others.is_empty() {
                 // It draws as the model does: its dropout still trains.
                 let frozen = model.clone().no_grad();
-                for part in others {
+                for part in &others {
                     parts.push(code(&frozen, part)?.inner());
                 }
             }

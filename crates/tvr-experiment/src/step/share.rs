@@ -5,6 +5,10 @@ use std::ops::Range;
 use crate::error::ExperimentError;
 use crate::step::Way;
 
+/// So many parts at a time are encoded without a graph. What is in memory then is what one operation needs, of more items; one
+/// part's graph keeps what all operations need.
+const WITHOUT_GRAPH: usize = 4;
+
 /// Some items of one side, encoded at a time.
 pub(super) struct Part {
     /// Counted over all ranks; names its random numbers.
@@ -52,5 +56,16 @@ impl Share {
             Part { number: first + piece, rows: from..(from + chunk).min(rows.end) }
         });
         Self { parts: parts.collect(), rows }
+    }
+
+    /// All parts but the last as they are encoded without a graph: several in one, unless random numbers name them.
+    pub fn without_graph(&self, way: &Way) -> Vec<Part> {
+        let others = self.parts.split_last().map_or(&[][..], |(_, others)| others);
+        let joined = others.chunks(if way.draws { 1 } else { WITHOUT_GRAPH });
+        let joined = joined.filter_map(|parts| {
+            let (first, last) = (parts.first()?, parts.last()?);
+            Some(Part { number: first.number, rows: first.rows.start..last.rows.end })
+        });
+        joined.collect()
     }
 }
