@@ -9,6 +9,8 @@
 //! later. With fewer queries than keys, the queries are the last ones (aligned at the end).
 //! A hidden key has weight zero exactly, a query that sees nothing gets zeros.
 
+use std::sync::Arc;
+
 use burn::prelude::*;
 
 use crate::kernels::{self, Visible};
@@ -32,6 +34,10 @@ pub fn attention(
     causal: bool,
     mask: Option<Tensor<2, Bool>>,
 ) -> Tensor<4> {
+    if [&query, &key, &value].into_iter().all(kernels::applies) {
+        let causal = causal && query.dims()[2] > 1;
+        return kernels::attention(query, key, value, Visible { scale, causal, real: real(mask) });
+    }
     attention_weights(query, key, scale, causal, mask).cast(value.dtype()).matmul(value)
 }
 
@@ -51,8 +57,7 @@ pub fn attention_weights(
     // One query aligned at the end sees every key.
     let causal = causal && queries > 1;
     if kernels::applies(&scores) {
-        let real = mask.map(|mask| mask.into_data().iter::<bool>().collect());
-        return kernels::softmax(scores, Visible { scale, causal, real });
+        return kernels::softmax(scores, Visible { scale, causal, real: real(mask) });
     }
     let hidden = mask.map(|mask| mask.bool_not().reshape([items, 1, 1, keys]).expand(scores.dims()));
     let later = causal.then(|| later(queries, keys, &scores.device()).expand(scores.dims()));
@@ -61,6 +66,11 @@ pub fn attention_weights(
         (hidden, later) => hidden.or(later),
     };
     softmax_where(scores * f64::from(scale), hidden)
+}
+
+/// A mask as the kernels take it.
+fn real(mask: Option<Tensor<2, Bool>>) -> Option<Arc<[bool]>> {
+    mask.map(|mask| mask.into_data().iter::<bool>().collect())
 }
 
 /// True where a key comes later than the query, `[1, 1, queries, keys]`.

@@ -1,5 +1,5 @@
 //! Kernels of our own, for flex and f32: quick-GELU, GELU, the scaled, masked softmax of attention (`ops.rs`), the log of
-//! a sum of exponentials, rows of unit length and layer norm (`rows.rs`), values weighted by their own softmax
+//! a sum of exponentials, rows of unit length and layer norm (`rows.rs`), attention over heads (`heads.rs`), values weighted by their own softmax
 //! (`weighted.rs`), gated values (`gated.rs`), linear layers (`affine.rs`, over `product.rs`), an LSTM's recurrence (`recurrent.rs`), and best matches
 //! (`matches.rs`).
 //!
@@ -13,6 +13,7 @@
 
 mod affine;
 mod gated;
+mod heads;
 mod log_sum_exp;
 mod loops;
 mod matches;
@@ -30,6 +31,7 @@ use burn::tensor::DType;
 
 use affine::Affine;
 use gated::Gated;
+use heads::OverHeads;
 pub(crate) use matches::Contest;
 use matches::Matches;
 use ops::Fused;
@@ -81,6 +83,12 @@ pub(crate) fn gated<const D: usize>(x: Tensor<D>, gate: Tensor<D>) -> Tensor<D> 
 /// Applies `function` to each value of `x`, for which [`applies`] holds.
 pub(crate) fn pointwise<const D: usize>(x: Tensor<D>, function: Pointwise) -> Tensor<D> {
     Tensor::from_dispatch(<Dispatch as Fused>::pointwise(x.into_dispatch(), function))
+}
+
+/// Attention of `query` to the visible keys, for which, as for the others, [`applies`] holds. `[items, heads, tokens, width]`
+pub(crate) fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, visible: Visible) -> Tensor<4> {
+    let [query, key, value] = [query, key, value].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(<Dispatch as OverHeads>::attention(query, key, value, visible))
 }
 
 /// Softmax of the visible scores, for which [`applies`] holds.

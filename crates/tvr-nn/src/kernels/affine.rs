@@ -19,7 +19,7 @@ use burn::backend::{Autodiff, Backend, Flex, backend_extension};
 use rayon::prelude::*;
 
 use super::loops::rows_of_a_task;
-use super::ops::{changed, like, slice};
+use super::ops::{like, slice};
 use super::product::product;
 use crate::widest;
 
@@ -33,29 +33,13 @@ pub trait Affine: Backend {
 
 impl Affine for Flex {
     fn projection(x: FlexTensor, weight: FlexTensor) -> FlexTensor {
-        product(&x, &weight)
+        product(&x, &weight, None)
     }
 
     fn affine(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
-        with_bias(product(&x, &weight), &bias)
+        product(&x, &weight, Some(&bias))
     }
 }
-
-fn with_bias(y: FlexTensor, bias: &FlexTensor) -> FlexTensor {
-    let bias = bias.to_contiguous();
-    let width = bias.layout().num_elements();
-    changed(y, rows_of_a_task(width) * width, |_, rows| add_bias(rows, slice(&bias))).0
-}
-
-#[inline(always)]
-fn bias_body(rows: &mut [f32], bias: &[f32]) {
-    for row in rows.chunks_exact_mut(bias.len()) {
-        for (x, &bias) in row.iter_mut().zip(bias) {
-            *x += bias;
-        }
-    }
-}
-widest!(add_bias = bias_body(rows: &mut [f32], bias: &[f32]));
 
 /// The sum of a matrix's rows.
 fn sum_of_rows(x: FlexTensor, bias: &FlexTensor) -> FlexTensor {
@@ -86,14 +70,18 @@ widest!(add_rows = rows_body(rows: &[f32], sum: &mut [f32]));
 /// What the gradients of a product need: `x` if the weight learns, the weight if `x` does.
 type Factors = (Option<FlexTensor>, Option<FlexTensor>);
 
-/// Registers the gradients of a product, of its factors that have one.
+/// Registers the gradients of a product, of its factors that have one. Both are made at a time: a core that is done with one
+/// goes on with the other.
 fn pull(nodes: [Option<NodeId>; 2], (x, weight): Factors, gradient: &FlexTensor, gradients: &mut Gradients) {
     let [x_node, weight_node] = nodes;
-    if let (Some(node), Some(x)) = (weight_node, x) {
-        gradients.register::<Flex>(node, product(&x.transpose(0, 1), gradient));
-    }
-    if let (Some(node), Some(weight)) = (x_node, weight) {
-        gradients.register::<Flex>(node, product(gradient, &weight.transpose(0, 1)));
+    let (of_weight, of_x) = rayon::join(
+        || x.filter(|_| weight_node.is_some()).map(|x| product(&x.transpose(0, 1), gradient, None)),
+        || weight.filter(|_| x_node.is_some()).map(|weight| product(gradient, &weight.transpose(0, 1), None)),
+    );
+    for (node, own) in [(weight_node, of_weight), (x_node, of_x)] {
+        if let (Some(node), Some(own)) = (node, own) {
+            gradients.register::<Flex>(node, own);
+        }
     }
 }
 
@@ -110,7 +98,7 @@ impl<C: CheckpointStrategy> Affine for Autodiff<Flex, C> {
         }
         let (x_learns, weight_learns) = (x.is_tracked(), weight.is_tracked());
         let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
-        let y = product(&x, &weight);
+        let y = product(&x, &weight, None);
         match Step.prepare::<C>([x_node, weight_node]).compute_bound().stateful() {
             OpsKind::Tracked(step) => {
                 step.finish((weight_learns.then_some(x), x_learns.then_some(weight)), y)
@@ -137,7 +125,7 @@ impl<C: CheckpointStrategy> Affine for Autodiff<Flex, C> {
         let (x_learns, weight_learns) = (x.is_tracked(), weight.is_tracked());
         let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
         let (bias, bias_node) = bias.into_parts();
-        let y = with_bias(product(&x, &weight), &bias);
+        let y = product(&x, &weight, Some(&bias));
         match Step.prepare::<C>([x_node, weight_node, bias_node]).compute_bound().stateful() {
             OpsKind::Tracked(step) => {
                 step.finish(((weight_learns.then_some(x), x_learns.then_some(weight)), bias), y)

@@ -5,7 +5,7 @@ use crate::activation::QUICK_SLOPE;
 use crate::widest;
 
 /// Values a task takes; a constant, so that the cut never depends on the number of threads.
-pub(super) const CHUNK: usize = 1 << 14;
+pub(super) const CHUNK: usize = 1 << 12;
 
 /// Sums are kept in as many lanes, which one or two registers hold.
 pub(super) const LANES: usize = 32;
@@ -53,7 +53,7 @@ pub(super) fn tanh<const FMA: bool>(x: f32) -> f32 {
     const NEAR: f32 = 0.625;
     let squared = x * x;
     let mut sum = -5.704_988_7e-3;
-    for factor in [2.063_908_9e-2, -5.373_971_5e-2, 1.333_144_2e-1, -3.333_328e-1] {
+    for factor in [2.063_909e-2, -5.373_971_5e-2, 1.333_144_2e-1, -3.333_328e-1] {
         sum = madd::<FMA>(sum, squared, factor);
     }
     let near = madd::<FMA>(sum * squared, x, x);

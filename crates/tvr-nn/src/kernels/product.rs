@@ -3,9 +3,16 @@
 //! It is that of the library which flex uses too, into memory that nobody has filled before: flex fills the output with
 //! zeros and copies it once more for its alignment, both on one thread.
 //!
-//! A right factor that is a transposed view, as the weights are in the gradient of a layer's input, has to be packed. The
-//! library shares rows of the output over the cores, and each core then packs all of the weights. Here each packs its own
-//! columns of them, unless the left factor is so long that packing does not show.
+//! Every core computes tiles of the output by itself, cut by how the factors lie:
+//!
+//! - both row by row, as in a layer's forward pass: rows, so that a core reads the rows which it has written before
+//! - the right one transposed, as the weights are in the gradient of a layer's input: columns, since those have to be packed value
+//!   by value, and each core then packs its own
+//! - the left one transposed, as the input is in the gradient of the weights: the longer side
+//!
+//! How many tiles there are depends on the number of threads, their values do not: the library adds up along the inner axis
+//! in blocks whose size depends on that axis alone. Only outputs of 64 by 64 or less, and single rows or columns, take another
+//! way there, and no tile is that small unless the output is.
 
 use std::ops::Range;
 
@@ -13,60 +20,96 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::TensorData;
 use rayon::prelude::*;
 
+use super::loops;
+use super::ops::slice;
+
 /// From so many multiplications on a product runs on all cores, as in flex.
 const PARALLEL: usize = 192 * 192 * 192;
 
-/// A task has columns in multiples of as many: whole registers of every kernel.
+/// A side is cut into parts of at least so much: what a tile packs is then little beside its work.
+const NARROWEST: usize = 128;
+
+/// Columns are cut in multiples of as many: whole registers of every kernel.
 const COLUMNS: usize = 64;
 
-/// At most so many tasks, whatever the machine: its threads must not change the sums.
-const TASKS: usize = 16;
-
-/// A left factor of so many times the output's columns is long.
-const LONG: usize = 4;
+/// So many tiles for a thread where they are columns of a transposed factor, which some cores may pack faster than others.
+const TILES: usize = 4;
 
 /// Values from a matrix's first one on, and how far its rows and its columns lie from one another.
 #[derive(Clone, Copy)]
-struct Factor<'a> {
-    values: &'a [f32],
-    row: isize,
-    column: isize,
+pub(super) struct Factor<'a> {
+    pub values: &'a [f32],
+    pub row: isize,
+    pub column: isize,
 }
 
-/// Where the output begins. Tasks write different columns of it.
+/// Where the output begins. Tasks write different tiles of it.
 #[derive(Clone, Copy)]
-struct Output(*mut f32);
+pub(super) struct Output(pub(super) *mut f32);
 
-// SAFETY: of its memory no task reads anything, and no two tasks write the same.
+// SAFETY: of its memory a task reads only what it wrote, and no two tasks write the same.
 unsafe impl Send for Output {}
 // SAFETY: as above.
 unsafe impl Sync for Output {}
 
-/// `left · right` of two f32 matrices, views of any strides: `[rows, inner]` and `[inner, columns]`.
-pub(super) fn product(left: &FlexTensor, right: &FlexTensor) -> FlexTensor {
+impl Output {
+    /// From one of its values on.
+    ///
+    /// # Safety
+    /// It has as many.
+    pub(super) unsafe fn from(self, place: usize) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { self.0.add(place) })
+    }
+}
+
+/// `left · right + bias` of f32 matrices, views of any strides: `[rows, inner]`, `[inner, columns]` and, where there is one,
+/// `[columns]`.
+pub(super) fn product(left: &FlexTensor, right: &FlexTensor, bias: Option<&FlexTensor>) -> FlexTensor {
     let [rows, inner] = [0, 1].map(|axis| left.layout().shape()[axis]);
     let columns = right.layout().shape()[1];
     assert_eq!(inner, right.layout().shape()[0], "the inner sizes of a product are one");
     let (left, right) = (Factor::of(left), Factor::of(right));
+    let bias = bias.map(FlexTensor::to_contiguous);
+    let bias = bias.as_ref().map(slice);
     let mut values: Vec<f32> = Vec::with_capacity(rows * columns);
     let out = Output(values.as_mut_ptr());
-    let all = |cores| columns_of(out, [rows, inner, columns], left, right, 0..columns, cores);
-    let packed = right.row == 1 && right.column != 1;
+    let sizes = [rows, inner, columns];
+    let tile = |rows, columns| tile(out, sizes, left, right, bias, rows, columns);
     if rows.saturating_mul(inner).saturating_mul(columns) < PARALLEL {
-        all(gemm::Parallelism::None);
-    } else if packed && rows <= LONG * columns {
-        let width = columns.div_ceil(TASKS).next_multiple_of(COLUMNS);
-        let starts = (0..columns).into_par_iter().step_by(width).with_max_len(1);
-        starts.for_each(|start| {
-            let own = start..(start + width).min(columns);
-            columns_of(out, [rows, inner, columns], left, right, own, gemm::Parallelism::None);
-        });
+        tile(0..rows, 0..columns);
     } else {
-        all(gemm::Parallelism::Rayon(0));
+        let turned = [left.row == 1 && left.column != 1, right.row == 1 && right.column != 1];
+        let [by_rows, by_columns] = cuts(rows, columns, turned, rayon::current_num_threads());
+        let tiles = (0..by_rows * by_columns).into_par_iter().with_max_len(1);
+        tiles.for_each(|number| {
+            let (row, column) = (number % by_rows, number / by_rows);
+            tile(share(rows, row, by_rows, 1), share(columns, column, by_columns, COLUMNS));
+        });
     }
-    // SAFETY: all columns are written, with zeros where `inner` is 0.
+    // SAFETY: all tiles are written, with zeros where `inner` is 0.
     unsafe { values.set_len(rows * columns) };
     FlexTensor::from_data(TensorData::new(values, [rows, columns]))
+}
+
+/// Into how many parts an output's rows and its columns are cut.
+///
+/// - `turned`: whether the left and the right factor lie transposed
+fn cuts(rows: usize, columns: usize, [left, right]: [bool; 2], threads: usize) -> [usize; 2] {
+    let cut = |size: usize, wanted: usize| wanted.min(size / NARROWEST).max(1);
+    if right || (left && columns > rows) {
+        let by_columns = cut(columns, if right { TILES * threads } else { threads });
+        [cut(rows, threads.div_ceil(by_columns)), by_columns]
+    } else {
+        let by_rows = cut(rows, threads);
+        [by_rows, cut(columns, threads.div_ceil(by_rows))]
+    }
+}
+
+/// One of several shares of some rows or columns, beginning at a multiple of `unit`.
+fn share(size: usize, number: usize, of: usize, unit: usize) -> Range<usize> {
+    let start = |number: usize| if number == of { size } else { number * size / of / unit * unit };
+    start(number)..start(number + 1)
 }
 
 impl<'a> Factor<'a> {
@@ -78,34 +121,80 @@ impl<'a> Factor<'a> {
             column: layout.strides()[1],
         }
     }
+
+    /// A matrix that lies row by row.
+    pub(super) fn upright(values: &'a [f32], columns: usize) -> Self {
+        Self { values, row: columns as isize, column: 1 }
+    }
+
+    pub(super) fn transposed(self) -> Self {
+        Self { row: self.column, column: self.row, ..self }
+    }
+
+    /// From one row and one column on.
+    fn from(self, row: usize, column: usize) -> Self {
+        let start = row as isize * self.row + column as isize * self.column;
+        Self { values: &self.values[start as usize..], ..self }
+    }
 }
 
-/// Some columns of the output.
+/// Some rows and columns of the output.
 ///
-/// - `sizes`: rows, inner, and columns of the whole output
-fn columns_of(
+/// - `sizes`: rows, inner, and columns of the whole
+fn tile(
     out: Output,
+    [_, inner, columns]: [usize; 3],
+    left: Factor<'_>,
+    right: Factor<'_>,
+    bias: Option<&[f32]>,
+    own_rows: Range<usize>,
+    own_columns: Range<usize>,
+) {
+    if own_rows.is_empty() || own_columns.is_empty() {
+        return;
+    }
+    let width = own_columns.len();
+    let (left, right) = (left.from(own_rows.start, 0), right.from(0, own_columns.start));
+    // SAFETY: the tile lies inside the output, and is this task's.
+    let first = unsafe { out.from(own_rows.start * columns + own_columns.start) };
+    unsafe { multiply(first, columns, [own_rows.len(), inner, width], left, right) };
+    let Some(bias) = bias else { return };
+    for row in 0..own_rows.len() {
+        // SAFETY: a row of this task's own tile, written above.
+        let row = unsafe { std::slice::from_raw_parts_mut(first.from(row * columns).0, width) };
+        loops::add(&bias[own_columns.clone()], row);
+    }
+}
+
+/// `left · right` on this core; zeros where `inner` is 0.
+///
+/// - `row`: how far rows of the output lie from one another; its columns are neighbours
+/// - `sizes`: rows, inner, columns
+///
+/// # Safety
+/// The output has memory for as many rows and columns, which nobody else uses meanwhile. It may be uninitialised.
+pub(super) unsafe fn multiply(
+    out: Output,
+    row: usize,
     [rows, inner, columns]: [usize; 3],
     left: Factor<'_>,
     right: Factor<'_>,
-    own: Range<usize>,
-    cores: gemm::Parallelism,
 ) {
-    // SAFETY: a layout's strides stay inside its storage, and `own` inside the columns. `gemm` reads nothing of its output
-    // (`read_dst` is false).
+    // SAFETY: the caller's promise for the output, of which nothing is read (`read_dst` is false); a layout's strides stay
+    // inside its storage.
     unsafe {
         gemm::gemm(
             rows,
-            own.len(),
+            columns,
             inner,
-            out.0.add(own.start),
+            out.0,
             1,
-            columns as isize,
+            row as isize,
             false,
             left.values.as_ptr(),
             left.column,
             left.row,
-            right.values.as_ptr().offset(own.start as isize * right.column),
+            right.values.as_ptr(),
             right.column,
             right.row,
             0.0f32,
@@ -113,7 +202,7 @@ fn columns_of(
             false,
             false,
             false,
-            cores,
+            gemm::Parallelism::None,
         );
     }
 }

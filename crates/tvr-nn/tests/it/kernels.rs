@@ -99,6 +99,31 @@ fn attention_agrees_with_plain_operations_in_f64() {
     }
 }
 
+/// Heads as blocks split them, a key and value that all heads share, and values of a width of their own.
+#[test]
+fn attention_reads_heads_where_they_lie() {
+    let split = |x: Tensor<3>| {
+        let [items, tokens, width] = x.dims();
+        x.reshape([items, tokens, 3, width / 3]).swap_dims(1, 2)
+    };
+    let run = |wide: &dyn Fn(Tensor<3>) -> Tensor<3>| {
+        let learns = |x: Tensor<3>| Tensor::from_inner(wide(x)).require_grad();
+        let query = learns(numbers([4, 6, 12], 85));
+        let [key, value] = [learns(numbers([4, 9, 4], 86)), learns(numbers([4, 9, 7], 87))];
+        let [keys, values] = [(&key, 4), (&value, 7)]
+            .map(|(x, width)| x.clone().unsqueeze_dim::<4>(1).expand([4, 3, 9, width]));
+        let heard = attention(split(query.clone()), keys, values, 0.5, true, None);
+        let joined = heard.swap_dims(1, 2).reshape([4, 6, 21]);
+        let upstream = Tensor::from_inner(wide(numbers([4, 6, 21], 88)));
+        let gradients = (joined.clone() * upstream).sum().backward();
+        [joined.inner()].into_iter().chain([query, key, value].map(|x| x.grad(&gradients).unwrap()))
+    };
+    for (what, (found, expected)) in run(&|x| x).zip(run(&|x| wide(&x))).enumerate() {
+        let error = error(found, expected);
+        assert!(error < 2e-6, "{what} is {error} off");
+    }
+}
+
 #[test]
 fn log_sum_exp_agrees_with_plain_operations_in_f64() {
     for (rows, columns) in [(1, 1), (3, 5), (33, 70), (130, 257)] {

@@ -55,9 +55,11 @@ fn layer_norm_agrees_with_plain_operations_in_f64() {
 
 #[test]
 fn linear_layers_agree_with_plain_operations_in_f64() {
-    // The last two run on all cores. In the gradient of the input the weights are turned: of the last but one columns are
-    // shared over tasks, of the last, with many rows, the library shares rows.
-    for (rows, inputs, outputs) in [(1, 1, 1), (5, 3, 7), (130, 40, 200), (90, 200, 230), (400, 90, 110)] {
+    // The last three run on all cores: rows and columns are cut; columns of few rows, and rows of the weights' gradient; rows of
+    // few columns.
+    for (rows, inputs, outputs) in
+        [(1, 1, 1), (5, 3, 7), (130, 40, 200), (150, 270, 300), (20, 1300, 300), (600, 130, 70)]
+    {
         let (x, upstream) = (numbers([2, rows, inputs], 61), numbers([2, rows, outputs], 62));
         let (weight, bias) = (numbers([inputs, outputs], 63), numbers([outputs], 64));
         let run = |weight: Tensor<2>, bias: Tensor<1>, x: Tensor<3>, upstream: Tensor<3>| {
@@ -72,7 +74,16 @@ fn linear_layers_agree_with_plain_operations_in_f64() {
             [y.inner(), x.grad(&gradients).unwrap(), of_weight, of_bias]
         };
         let expected = run(wide(&weight), wide(&bias), wide(&x), wide(&upstream));
-        let found = run(weight, bias, x, upstream);
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| run(weight.clone(), bias.clone(), x.clone(), upstream.clone()))
+        };
+        let found = on(1);
+        for threads in [2, 3, 5, 16] {
+            for (own, one) in on(threads).into_iter().zip(&found) {
+                own.into_data().assert_eq(&one.clone().into_data(), true);
+            }
+        }
         for (what, (found, expected)) in found.into_iter().zip(expected).enumerate() {
             let error = error(found, expected);
             assert!(error < 2e-6, "{rows}x{inputs}x{outputs}: {what} is {error} off");
