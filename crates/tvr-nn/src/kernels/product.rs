@@ -97,8 +97,8 @@ pub(super) fn product(left: &FlexTensor, right: &FlexTensor, bias: Option<&FlexT
 /// - `turned`: whether the left and the right factor lie transposed
 fn cuts(rows: usize, columns: usize, [left, right]: [bool; 2], threads: usize) -> [usize; 2] {
     let cut = |size: usize, wanted: usize| wanted.min(size / NARROWEST).max(1);
-    if right || (left && columns > rows) {
-        let by_columns = cut(columns, if right { TILES * threads } else { threads });
+    if right || columns > rows {
+        let by_columns = cut(columns, if left { threads } else { TILES * threads });
         [cut(rows, threads.div_ceil(by_columns)), by_columns]
     } else {
         let by_rows = cut(rows, threads);
