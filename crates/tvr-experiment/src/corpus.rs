@@ -203,8 +203,7 @@ impl Corpus {
 impl ExpertRows {
     fn rows(&self, videos: &[usize], device: &Device) -> Expert {
         let row = self.steps * self.width;
-        let values: Vec<f32> =
-            videos.iter().flat_map(|&video| &self.values[video * row..(video + 1) * row]).copied().collect();
+        let values = rows_of(&self.values, row, videos);
         Expert {
             name: self.name.clone(),
             features: Tensor::from_data(
@@ -218,7 +217,11 @@ impl ExpertRows {
 
 /// Some rows of a mask, `[items, steps]`.
 fn mask_rows(mask: &[bool], steps: usize, items: &[usize], device: &Device) -> Tensor<2, Bool> {
-    let rows: Vec<bool> =
-        items.iter().flat_map(|&item| &mask[item * steps..(item + 1) * steps]).copied().collect();
-    Tensor::from_data(TensorData::new(rows, [items.len(), steps]), device)
+    Tensor::from_data(TensorData::new(rows_of(mask, steps, items), [items.len(), steps]), device)
+}
+
+/// The rows of some items, one after another; copied row by row, since value by value takes as long as a small layer.
+pub(crate) fn rows_of<T: Copy>(values: &[T], row: usize, items: &[usize]) -> Vec<T> {
+    let rows: Vec<&[T]> = items.iter().map(|&item| &values[item * row..(item + 1) * row]).collect();
+    rows.concat()
 }

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use tvr_clip::{Picture, Preprocessor};
 use tvr_data::{FrameBatch, FrameFeatures, Key, Store};
 
+use crate::corpus::rows_of;
 use crate::encode::kept::kept;
 use crate::error::ExperimentError;
 
@@ -46,14 +47,7 @@ impl FrameRows {
     /// A record that is gone from the store, or changed there.
     pub fn read(&self, videos: &[usize], frames: usize, width: usize) -> Result<Vec<f32>, ExperimentError> {
         match self {
-            Self::Values(values) => {
-                let row = frames * width;
-                Ok(videos
-                    .iter()
-                    .flat_map(|&video| &values[video * row..(video + 1) * row])
-                    .copied()
-                    .collect())
-            }
+            Self::Values(values) => Ok(rows_of(values, frames * width, videos)),
             Self::Pictures(stored) => stored.read(videos, frames),
             Self::Features(features) => features.read(videos, frames, width),
         }

@@ -7,7 +7,7 @@ use tvr_clip::TextTower;
 use tvr_heads::{Needs, TextFeatures, TextStream, Tokens};
 
 use crate::corpus::streams::Parts;
-use crate::corpus::{Corpus, StreamTexts, Texts};
+use crate::corpus::{Corpus, StreamTexts, Texts, rows_of};
 
 /// Texts to features.
 #[derive(Module, Debug)]
@@ -41,11 +41,7 @@ impl TextEncoder {
                 self.encode_ids(&rows, needs.tokens || masked, device)
             }
             Texts::Features { values, width } => {
-                let rows: Vec<f32> = texts
-                    .iter()
-                    .flat_map(|&text| &values[text * width..(text + 1) * width])
-                    .copied()
-                    .collect();
+                let rows = rows_of(values, *width, texts);
                 let rows = Tensor::from_data(TensorData::new(rows, [texts.len(), *width]), device);
                 Encoded { pooled: self.project(rows), tokens: None }
             }
