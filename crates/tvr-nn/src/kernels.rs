@@ -1,7 +1,7 @@
-//! Kernels of our own, for flex and f32: quick-GELU, GELU, the scaled, masked softmax of attention (`ops.rs`), the log of
-//! a sum of exponentials, rows of unit length and layer norm (`rows.rs`), attention over heads (`heads.rs`), values weighted by their own softmax
-//! (`weighted.rs`), gated values (`gated.rs`), linear layers (`affine.rs`, over `product.rs`), an LSTM's recurrence (`recurrent.rs`), and best matches
-//! (`matches.rs`).
+//! Kernels of our own, for flex and f32: quick-GELU, GELU, the scaled, masked softmax of attention's weights (`ops.rs`), all
+//! of attention (`heads.rs`), the log of a sum of exponentials, rows of unit length and layer norm (`rows.rs`), values weighted by
+//! their own softmax (`weighted.rs`), gated values (`gated.rs`), linear layers (`affine.rs`, over `product.rs`), an LSTM's
+//! recurrence (`recurrent.rs`), and best matches (`matches.rs`).
 //!
 //! burn's flex computes these value by value with libm, on one thread, and under autodiff once more in the
 //! backward pass. Here one loop per operation is vectorised, runs on all cores, and has its own backward.

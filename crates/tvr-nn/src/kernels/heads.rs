@@ -76,7 +76,7 @@ fn head(x: &FlexTensor, sizes: Sizes, number: usize) -> Factor<'_> {
     let (layout, strides) = (x.layout(), x.layout().strides());
     let [item, head] = [number / sizes.heads, number % sizes.heads];
     let start = layout.start_offset() as isize + item as isize * strides[0] + head as isize * strides[1];
-    Factor { values: &x.storage::<f32>()[start as usize..], row: strides[2], column: strides[3] }
+    Factor { values: x.storage::<f32>(), start: start as usize, row: strides[2], column: strides[3] }
 }
 
 /// What becomes of all heads: memory for `[items, tokens, heads, width]`, to be written head by head.

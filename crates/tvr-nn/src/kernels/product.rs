@@ -3,12 +3,10 @@
 //! It is that of the library which flex uses too, into memory that nobody has filled before: flex fills the output with
 //! zeros and copies it once more for its alignment, both on one thread.
 //!
-//! Every core computes tiles of the output by itself, cut by how the factors lie:
-//!
-//! - both row by row, as in a layer's forward pass: rows, so that a core reads the rows which it has written before
-//! - the right one transposed, as the weights are in the gradient of a layer's input: columns, since those have to be packed value
-//!   by value, and each core then packs its own
-//! - the left one transposed, as the input is in the gradient of the weights: the longer side
+//! Every core computes tiles of the output by itself. It is cut along its longer side, since what every core packs is then of the
+//! shorter: in a layer's forward pass mostly along rows, so that a core reads those which it has written before. Where the
+//! right factor is a transposed view, as the weights are in the gradient of a layer's input, columns are cut: those have to
+//! be packed value by value, and each core packs its own.
 //!
 //! How many tiles there are depends on the number of threads, their values do not: the library adds up along the inner axis
 //! in blocks whose size depends on that axis alone. Only outputs of 64 by 64 or less, and single rows or columns, take another
@@ -32,13 +30,14 @@ const NARROWEST: usize = 128;
 /// Columns are cut in multiples of as many: whole registers of every kernel.
 const COLUMNS: usize = 64;
 
-/// So many tiles for a thread where they are columns of a transposed factor, which some cores may pack faster than others.
+/// So many tiles of columns for a thread, unless each would pack a transposed left factor anew: cores are not equally fast.
 const TILES: usize = 4;
 
-/// Values from a matrix's first one on, and how far its rows and its columns lie from one another.
+/// Where in memory a matrix begins, and how far its rows and its columns lie from one another: backwards in a flipped view.
 #[derive(Clone, Copy)]
 pub(super) struct Factor<'a> {
     pub values: &'a [f32],
+    pub start: usize,
     pub row: isize,
     pub column: isize,
 }
@@ -116,7 +115,8 @@ impl<'a> Factor<'a> {
     fn of(x: &'a FlexTensor) -> Self {
         let layout = x.layout();
         Self {
-            values: &x.storage::<f32>()[layout.start_offset()..],
+            values: x.storage::<f32>(),
+            start: layout.start_offset(),
             row: layout.strides()[0],
             column: layout.strides()[1],
         }
@@ -124,7 +124,7 @@ impl<'a> Factor<'a> {
 
     /// A matrix that lies row by row.
     pub(super) fn upright(values: &'a [f32], columns: usize) -> Self {
-        Self { values, row: columns as isize, column: 1 }
+        Self { values, start: 0, row: columns as isize, column: 1 }
     }
 
     pub(super) fn transposed(self) -> Self {
@@ -133,8 +133,8 @@ impl<'a> Factor<'a> {
 
     /// From one row and one column on.
     fn from(self, row: usize, column: usize) -> Self {
-        let start = row as isize * self.row + column as isize * self.column;
-        Self { values: &self.values[start as usize..], ..self }
+        let start = self.start as isize + row as isize * self.row + column as isize * self.column;
+        Self { start: start as usize, ..self }
     }
 }
 
@@ -191,10 +191,10 @@ pub(super) unsafe fn multiply(
             1,
             row as isize,
             false,
-            left.values.as_ptr(),
+            left.values.as_ptr().add(left.start),
             left.column,
             left.row,
-            right.values.as_ptr(),
+            right.values.as_ptr().add(right.start),
             right.column,
             right.row,
             0.0f32,

@@ -112,7 +112,8 @@ fn attention_reads_heads_where_they_lie() {
         let [key, value] = [learns(numbers([4, 9, 4], 86)), learns(numbers([4, 9, 7], 87))];
         let [keys, values] = [(&key, 4), (&value, 7)]
             .map(|(x, width)| x.clone().unsqueeze_dim::<4>(1).expand([4, 3, 9, width]));
-        let heard = attention(split(query.clone()), keys, values, 0.5, true, None);
+        // Heads from the last to the first and back.
+        let heard = attention(split(query.clone()).flip([1]), keys, values, 0.5, true, None).flip([1]);
         let joined = heard.swap_dims(1, 2).reshape([4, 6, 21]);
         let upstream = Tensor::from_inner(wide(numbers([4, 6, 21], 88)));
         let gradients = (joined.clone() * upstream).sum().backward();

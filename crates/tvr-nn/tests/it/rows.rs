@@ -113,6 +113,20 @@ fn projections_agree_with_plain_operations_in_f64() {
     }
 }
 
+/// Views that run backwards, cut along rows and along columns.
+#[test]
+fn a_linear_layer_takes_flipped_views() {
+    for (rows, outputs) in [(600, 150), (150, 600)] {
+        let (x, weight) = (numbers([rows, 130], 73), numbers([130, outputs], 74));
+        for axis in [0, 1] {
+            let found = project(x.clone().flip([axis]), weight.clone().flip([axis]));
+            let expected = project(wide(&x).flip([axis]), wide(&weight).flip([axis]));
+            let error = error(found, expected);
+            assert!(error < 2e-6, "{rows}x{outputs}, axis {axis}: {error} off");
+        }
+    }
+}
+
 /// Sums of several tasks, of views as well, leave what is added as it was, and pass the gradient to both.
 #[test]
 fn what_is_added_stays_and_both_have_the_gradient() {
