@@ -126,6 +126,13 @@ fn attention_reads_heads_where_they_lie() {
 }
 
 #[test]
+#[should_panic = "keys fit the queries"]
+fn attention_refuses_keys_of_another_shape() {
+    let key = numbers([4, 1, 9, 4], 89);
+    attention(numbers([4, 3, 6, 4], 90), key.clone(), key, 0.5, false, None);
+}
+
+#[test]
 fn log_sum_exp_agrees_with_plain_operations_in_f64() {
     for (rows, columns) in [(1, 1), (3, 5), (33, 70), (130, 257)] {
         for dim in [0, 1] {
