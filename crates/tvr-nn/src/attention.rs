@@ -20,10 +20,10 @@ use crate::precision::widened;
 /// Attention over all heads.
 ///
 /// - `query`: `[items, heads, queries, width]`
-/// - `key`, `value`: `[items, heads, keys, width]`
+/// - `key`, `value`: `[items, heads, keys, width]`; values may have a width of their own
 /// - `scale`: factor of the products, above 0, usually `width^-0.5`
 /// - `mask`: `[items, keys]`, true = real
-/// - returns `[items, heads, queries, width]`
+/// - returns `[items, heads, queries, width]`, the width that of the values
 ///
 /// Half-precision scores are widened to f32 for the softmax.
 pub fn attention(
@@ -34,7 +34,10 @@ pub fn attention(
     causal: bool,
     mask: Option<Tensor<2, Bool>>,
 ) -> Tensor<4> {
+    let ([items, heads, keys, _], [.., depth]) = (key.dims(), value.dims());
+    assert_eq!(value.dims(), [items, heads, keys, depth], "values fit the keys");
     if [&query, &key, &value].into_iter().all(kernels::applies) {
+        fit(&query, &key, mask.as_ref());
         let causal = causal && query.dims()[2] > 1;
         return kernels::attention(query, key, value, Visible { scale, causal, real: real(mask) });
     }
@@ -52,6 +55,7 @@ pub fn attention_weights(
     causal: bool,
     mask: Option<Tensor<2, Bool>>,
 ) -> Tensor<4> {
+    fit(&query, &key, mask.as_ref());
     let scores = widened(query.matmul(key.swap_dims(2, 3)));
     let [items, _, queries, keys] = scores.dims();
     // One query aligned at the end sees every key.
@@ -66,6 +70,15 @@ pub fn attention_weights(
         (hidden, later) => hidden.or(later),
     };
     softmax_where(scores * f64::from(scale), hidden)
+}
+
+/// Refuses what would be stretched, or read across items.
+fn fit(query: &Tensor<4>, key: &Tensor<4>, mask: Option<&Tensor<2, Bool>>) {
+    let ([items, heads, _, width], [.., keys, _]) = (query.dims(), key.dims());
+    assert_eq!(key.dims(), [items, heads, keys, width], "keys fit the queries");
+    if let Some(mask) = mask {
+        assert_eq!(mask.dims(), [items, keys], "the mask fits the keys");
+    }
 }
 
 /// A mask as the kernels take it.

@@ -24,6 +24,10 @@ pub fn best_matches(
 ) -> (Tensor<3>, Tensor<3>) {
     let ([texts, tokens, width], [videos, steps, _]) = (x.dims(), y.dims());
     assert_shape!(y, [videos, steps, width]);
+    if let Some((real_x, real_y)) = &masks {
+        assert_shape!(real_x, [texts, tokens]);
+        assert_shape!(real_y, [videos, steps]);
+    }
     if kernels::applies(&x) {
         let real = |mask: Tensor<2, Bool>| mask.into_data().iter::<bool>().collect();
         let (real_x, real_y) = masks.map(|(x, y)| (real(x), real(y))).unzip();

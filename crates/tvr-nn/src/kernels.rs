@@ -5,8 +5,8 @@
 //!
 //! burn's flex computes these value by value with libm, on one thread, and under autodiff once more in the
 //! backward pass. Here one loop per operation is vectorised, runs on all cores, and has its own backward.
-//! Work is cut into chunks of a fixed size and sums have a fixed order, so results have the same bits for any
-//! number of threads.
+//! Work is cut into chunks of a fixed size (a product into tiles by the number of threads, which changes none of its sums) and
+//! sums have a fixed order, so results have the same bits for any number of threads.
 //!
 //! [`applies`] is asked at run time. Whatever it refuses (f64, half precision, another backend) takes burn's
 //! plain operations at the call, so the extension needs no other backend and no feature.

@@ -9,6 +9,7 @@
 
 use burn::module::{Initializer, Param};
 use burn::prelude::*;
+use burn::tensor::assert_shape;
 
 use crate::kernels;
 
@@ -36,6 +37,9 @@ impl LayerNorm {
     /// - `x`: `[..., width]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let (gamma, beta) = (self.gamma.val(), self.beta.val());
+        let width = x.dims()[D - 1];
+        assert_shape!(gamma, [width]);
+        assert_shape!(beta, [width]);
         let (outer, inner) = (x.dtype(), gamma.dtype());
         let x = if outer == inner { x } else { x.cast(inner) };
         let y = if kernels::applies(&x) {

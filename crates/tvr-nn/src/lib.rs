@@ -30,7 +30,7 @@
 //! | [`attention`](mod@attention) | multi-head attention, causal or not, with a key mask |
 //! | [`best_matches`](mod@best_matches) | the best match of every step among the steps of another item |
 //! | [`block`] | CLIP's residual attention block, and the same at one position only |
-//! | [`activation`] | quick-GELU and GELU |
+//! | [`activation`] | quick-GELU and GELU; a value times its gate |
 //! | [`layer_norm`] | layer norm, with a gradient of its own |
 //! | [`linear`](fn@linear), [`project`] | a linear layer as one matrix product; the same without a bias |
 //! | [`lstm`](mod@lstm) | the recurrence of an LSTM |
@@ -42,10 +42,10 @@
 //! | [`memory`] | keep freed memory in the process |
 //! | [`widest!`] | one loop, compiled for several processors |
 //!
-//! On flex with f32, quick-GELU, GELU, the masked softmax, layer norm, [`unit_rows`], linear layers,
-//! [`lstm`](fn@lstm), [`best_matches`](fn@best_matches), a matrix's [`log_sum_exp`] and [`weighted_by_itself`] run in
-//! kernels of our own (`kernels.rs`), vectorised and on all cores, forward and backward; every other backend and type
-//! takes burn's operations.
+//! On flex with f32, [`attention`](fn@attention) and its weights, quick-GELU, GELU, [`gated`], [`added`], layer norm,
+//! [`unit_rows`], linear layers, [`lstm`](fn@lstm), [`best_matches`](fn@best_matches), a matrix's [`log_sum_exp`],
+//! [`biased_log_sum_exp`] and [`weighted_by_itself`] run in kernels of our own (`kernels.rs`), vectorised and on all cores,
+//! forward and backward; every other backend and type takes burn's operations.
 
 pub mod activation;
 pub mod attention;

@@ -2,6 +2,7 @@
 
 use burn::nn::Linear;
 use burn::prelude::*;
+use burn::tensor::assert_shape;
 
 use crate::kernels;
 
@@ -32,6 +33,11 @@ fn affine<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1
     let mut dims = x.dims();
     let rows = dims[..D - 1].iter().product();
     let x = x.reshape([rows, dims[D - 1]]);
+    let [_, outputs] = weight.dims();
+    assert_shape!(weight, [dims[D - 1], outputs]);
+    if let Some(bias) = &bias {
+        assert_shape!(bias, [outputs]);
+    }
     let (weight, bias) = (weight.cast(x.dtype()), bias.map(|bias| bias.cast(x.dtype())));
     let y = if kernels::applies(&x) && kernels::applies(&weight) {
         match bias {
@@ -41,6 +47,6 @@ fn affine<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1
     } else {
         burn::tensor::module::linear(x, weight, bias)
     };
-    dims[D - 1] = y.dims()[1];
+    dims[D - 1] = outputs;
     y.reshape(dims)
 }

@@ -20,11 +20,15 @@ use crate::kernels;
 pub fn lstm(x: Tensor<3>, u: Tensor<2>, mask: Tensor<2, Bool>) -> Tensor<3> {
     let [items, steps, _] = x.dims();
     let [width, _] = u.dims();
+    assert_shape!(u, [width, 4 * width]);
     assert_shape!(x, [items, steps, 4 * width]);
     assert_shape!(mask, [items, steps]);
     if kernels::applies(&x) {
         return kernels::lstm(x, u, mask.into_data().iter::<bool>().collect());
     }
+    // What stands at a masked step is never read, not even NaN.
+    let hidden = mask.clone().bool_not().reshape([items, steps, 1]).expand([items, steps, 4 * width]);
+    let x = x.mask_fill(hidden, 0.0);
     let zeros = || Tensor::<2>::zeros([items, width], (&x.device(), x.dtype()));
     let (mut cell, mut hidden) = (zeros(), zeros());
     let mut outputs = Vec::with_capacity(steps);

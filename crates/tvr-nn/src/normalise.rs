@@ -4,18 +4,20 @@ use burn::prelude::*;
 use burn::tensor::activation;
 
 use crate::kernels::{self, OwnWeights};
+use crate::precision::widened;
 
 /// Rows shorter than this are divided by it, so that a zero row stays zero and has a finite gradient.
 pub(crate) const SHORTEST: f64 = 1e-6;
 
-/// Divides every row (last dimension) by its length. A row of zeros stays zero.
+/// Divides every row (last dimension) by its length. A row of zeros stays zero. Lengths of half-precision rows are f32.
 pub fn unit_rows<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     if kernels::applies(&x) {
         return kernels::unit_rows(x);
     }
+    let (outer, x) = (x.dtype(), widened(x));
     // The clamp stands below the root: the root's gradient at zero is infinite, and 0 · ∞ is NaN.
     let length = x.clone().square().sum_dim(D - 1).clamp_min(SHORTEST * SHORTEST).sqrt();
-    x / length
+    (x / length).cast(outer)
 }
 
 /// `ln Σ exp(x)` along `dim`, which stays with size 1. Finite wherever the result is; −∞ where all are −∞.
@@ -27,8 +29,10 @@ pub fn log_sum_exp<const D: usize>(x: Tensor<D>, dim: usize) -> Tensor<D> {
     let largest = x.clone().detach().max_dim(dim);
     // −∞ − (−∞) is NaN: such rows are not shifted.
     let empty = largest.clone().equal_elem(f32::NEG_INFINITY);
-    let largest = largest.mask_fill(empty, 0.0);
-    (x - largest.clone()).exp().sum_dim(dim).log() + largest
+    let largest = largest.mask_fill(empty.clone(), 0.0);
+    // The logarithm's slope at zero is infinite: such rows take that of 1.
+    let sums = (x - largest.clone()).exp().sum_dim(dim).mask_fill(empty.clone(), 1.0);
+    (sums.log() + largest).mask_fill(empty, f32::NEG_INFINITY)
 }
 
 /// `ln Σ exp(x + bias)` along `dim`, which stays with size 1: one half of a Sinkhorn sweep. The sum `x + bias` is

@@ -10,7 +10,8 @@ use crate::kernels;
 /// Values in a row.
 const ROW: usize = 1 << 16;
 
-/// `x + y`, both of one shape; burn's own runs on one thread, and so takes as long as a product of few rows.
+/// `x + y`. Of two tensors of one shape the sum is made on all cores: burn's own runs on one thread, and so takes as long as a
+/// product of few rows. A tensor of another shape is stretched, as burn does.
 pub fn added<const D: usize>(x: Tensor<D>, y: Tensor<D>) -> Tensor<D> {
     let one_shape = x.dims() == y.dims();
     if one_shape && kernels::applies(&x) && kernels::applies(&y) { kernels::added(x, y) } else { x + y }

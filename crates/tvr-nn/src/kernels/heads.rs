@@ -125,9 +125,9 @@ fn forward(
     let sizes = Sizes::of(query, key);
     let Sizes { items, heads, queries, keys } = sizes;
     let [width, depth] = [query, value].map(|x| x.layout().shape()[3]);
-    // The tasks read by address: what is not there must be refused here.
-    assert_eq!(**key.layout().shape(), [items, heads, keys, width], "keys fit the queries");
-    assert_eq!(**value.layout().shape(), [items, heads, keys, depth], "values fit the keys");
+    // The tasks read by address: what is not there must be refused here as well.
+    assert_eq!(**key.layout().shape(), [items, heads, keys, width]);
+    assert_eq!(**value.layout().shape(), [items, heads, keys, depth]);
     let mut weights: Vec<f32> = Vec::with_capacity(items * heads * sizes.scores());
     let scores = Output(weights.as_mut_ptr());
     let joined = Joined::new(sizes, queries, depth);

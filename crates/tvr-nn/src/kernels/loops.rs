@@ -44,7 +44,10 @@ pub(super) fn exp<const FMA: bool>(x: f32) -> f32 {
 
 #[inline(always)]
 pub(super) fn sigmoid<const FMA: bool>(x: f32) -> f32 {
-    1.0 / (1.0 + exp::<FMA>(-x))
+    // Above, `exp` stands still, and what is left would count beside values of 1e38.
+    const HIGHEST: f32 = 88.0;
+    let value = 1.0 / (1.0 + exp::<FMA>(-x));
+    if x < -HIGHEST { 0.0 } else { value }
 }
 
 /// Within about two units in the last place (Cephes, `tanhf`).
@@ -112,9 +115,9 @@ widest!(gelu = gelu_body::<FMA>(x: &mut [f32]));
 #[inline(always)]
 fn quick_gelu_gradient_body<const FMA: bool>(x: &[f32], gradient: &mut [f32]) {
     for (&x, gradient) in x.iter().zip(gradient) {
-        let scaled = QUICK_SLOPE * x;
-        let gate = sigmoid::<FMA>(scaled);
-        *gradient *= madd::<FMA>(scaled * gate, 1.0 - gate, gate);
+        let gate = sigmoid::<FMA>(QUICK_SLOPE * x);
+        // The slope first: it is 0 where `x` times anything may be infinite.
+        *gradient *= madd::<FMA>(QUICK_SLOPE * gate * (1.0 - gate), x, gate);
     }
 }
 widest!(quick_gelu_gradient = quick_gelu_gradient_body::<FMA>(x: &[f32], gradient: &mut [f32]));
@@ -170,12 +173,13 @@ pub(super) fn softmax(scores: &mut [f32], first: usize, shape: [usize; 4], visib
     softmax_rows(scores, keys, visible.scale);
 }
 
-/// −∞ means hidden: such a key has weight zero, and a row of nothing else becomes zeros.
+/// −∞ means hidden: such a key has weight zero, and a row of nothing else becomes zeros. The largest score comes off before the
+/// factor, so that its own exponent is 0 and not what a product was rounded by.
 #[inline(always)]
 fn softmax_rows_body<const FMA: bool>(chunk: &mut [f32], keys: usize, scale: f32) {
     for row in chunk.chunks_exact_mut(keys) {
-        let largest = scale * largest(row);
-        if largest == f32::NEG_INFINITY {
+        let most = largest(row);
+        if most == f32::NEG_INFINITY {
             for value in row {
                 *value = if value.is_nan() { f32::NAN } else { 0.0 };
             }
@@ -185,12 +189,12 @@ fn softmax_rows_body<const FMA: bool>(chunk: &mut [f32], keys: usize, scale: f32
         let mut parts = row.chunks_exact_mut(LANES);
         for part in &mut parts {
             for (value, lane) in part.iter_mut().zip(&mut lanes) {
-                *value = exp::<FMA>(madd::<FMA>(*value, scale, -largest));
+                *value = exp::<FMA>(scale * (*value - most));
                 *lane += *value;
             }
         }
         for (value, lane) in parts.into_remainder().iter_mut().zip(&mut lanes) {
-            *value = exp::<FMA>(madd::<FMA>(*value, scale, -largest));
+            *value = exp::<FMA>(scale * (*value - most));
             *lane += *value;
         }
         let inverse = 1.0 / total(lanes);

@@ -9,8 +9,8 @@
 //! be packed value by value, and each core packs its own.
 //!
 //! How many tiles there are depends on the number of threads, their values do not: the library adds up along the inner axis
-//! in blocks whose size depends on that axis alone. Only outputs of 64 by 64 or less, and single rows or columns, take another
-//! way there, and no tile is that small unless the output is.
+//! in blocks whose size depends on that axis alone. Only outputs of 64 by 64 or less, single rows or columns, and dot products
+//! for at most 256 values take another way there, and no tile is that small unless the output is.
 
 use std::ops::Range;
 
@@ -26,6 +26,9 @@ const PARALLEL: usize = 192 * 192 * 192;
 
 /// A side is cut into parts of at least so much: what a tile packs is then little beside its work.
 const NARROWEST: usize = 128;
+
+/// A tile of a cut output has at least half as many values: the library has a way of its own for 256 or fewer.
+const FEWEST: usize = 512;
 
 /// Columns are cut in multiples of as many: whole registers of every kernel.
 const COLUMNS: usize = 64;
@@ -95,13 +98,16 @@ pub(super) fn product(left: &FlexTensor, right: &FlexTensor, bias: Option<&FlexT
 ///
 /// - `turned`: whether the left and the right factor lie transposed
 fn cuts(rows: usize, columns: usize, [left, right]: [bool; 2], threads: usize) -> [usize; 2] {
-    let cut = |size: usize, wanted: usize| wanted.min(size / NARROWEST).max(1);
+    let cut = |size: usize, other: usize, wanted: usize| {
+        let part = NARROWEST.max(FEWEST.div_ceil(other.max(1)));
+        wanted.min(size / part).max(1)
+    };
     if right || columns > rows {
-        let by_columns = cut(columns, if left { threads } else { TILES * threads });
-        [cut(rows, threads.div_ceil(by_columns)), by_columns]
+        let by_columns = cut(columns, rows, if left { threads } else { TILES * threads });
+        [cut(rows, columns, threads.div_ceil(by_columns)), by_columns]
     } else {
-        let by_rows = cut(rows, threads);
-        [by_rows, cut(columns, threads.div_ceil(by_rows))]
+        let by_rows = cut(rows, columns, threads);
+        [by_rows, cut(columns, rows, threads.div_ceil(by_rows))]
     }
 }
 
@@ -180,8 +186,8 @@ pub(super) unsafe fn multiply(
     left: Factor<'_>,
     right: Factor<'_>,
 ) {
-    // SAFETY: the caller's promise for the output, of which nothing is read (`read_dst` is false); a layout's strides stay
-    // inside its storage.
+    // SAFETY: the caller's promise for the output, of which nothing is read that was not written here (`read_dst` is false); a
+    // layout's strides stay inside its storage.
     unsafe {
         gemm::gemm(
             rows,

@@ -132,6 +132,24 @@ fn attention_refuses_keys_of_another_shape() {
     attention(numbers([4, 3, 6, 4], 90), key.clone(), key, 0.5, false, None);
 }
 
+/// One mask for all items would be read across them.
+#[test]
+#[should_panic = "the mask fits the keys"]
+fn attention_refuses_a_mask_of_another_shape() {
+    let x = numbers([2, 1, 3, 4], 91);
+    let mask = Tensor::<2, Bool>::from_data([[true, false, true]], &Device::flex());
+    attention(x.clone(), x.clone(), x, 0.5, false, Some(mask));
+}
+
+/// A product of so large a score is rounded by more than a weight can bear.
+#[test]
+fn the_largest_score_has_its_weight_however_large_it_is() {
+    let (one, score) = ([1, 1, 1, 1], 30_000_001_024.0);
+    let ones = Tensor::<4>::ones(one, &Device::flex());
+    let heard = attention(ones.clone() * score, ones.clone(), ones, 0.1, false, None);
+    assert_eq!(heard.into_scalar::<f32>(), 1.0);
+}
+
 #[test]
 fn log_sum_exp_agrees_with_plain_operations_in_f64() {
     for (rows, columns) in [(1, 1), (3, 5), (33, 70), (130, 257)] {
@@ -205,13 +223,16 @@ fn log_sum_exp_takes_views_and_keeps_infinities() {
     assert!(off < 1e-6, "{off}");
     let low = f32::NEG_INFINITY;
     let x = Tensor::<2>::from_data([[low, low], [1e4, -1e4], [f32::NAN, low]], &Device::flex());
-    let x = Tensor::from_inner(x).require_grad();
-    let rows = log_sum_exp(x.clone(), 1);
-    let values = rows.clone().inner().try_into_vec_as::<f32>().unwrap();
-    assert!(values[0] == low && values[1] == 1e4 && values[2].is_nan(), "{values:?}");
-    let gradient = x.grad(&rows.sum().backward()).unwrap().try_into_vec_as::<f32>().unwrap();
-    assert_eq!(gradient[..4], [0.0, 0.0, 1.0, 0.0]);
-    let columns = log_sum_exp(x.inner().slice_dim(0, 0..2), 0).try_into_vec_as::<f32>().unwrap();
+    // By the kernel and by plain operations.
+    for x in [x.clone(), wide(&x)] {
+        let x = Tensor::from_inner(x).require_grad();
+        let rows = log_sum_exp(x.clone(), 1);
+        let values = rows.clone().inner().into_data().iter::<f32>().collect::<Vec<_>>();
+        assert!(values[0] == low && values[1] == 1e4 && values[2].is_nan(), "{values:?}");
+        let gradient = x.grad(&rows.sum().backward()).unwrap().into_data().iter::<f32>().collect::<Vec<_>>();
+        assert_eq!(gradient[..4], [0.0, 0.0, 1.0, 0.0]);
+    }
+    let columns = log_sum_exp(x.slice_dim(0, 0..2), 0).try_into_vec_as::<f32>().unwrap();
     assert_eq!(columns, [1e4, -1e4]);
 }
 
@@ -263,12 +284,16 @@ fn attention_over_no_keys_is_zeros_and_so_is_its_gradient() {
 }
 
 #[test]
-fn the_edges_are_finite_and_nan_stays_nan() {
+fn values_and_slopes_at_the_edges_are_finite_and_nan_stays_nan() {
     let edges = [f32::MIN, -1e3, -88.0, -0.0, 0.0, 88.0, 1e3, f32::MAX];
     for f in [quick_gelu::<1> as fn(Tensor<1>) -> Tensor<1>, gelu::<1>, |x| gated(x.clone(), x)] {
         let values = f(Tensor::from_data(edges, &Device::flex())).try_into_vec_as::<f32>().unwrap();
         assert!(values.iter().all(|value| value.is_finite()), "{values:?}");
-        assert_eq!(values[7], f32::MAX);
+        assert_eq!((values[0], values[7]), (0.0, f32::MAX));
+        let x = Tensor::from_inner(Tensor::<1>::from_data(edges, &Device::flex())).require_grad();
+        let slopes = x.grad(&f(x.clone()).sum().backward()).unwrap().try_into_vec_as::<f32>().unwrap();
+        assert_eq!((slopes[0], slopes[7]), (0.0, 1.0));
+        assert!(slopes.iter().all(|slope| slope.is_finite()), "{slopes:?}");
         let nan = f(Tensor::from_data([f32::NAN], &Device::flex())).into_scalar::<f32>();
         assert!(nan.is_nan());
     }

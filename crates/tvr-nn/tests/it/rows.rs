@@ -3,6 +3,7 @@
 use burn::module::Param;
 use burn::nn::Linear;
 use burn::prelude::*;
+use burn::tensor::DType;
 use tvr_nn::{LayerNorm, added, linear, project, unit_rows};
 
 use crate::kernels::{both, error, numbers, wide};
@@ -55,11 +56,17 @@ fn layer_norm_agrees_with_plain_operations_in_f64() {
 
 #[test]
 fn linear_layers_agree_with_plain_operations_in_f64() {
-    // The last three run on all cores: rows and columns are cut; columns of few rows, and rows of the weights' gradient; rows of
-    // few columns.
-    for (rows, inputs, outputs) in
-        [(1, 1, 1), (5, 3, 7), (130, 40, 200), (150, 270, 300), (20, 1300, 300), (600, 130, 70)]
-    {
+    // The last four run on all cores: rows and columns are cut; columns of few rows, and rows of the weights' gradient; rows of
+    // few columns; two rows, whose tiles must not come down to dot products.
+    for (rows, inputs, outputs) in [
+        (1, 1, 1),
+        (5, 3, 7),
+        (130, 40, 200),
+        (150, 270, 300),
+        (20, 1300, 300),
+        (600, 130, 70),
+        (1, 1024, 4096),
+    ] {
         let (x, upstream) = (numbers([2, rows, inputs], 61), numbers([2, rows, outputs], 62));
         let (weight, bias) = (numbers([inputs, outputs], 63), numbers([outputs], 64));
         let run = |weight: Tensor<2>, bias: Tensor<1>, x: Tensor<3>, upstream: Tensor<3>| {
@@ -152,8 +159,42 @@ fn what_is_added_stays_and_both_have_the_gradient() {
 fn a_norm_computes_in_its_own_type() {
     let x = numbers([4, 8], 57);
     let norm = LayerNorm::new(8, 1e-5, &Device::flex());
-    let y = norm.forward(x.clone().cast(burn::tensor::DType::F16));
-    assert_eq!(y.dtype(), burn::tensor::DType::F16);
+    let y = norm.forward(x.clone().cast(DType::F16));
+    assert_eq!(y.dtype(), DType::F16);
     let error = error(y, norm.forward(x));
     assert!(error < 2e-3, "{error}");
+}
+
+/// Squares of a few hundred leave f16, and so does the square of the shortest length.
+#[test]
+fn half_precision_rows_have_lengths_in_f32() {
+    for (value, expected) in [(0.0, 0.0), (1e-3, 0.5), (3e4, 0.5)] {
+        let x = Tensor::<2>::full([1, 4], value, (&Device::flex(), DType::F16));
+        let y = unit_rows(x);
+        assert_eq!(y.dtype(), DType::F16);
+        y.into_data().convert::<f32>().assert_eq(&TensorData::new(vec![expected as f32; 4], [1, 4]), true);
+    }
+}
+
+#[test]
+fn a_layer_without_outputs_has_gradients_of_zero() {
+    let bias = Param::from_tensor(Tensor::from_inner(numbers([0], 75)).require_grad());
+    let weight = Param::from_tensor(Tensor::from_inner(numbers([3, 0], 75)).require_grad());
+    let layer = Linear { weight, bias: Some(bias) };
+    let x = Tensor::from_inner(numbers([2, 3], 75)).require_grad();
+    let gradients = (linear(&layer, x.clone()).sum() + x.clone().sum()).backward();
+    assert_eq!(x.grad(&gradients).unwrap().sum().into_scalar::<f32>(), 6.0);
+}
+
+#[test]
+#[should_panic = "bias"]
+fn a_bias_of_another_size_is_refused() {
+    let parameter = Param::from_tensor(numbers([3, 8], 76));
+    linear(&Linear { weight: parameter, bias: Some(Param::from_tensor(numbers([16], 77))) }, numbers([2, 3], 78));
+}
+
+#[test]
+#[should_panic = "gamma"]
+fn a_norm_refuses_rows_of_another_width() {
+    LayerNorm::new(4, 1e-5, &Device::flex()).forward(numbers([2, 8], 79));
 }

@@ -94,3 +94,36 @@ fn nan_is_never_hidden_by_a_better_match() {
     assert!(of_x[0] == 3.0 && of_x[1].is_nan() && of_x[2] == 6.0, "{of_x:?}");
     assert!(of_y.try_into_vec_as::<f32>().unwrap().iter().all(|best| best.is_nan()));
 }
+
+/// What stands at a masked step reaches neither the states nor a gradient, by the kernel and by plain operations.
+#[test]
+fn a_masked_step_is_not_read() {
+    let (x, u, mask) = (numbers([3, 4, 8], 68), numbers([2, 8], 69), gaps(3, 4));
+    let hidden = mask.clone().bool_not().reshape([3, 4, 1]).expand([3, 4, 8]);
+    let run = |x: Tensor<3>, u: Tensor<2>| {
+        let (x, u) = (Tensor::from_inner(x).require_grad(), Tensor::from_inner(u).require_grad());
+        let y = lstm(x.clone(), u.clone(), Tensor::from_inner(mask.clone()));
+        let gradients = y.clone().sum().backward();
+        [y.inner(), x.grad(&gradients).unwrap(), u.grad(&gradients).unwrap().unsqueeze::<3>()]
+    };
+    let expected = run(x.clone(), u.clone());
+    let x = x.mask_fill(hidden, f32::NAN);
+    for found in [run(x.clone(), u.clone()), run(wide(&x), wide(&u))] {
+        for (found, expected) in found.into_iter().zip(expected.clone()) {
+            assert!(error(found, expected) < 5e-6);
+        }
+    }
+}
+
+#[test]
+#[should_panic = "u"]
+fn an_lstm_refuses_gates_of_another_width() {
+    lstm(numbers([2, 3, 8], 70), numbers([2, 10], 71), gaps(2, 3));
+}
+
+#[test]
+#[should_panic = "real_y"]
+fn best_matches_refuse_a_mask_of_another_shape() {
+    let (x, y) = (numbers([1, 2, 3], 72), numbers([1, 2, 3], 73));
+    best_matches(x, y, Some((gaps(1, 2), gaps(1, 3))), -1e3);
+}
