@@ -247,6 +247,9 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
         (&told, request.shard, &request.pictures)
     {
         told.write(manifest, &request.out)?;
+        if let Some(note) = told.incomplete() {
+            events(Event::Note(note));
+        }
     }
     let report = feature_file::write(&request.out, [&*frames, &(&parts, Kind::Text)], &settings)?;
     drop(frames);

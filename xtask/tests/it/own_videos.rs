@@ -44,7 +44,7 @@ fn the_readme_s_two_commands_turn_a_folder_and_a_table_into_features() {
     let folder = folder.path();
     std::fs::write(folder.join("clips.csv"), &blocks("Your own videos", "csv")[0]).unwrap();
     std::fs::create_dir(folder.join("videos")).unwrap();
-    for (number, name) in ["cook.mp4", "dog.webm"].iter().enumerate() {
+    for (number, name) in ["cook.mp4", "goal.avi", "dog.webm"].iter().enumerate() {
         // What a file is stands in its bytes, and a GIF needs no FFmpeg.
         std::fs::write(folder.join("videos").join(name), [GIF, &[0, number as u8]].concat()).unwrap();
     }
@@ -55,25 +55,25 @@ fn the_readme_s_two_commands_turn_a_folder_and_a_table_into_features() {
     let output = shell(folder, &format!("set -e\n{lines}"));
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let said = stdout(&output);
-    assert!(said.contains("features/features.safetensors: 2 frames of 2 videos, 3 texts, width "), "{said}");
+    assert!(said.contains("features/features.safetensors: 3 frames of 3 videos, 4 texts, width "), "{said}");
     let bytes = std::fs::read(folder.join("features/features.safetensors")).unwrap();
-    assert_eq!(tensor(&bytes, "text_video"), (vec![3], vec![0.0, 0.0, 1.0]));
-    assert_eq!(tensor(&bytes, "mask").1, [1.0, 1.0]);
+    assert_eq!(tensor(&bytes, "text_video"), (vec![4], vec![0.0, 0.0, 1.0, 2.0]));
+    assert_eq!(tensor(&bytes, "mask").1, [1.0; 3]);
     let captions = std::fs::read_to_string(folder.join("features/captions.jsonl")).unwrap();
-    assert_eq!(captions.lines().count(), 3);
+    assert_eq!(captions.lines().count(), 4);
     assert!(
         captions.contains(r#"{"id":"cook#1","text":"somebody prepares dinner","video":"cook"}"#),
         "{captions}"
     );
     let splits: serde_json::Value =
         serde_json::from_slice(&std::fs::read(folder.join("features/splits.json")).unwrap()).unwrap();
-    assert_eq!(splits, serde_json::json!({ "train": ["cook"], "val": [], "test": ["dog"] }));
+    assert_eq!(splits, serde_json::json!({ "train": ["cook"], "val": ["goal"], "test": ["dog"] }));
 
     // Features lie in the store beside the frames: they are encoded once, wherever they are wanted. Each video has its
     // frames twice, since this checkpoint wants smaller pictures than CLIP's.
     let stat = stdout(&shell(folder, "$XTASK store stat"));
     assert!(
-        stat.contains(" 6 records in 1 shard, ") && stat.contains(" 4 with frames, 2 with features, "),
+        stat.contains(" 9 records in 1 shard, ") && stat.contains(" 6 with frames, 3 with features, "),
         "{stat}"
     );
     assert!(stderr(&output).contains("pictures: "), "{}", stderr(&output));
@@ -83,7 +83,18 @@ fn the_readme_s_two_commands_turn_a_folder_and_a_table_into_features() {
     assert!(std::fs::read(folder.join("again/features.safetensors")).unwrap() == bytes);
     assert_eq!(stdout(&shell(folder, "$XTASK store stat")), stat);
     let kept = stdout(&shell(folder, "$XTASK store gc --keep clips.csv && $XTASK store verify"));
-    assert!(kept.contains("6 records kept, 0 dropped") && kept.contains("6 records are whole"), "{kept}");
+    assert!(kept.contains("9 records kept, 0 dropped") && kept.contains("9 records are whole"), "{kept}");
+
+    // A list without val is encoded, with a word about what is missing.
+    let list = std::fs::read_to_string(folder.join("clips.csv")).unwrap();
+    let two: Vec<&str> = list.lines().filter(|line| !line.starts_with("goal")).collect();
+    std::fs::write(folder.join("two.csv"), two.join("\n")).unwrap();
+    let line = lines.lines().nth(1).unwrap().replace("clips.csv", "two.csv").replace("features/f", "two/f");
+    let output = shell(folder, &line);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let word = "splits.json: the list has no video with captions in val; a recipe needs all three splits";
+    assert!(stderr(&output).contains(word), "{}", stderr(&output));
+    assert!(!stderr(&again).contains("splits.json"), "{}", stderr(&again));
 
     // Captions of somebody else are not written over.
     std::fs::write(folder.join("features/captions.jsonl"), "mine\n").unwrap();

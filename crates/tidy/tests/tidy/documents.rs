@@ -159,27 +159,52 @@ fn the_documents_are_there() {
     assert_none("A newcomer finds what every repository has.", &complaints);
 }
 
-/// Links of a Markdown document to files beside it that are not there.
+/// What links to the headings of a Markdown document end in, as hosts of repositories make it.
+fn headings(text: &str) -> Vec<String> {
+    let mut code = false;
+    let heading = |line: &&str| {
+        code ^= line.starts_with("```");
+        !code && line.starts_with('#')
+    };
+    let kept = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    let slug = |line: &str| {
+        line.trim_start_matches('#').trim().to_lowercase().chars().filter(|&c| kept(c)).collect::<String>()
+    };
+    text.lines().filter(heading).map(|line| slug(line).replace(' ', "-")).collect()
+}
+
+/// Links of a Markdown document to files beside it, and to headings, that are not there.
 fn broken_links(path: &str, text: &str) -> Vec<String> {
     let folder = root().join(path).parent().map(std::path::Path::to_path_buf).unwrap_or_default();
     let mut complaints = Vec::new();
     for (index, line) in text.lines().enumerate() {
         for link in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let file = link.split('#').next().unwrap_or("");
-            if file.is_empty() || file.contains("://") || folder.join(file).exists() {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let mut complain = |what: &str| {
+                complaints.push(format!(
+                    "{path}:{}: links to {what}, which is not there; write it, or mend the link",
+                    index + 1
+                ));
+            };
+            if file.contains("://") {
                 continue;
             }
-            complaints.push(format!(
-                "{path}:{}: links to {file}, which is not there; write it, or mend the link",
-                index + 1
-            ));
+            if !file.is_empty() && !folder.join(file).exists() {
+                complain(file);
+            } else if !heading.is_empty() {
+                let other = std::fs::read_to_string(folder.join(file)).unwrap_or_default();
+                let inside = if file.is_empty() { text } else { &other };
+                if !headings(inside).iter().any(|there| there == heading) {
+                    complain(&format!("{file}#{heading}"));
+                }
+            }
         }
     }
     complaints
 }
 
 #[test]
-fn every_link_to_a_file_leads_somewhere() {
+fn every_link_to_a_file_or_a_heading_leads_somewhere() {
     let complaints: Vec<String> = documents()
         .iter()
         .filter(|path| path.ends_with(".md"))

@@ -58,6 +58,18 @@ impl Told {
         Ok(())
     }
 
+    /// What keeps the folder from being a data set, if anything does.
+    pub fn incomplete(&self) -> Option<String> {
+        let empty = |split: &&str| self.splits[*split].as_array().is_none_or(Vec::is_empty);
+        let empty: Vec<&str> = ["train", "val", "test"].into_iter().filter(|split| empty(&split)).collect();
+        let empty = empty.join(", ");
+        (!empty.is_empty()).then(|| {
+            format!(
+                "splits.json: the list has no video with captions in {empty}; a recipe needs all three splits"
+            )
+        })
+    }
+
     /// Writes both beside the feature file; and `gallery.json`, where one lies beside the list.
     ///
     /// # Errors

@@ -46,9 +46,10 @@ pub fn both<const D: usize>(
 #[test]
 fn activations_agree_with_plain_operations_in_f64() {
     let (x, upstream) = (numbers([3, 20_011], 3) * 3.0, numbers([3, 20_011], 4));
-    let by_itself: fn(Tensor<2>) -> Tensor<2> = |x| gated(x.clone(), x * 0.7);
-    let by_another: fn(Tensor<2>) -> Tensor<2> = |x| gated(x.clone() * 0.7, x);
-    let all: [(&str, fn(Tensor<2>) -> Tensor<2>); 4] =
+    type Activation = fn(Tensor<2>) -> Tensor<2>;
+    let by_itself: Activation = |x| gated(x.clone(), x * 0.7);
+    let by_another: Activation = |x| gated(x.clone() * 0.7, x);
+    let all: [(&str, Activation); 4] =
         [("quick_gelu", quick_gelu), ("gelu", gelu), ("gated", by_itself), ("its gate", by_another)];
     for (name, f) in all {
         let found = both(x.clone(), upstream.clone(), &f);

@@ -190,7 +190,10 @@ fn a_layer_without_outputs_has_gradients_of_zero() {
 #[should_panic = "bias"]
 fn a_bias_of_another_size_is_refused() {
     let parameter = Param::from_tensor(numbers([3, 8], 76));
-    linear(&Linear { weight: parameter, bias: Some(Param::from_tensor(numbers([16], 77))) }, numbers([2, 3], 78));
+    linear(
+        &Linear { weight: parameter, bias: Some(Param::from_tensor(numbers([16], 77))) },
+        numbers([2, 3], 78),
+    );
 }
 
 #[test]
