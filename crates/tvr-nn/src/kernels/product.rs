@@ -27,7 +27,7 @@ const PARALLEL: usize = 192 * 192 * 192;
 /// A side is cut into parts of at least so much: what a tile packs is then little beside its work.
 const NARROWEST: usize = 128;
 
-/// A tile of a cut output has at least half as many values: the library has a way of its own for 256 or fewer.
+/// A tile of a cut output has about as many values or more: the library has a way of its own for 256 or fewer.
 const FEWEST: usize = 512;
 
 /// Columns are cut in multiples of as many: whole registers of every kernel.
