@@ -205,7 +205,7 @@ impl Checkpoints {
             }
             if others(state.features_sha256.as_deref(), features) {
                 return Err(ExperimentError::request(format!(
-                    "{}: a checkpoint of other features than the folder holds now lies there; put them back, give the recipe another name or remove the folder",
+                    "{}: a checkpoint of other data lies there: features, captions or the frozen towers have changed since; put them back, give the recipe another name or remove the folder",
                     folder.display()
                 )));
             }

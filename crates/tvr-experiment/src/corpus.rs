@@ -47,6 +47,8 @@ pub struct Corpus {
     pub streams: Vec<StreamTexts>,
     /// What other networks saw of the videos; empty for most data.
     pub experts: Vec<ExpertRows>,
+    /// SHA-256 of the weights of the towers that made the frames' features, where they are the built-in world's and frozen.
+    pub towers: Option<String>,
 }
 
 /// Captions, as vectors or as tokens.

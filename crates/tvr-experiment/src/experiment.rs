@@ -202,7 +202,7 @@ fn selected(
     let features = features_sha256(plan, &opened.train, &opened.val);
     if checkpoint::others(record.features_sha256.as_deref(), features.as_deref()) {
         return Err(ExperimentError::work(format!(
-            "{}: the run was trained on other features than its folder of features holds now; put them back, or train it again",
+            "{}: the run was trained on other data: features, captions or the frozen towers have changed since; put them back, or train it again",
             folder.display()
         )));
     }

@@ -8,6 +8,7 @@
 pub mod budget;
 pub mod jobs;
 pub mod models;
+mod own_towers;
 pub mod papers;
 pub mod benchmark;
 pub mod published;
@@ -19,6 +20,7 @@ pub mod emcl;
 pub mod ncl;
 pub mod support_set;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -51,8 +53,8 @@ pub enum Extent {
     Quick,
     /// Fifteen minutes.
     Standard,
-    /// Every model, five seeds, a grid of EM's bases and iterations, and the models that are compared by their head
-    /// with both towers trained end to end.
+    /// Every model, five seeds with towers of their own, a grid of EM's bases and iterations, and the models that are
+    /// compared by their head with both towers trained end to end.
     Full,
 }
 
@@ -98,16 +100,18 @@ pub fn reproduce(
     // What cannot be planned leaves no folder.
     let _held = lock::hold(&surroundings.runs)?;
     if request.data == Data::World {
-        events(Event::Note("the built-in world: drawing it and training its towers, once".into()));
+        events(Event::Note("the built-in world: drawing it and training its towers".into()));
     }
     let first = plans.first().ok_or_else(|| ExperimentError::request("no model belongs to this paper"))?;
-    // One set of data and towers for all; the runs' processes find them in the cache.
+    // The runs' processes find data and towers in the cache.
     let opened = experiment::open(first, stop, events)?;
     let run_plan = decide(request, &papers, &models, &plans, &opened, launcher.workers, began, stop)?;
     events(Event::Note(run_plan.to_string()));
 
     let chosen = chosen(&run_plan.models, &models, &plans);
-    let jobs = jobs(&chosen, &surroundings.runs)?;
+    let seeds = run_plan.models.seeds();
+    let weights = own_towers::trained(request, first, &opened, &seeds, stop, events)?;
+    let jobs = jobs(request, &chosen, &weights, &surroundings.runs)?;
     run_all(&jobs, launcher, stop, events)?;
     let (mut runs, mut records) = (Vec::new(), Vec::new());
     for (planned, plan) in &chosen {
@@ -115,7 +119,7 @@ pub fn reproduce(
         runs.push(of_model);
         records.extend(of_runs);
     }
-    runs.extend(judged_again(request, &papers, &chosen, &opened, events)?);
+    runs.extend(judged_again(request, &papers, &chosen, &seeds, opened, stop, events)?);
     let reproduction = Reproduction {
         schema: "tvr-reproduce/1".into(),
         data: request.data.clone(),
@@ -133,7 +137,7 @@ pub fn reproduce(
             .iter()
             .map(|record| record.peak_memory_bytes)
             .fold(peak_memory_bytes(), u64::max),
-        remarks: remarks(&request.data, &run_plan, &models, &records),
+        remarks: remarks(request, &run_plan, &models, &records),
         runs: records,
         plan: run_plan,
     };
@@ -283,28 +287,46 @@ fn name(extent: Extent) -> &'static str {
     }
 }
 
-/// What is judged again, of the models that were trained.
+/// What is judged again, of the models that were trained; `opened` are data and towers of seed 0.
 fn judged_again(
     request: &Request,
     papers: &[Paper],
     chosen: &[(budget::Planned, Plan)],
-    opened: &Opened,
+    seeds: &[u64],
+    mut opened: Opened,
+    stop: &AtomicBool,
     events: Events<'_>,
 ) -> Result<Vec<Runs>, ExperimentError> {
-    let mut all = Vec::new();
-    for again in request.data.again(request.extent, papers) {
-        let Some((planned, plan)) = chosen.iter().find(|(planned, _)| planned.model == again.of) else {
+    let mut again = Vec::new();
+    for of in request.data.again(request.extent, papers) {
+        let Some((planned, plan)) = chosen.iter().find(|(planned, _)| planned.model == of.of) else {
             continue;
         };
-        events(Event::Note(format!("judging again: {}", again.name)));
         let mut plan = plan.clone();
-        plan.recipe.eval = Recipe::parse(again.recipe)?.eval;
-        for (key, value) in again.set {
+        plan.recipe.eval = Recipe::parse(of.recipe)?.eval;
+        for (key, value) in of.set {
             plan.recipe.set(key, value)?;
         }
-        all.push(Runs::again(again.name, planned, &plan, opened)?);
+        again.push((Runs::new(of.name, planned), plan));
     }
-    Ok(all)
+    if again.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (mut done, total) = (0, again.iter().map(|(runs, _)| runs.seeds.len()).sum());
+    events(Event::Begin { label: "judging again, in other ways".into(), total, done });
+    for &seed in seeds {
+        if seed != 0 && own_towers::each_seed(&request.data, request.extent) {
+            opened = experiment::open(&own_towers::of_seed(&chosen[0].1, seed, request), stop, events)?;
+        }
+        for (runs, plan) in again.iter_mut().filter(|(runs, _)| runs.seeds.contains(&seed)) {
+            let began = Instant::now();
+            runs.judge(&own_towers::of_seed(plan, seed, request), &opened, seed)?;
+            done += 1;
+            events(Event::Step { done, loss: None, seconds: began.elapsed().as_secs_f64() });
+        }
+    }
+    events(Event::End);
+    Ok(again.into_iter().map(|(runs, _)| runs).collect())
 }
 
 /// The planned models with their plans, steps set.
@@ -322,16 +344,21 @@ fn chosen(fitted: &Fitted, models: &[Trained], plans: &[Plan]) -> Vec<(budget::P
         .collect()
 }
 
-/// A job for every run that is not finished, the longest runs first so that none is left alone at the end.
-fn jobs(chosen: &[(budget::Planned, Plan)], runs: &Path) -> Result<Vec<Job>, ExperimentError> {
+/// A job for every run that is not finished with these towers, the longest runs first so that none is left alone at the end.
+fn jobs(
+    request: &Request,
+    chosen: &[(budget::Planned, Plan)],
+    weights: &BTreeMap<u64, Option<String>>,
+    runs: &Path,
+) -> Result<Vec<Job>, ExperimentError> {
     let mut jobs = Vec::new();
     for (planned, plan) in chosen {
         for &seed in &planned.seeds {
             let folder = plan.run_folder(seed);
-            let mut recipe = plan.recipe.clone();
-            recipe.seeds = vec![seed];
+            let recipe = own_towers::of_seed(plan, seed, request).recipe;
             let finished = record::read(&folder).is_ok_and(|known| {
                 recipe.hash().is_ok_and(|hash| known.recipe_hash == hash && known.seed == seed)
+                    && weights.get(&seed).is_none_or(|weights| *weights == known.weights)
             });
             if finished {
                 continue;

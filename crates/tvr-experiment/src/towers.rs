@@ -276,22 +276,31 @@ fn pretrain(
     stop: &AtomicBool,
     events: Events<'_>,
 ) -> Result<Clip, ExperimentError> {
-    let EncoderRecipe::World { pretrain_steps, place_steps, pretrain_batch, pretrain_learning_rate, .. } =
-        encoder
+    let EncoderRecipe::World {
+        pretrain_steps,
+        place_steps,
+        pretrain_batch,
+        pretrain_learning_rate,
+        tower_seed,
+        ..
+    } = encoder
     else {
         return Err(not_the_world());
     };
     let (steps, place_steps, batch) = (*pretrain_steps, *place_steps, *pretrain_batch);
+    // Every seed has stills of its own.
+    let drawn = (steps + PLACE_STRIDE * place_steps).saturating_mul(batch);
+    let first = (*tower_seed as usize).wrapping_mul(drawn);
     let settings = OptimizerRecipe::adamw(*pretrain_learning_rate);
     let training = device.clone().autodiff();
     let mut adam = optimizer::build(&settings, &clip, steps)?;
-    events(Event::Begin { label: "towers on stills".into(), total: steps, done: 0 });
+    events(Event::Begin { label: format!("towers on stills, seed {tower_seed}"), total: steps, done: 0 });
     let symmetric = SymmetricConfig::ours().init().map_err(ExperimentError::because)?;
     let same: Vec<i32> = (0..batch as i32).collect();
     let same = Tensor::<1, Int>::from_data(TensorData::new(same, [batch]), &training);
     // Drawn ahead on a thread of its own, so that a step never waits for pictures.
     let tokenizer = tokenizer.clone();
-    let ahead = Prefetch::new(0..steps, 1, 4, move |step| draw(step, batch, place_steps, &tokenizer));
+    let ahead = Prefetch::new(0..steps, 1, 4, move |step| draw(step, first, batch, place_steps, &tokenizer));
     for (step, stills) in ahead.enumerate() {
         let begin = Instant::now();
         if stop.load(Ordering::Relaxed) {
@@ -325,32 +334,32 @@ fn pretrain(
     Ok(clip)
 }
 
+/// Stills that are looked through in the place stage for one that is taken.
+const PLACE_STRIDE: usize = 4;
+
 /// One batch of stills.
 struct Stills {
     pixels: Vec<Vec<u8>>,
     tokens: Vec<Vec<u32>>,
 }
 
-/// The stills of a step. In the place stage those alone that have a place sentence: a third of them, found among
-/// four times as many.
+/// The stills of a step, of those from `first` on. In the place stage those alone that have a place sentence: a third of
+/// them, found among [`PLACE_STRIDE`] times as many.
 fn draw(
     step: usize,
+    first: usize,
     batch: usize,
     place_steps: usize,
     tokenizer: &Tokenizer,
 ) -> Result<Stills, ExperimentError> {
-    const PLACE_STRIDE: usize = 4;
     let world = World::default();
     let place = step < place_steps;
-    let mut next = if place {
-        step * batch * PLACE_STRIDE
-    } else {
-        place_steps * batch * PLACE_STRIDE + (step - place_steps) * batch
-    };
+    let before = if place { step * PLACE_STRIDE } else { place_steps * PLACE_STRIDE + step - place_steps };
+    let mut next = first.wrapping_add(before * batch);
     let mut stills = Stills { pixels: Vec::with_capacity(batch), tokens: Vec::with_capacity(batch) };
     while stills.pixels.len() < batch {
         let index = next;
-        next += 1;
+        next = next.wrapping_add(1);
         if place && !world.still_has_place(index) {
             continue;
         }

@@ -83,11 +83,16 @@ pub fn agree(ranks: &dyn Collective, own: &Facts) -> Result<(), ExperimentError>
     Ok(())
 }
 
-/// What a run of a feature folder learns from and chooses on; `None` for other data, whose frames a tower may have made on
-/// another device.
+/// What a run learns from and chooses on and its weights do not hold: the bytes of a feature folder; the captions and the
+/// store's records of a table of videos; of the built-in world the frozen towers, whose features differ in their last bits from
+/// device to device, and `None` where they are trained along.
 pub(crate) fn features_sha256(plan: &Plan, train: &Corpus, val: &Corpus) -> Option<String> {
-    matches!(plan.recipe.data, DataRecipe::Features { .. })
-        .then(|| files::sha256(format!("{} {}", data(train), data(val)).as_bytes()))
+    match plan.recipe.data {
+        DataRecipe::World { .. } => train.towers.clone(),
+        DataRecipe::Features { .. } | DataRecipe::Videos { .. } => {
+            Some(files::sha256(format!("{} {}", data(train), data(val)).as_bytes()))
+        }
+    }
 }
 
 fn data(corpus: &Corpus) -> String {

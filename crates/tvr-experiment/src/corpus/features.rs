@@ -49,6 +49,7 @@ pub(super) fn open(
         sentences: Vec::new(),
         streams: Vec::new(),
         experts,
+        towers: None,
     };
     match (&plan.recipe.encoder, &sources.pretrained) {
         (EncoderRecipe::Words { least, streams: mode, .. }, _) => {

@@ -45,5 +45,6 @@ pub(super) fn open(
         streams: streams::of(&sentences, &plan.needs.streams, mode, |text| pretrained.encode_spans(text))?,
         sentences,
         experts: Vec::new(),
+        towers: None,
     })
 }

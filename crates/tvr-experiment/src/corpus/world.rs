@@ -23,16 +23,18 @@ pub(super) fn open(
         .into_par_iter()
         .map(|index| world.caption(split, index / CAPTIONS, index % CAPTIONS).text())
         .collect();
-    let (features, streams) = match encoder {
+    let frozen =
+        || Ok::<_, ExperimentError>((towers.frame_features(split, videos)?, Some(towers.sha256.clone())));
+    let ((features, made_by), streams) = match encoder {
         EncoderRecipe::World { frames, streams: mode, .. } => {
             let features = match frames {
-                Frames::Trained => towers.frame_pixels(split, videos),
-                Frames::Cached => towers.frame_features(split, videos)?,
+                Frames::Trained => (towers.frame_pixels(split, videos), None),
+                Frames::Cached => frozen()?,
             };
             let encode = |text: &str| towers.token_spans(text);
             (features, streams::of(&sentences, &needs.streams, *mode, encode)?)
         }
-        _ => (towers.frame_features(split, videos)?, Vec::new()),
+        _ => (frozen()?, Vec::new()),
     };
     Ok(Corpus {
         video_ids: (0..videos).map(|video| format!("{}{video}", split.name())).collect(),
@@ -49,5 +51,6 @@ pub(super) fn open(
         sentences,
         streams,
         experts: Vec::new(),
+        towers: made_by,
     })
 }

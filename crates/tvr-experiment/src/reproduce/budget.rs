@@ -50,6 +50,14 @@ pub struct Fitted {
 }
 
 impl Fitted {
+    /// The seeds of any model, in their order.
+    pub fn seeds(&self) -> Vec<u64> {
+        let mut seeds: Vec<u64> = self.planned.iter().flat_map(|planned| planned.seeds.clone()).collect();
+        seeds.sort_unstable();
+        seeds.dedup();
+        seeds
+    }
+
     /// Whether this was decided about the same models.
     pub fn is_of(&self, models: &[Trained]) -> bool {
         let planned = self.planned.iter().map(|planned| planned.model.as_str());

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Extent;
 use super::budget::Fitted;
 use super::models::{Length, Trained};
 use super::papers::{Data, Paper};
 use super::summary::{Beside, TableRow};
+use super::{Extent, Request, own_towers};
 use crate::claims::Claim;
 use crate::record::Record;
 
@@ -86,12 +86,24 @@ impl std::fmt::Display for RunPlan {
 }
 
 /// Sentences that a reader must know.
-pub(super) fn remarks(data: &Data, plan: &RunPlan, models: &[Trained], records: &[Record]) -> Vec<String> {
+pub(super) fn remarks(
+    request: &Request,
+    plan: &RunPlan,
+    models: &[Trained],
+    records: &[Record],
+) -> Vec<String> {
     let mut remarks = vec![
         "Transductive rows see the other test queries; they are compared with raw rows only where the claim is about that.".to_string(),
     ];
-    if *data == Data::World {
-        remarks.push("Intervals are given these towers: they are trained once, with one seed.".into());
+    if own_towers::each_seed(&request.data, request.extent) {
+        remarks.push(
+            "Every seed has towers of its own, so intervals over seeds hold for other towers too.".into(),
+        );
+    } else if request.data == Data::World {
+        remarks.push(
+            "Intervals are given these towers: they are trained once, with one seed; --full has a set for each seed."
+                .into(),
+        );
     }
     if !plan.models.dropped.is_empty() {
         remarks.push(format!("Dropped, for want of time: {}.", plan.models.dropped.join(", ")));

@@ -83,27 +83,20 @@ impl Runs {
         Ok((runs, records))
     }
 
-    /// Judges the runs of a planned model again under a plan with another `[eval]`.
+    /// Judges the run of one seed again under a plan with another `[eval]`; seeds come in their order.
     ///
     /// # Errors
     /// As [`experiment::judge_again`].
-    pub fn again(
-        name: &str,
-        planned: &Planned,
-        plan: &Plan,
-        opened: &Opened,
-    ) -> Result<Self, ExperimentError> {
-        let mut runs = Self::new(name, planned);
-        for &seed in &planned.seeds {
-            let judged = experiment::judge_again(plan, opened, seed, false)?;
-            runs.hits.push(judged.rows.iter().map(RowHits::of).collect());
-            runs.rows.push(judged.rows.iter().map(RowRecord::of).collect());
-            runs.beside.push(ranks(judged.effective_ranks).collect());
-        }
-        Ok(runs)
+    pub fn judge(&mut self, plan: &Plan, opened: &Opened, seed: u64) -> Result<(), ExperimentError> {
+        let judged = experiment::judge_again(plan, opened, seed, false)?;
+        self.hits.push(judged.rows.iter().map(RowHits::of).collect());
+        self.rows.push(judged.rows.iter().map(RowRecord::of).collect());
+        self.beside.push(ranks(judged.effective_ranks).collect());
+        Ok(())
     }
 
-    fn new(name: &str, planned: &Planned) -> Self {
+    /// Nothing yet of a planned model's seeds.
+    pub fn new(name: &str, planned: &Planned) -> Self {
         Self {
             name: name.to_string(),
             steps: planned.steps,

@@ -244,11 +244,11 @@ fn features_that_have_changed_neither_resume_a_run_nor_judge_it() {
     let error = experiment::run(&plan, &opened, 3, true, &never, &mut |_| ()).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     assert!(
-        error.to_string().contains("a checkpoint of other features than the folder holds now"),
+        error.to_string().contains("a checkpoint of other data lies there: features, captions or"),
         "{error}"
     );
     let error = experiment::judge_again(&plan, &opened, 3, false).unwrap_err();
-    let sentence = "the run was trained on other features than its folder of features holds now; put them back, or train it again";
+    let sentence = "the run was trained on other data: features, captions or the frozen towers have changed since; put them back, or train it again";
     assert_eq!(error.to_string(), format!("{}: {sentence}", plan.run_folder(3).display()));
     assert_eq!(weights(&plan), kept);
     opened.val.text_ids[0].pop();

@@ -35,6 +35,7 @@ pub fn corpus(videos: usize) -> Corpus {
         sentences: Vec::new(),
         streams: Vec::new(),
         experts: Vec::new(),
+        towers: None,
     }
 }
 
