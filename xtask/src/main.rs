@@ -13,6 +13,7 @@ mod count;
 mod draw;
 mod exit;
 mod open_files;
+mod quoted;
 mod table;
 
 use std::process::ExitCode;

@@ -24,7 +24,7 @@ pub struct TrainingBank {
     /// Training captions against training videos, `[bank texts, bank videos]`.
     pub among: Array2<f32>,
     /// Training videos against test videos and training captions against test captions, `[bank videos, videos]` and
-    /// `[bank texts, texts]`; `None` where the head's similarity is no product of one vector each.
+    /// `[bank texts, texts]`; `None` where the head's similarity is no product of one vector each, and after EMCL.
     pub galleries: Option<[Array2<f32>; 2]>,
 }
 
@@ -68,7 +68,7 @@ pub fn check(recipe: &EvalRecipe, offer: &Offer, by_vectors: bool) -> Result<(),
     let own = Array2::zeros((1, 1));
     let mut scores = Scores::new(test.view());
     scores.query_bank = bank.then(|| row.view());
-    scores.gallery_bank = (bank && by_vectors).then(|| row.view());
+    scores.gallery_bank = (bank && by_vectors && recipe.emcl.is_none()).then(|| row.view());
     scores.bank_gallery = bank.then(|| own.view());
     let mut names: Vec<String> = Vec::new();
     for spec in &recipe.normalize {
@@ -93,7 +93,10 @@ pub fn check(recipe: &EvalRecipe, offer: &Offer, by_vectors: bool) -> Result<(),
             _ => None,
         });
         if let Some(error) = missing {
-            let mend = if bank {
+            let mend = if bank && by_vectors {
+                ", and eval.emcl rebuilds texts and videos against one another, so that training and test items of one \
+                 side cannot be compared; leave one of the two out"
+            } else if bank {
                 ", and this [head] judges every pair by itself, so that training and test items of one side \
                  cannot be compared; choose another normaliser"
             } else {

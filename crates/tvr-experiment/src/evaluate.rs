@@ -161,7 +161,8 @@ fn scored<H: Head, O: Objective>(
     let scorer = Scorer::new(model, recipe.emcl.as_ref(), width, bank.as_ref(), &plan.device)?;
     let logits = scorer.logits(&codes.0, &codes.1)?;
     let by_vectors = !model.head.needs().judges_pairs;
-    let scale = by_vectors.then(|| model.to_logits().into_scalar());
+    // EMCL rebuilds texts and videos against one another: items of one side have no similarity in its unit.
+    let scale = (by_vectors && recipe.emcl.is_none()).then(|| model.to_logits().into_scalar());
     let bank =
         bank.map(|bank| banks::score(&bank, &codes, scale, |texts, videos| scorer.logits(texts, videos)));
     let effective_ranks = scorer.effective_ranks(&codes.0, &codes.1)?;

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use ndarray::Array2;
 use serde::Serialize;
 use tvr_metrics::{Judgement, Representation, Truth};
-use tvr_normalize::{Chain, NormalizeError};
+use tvr_normalize::{Chain, Family, NormalizeError};
 
 pub use banks::Banks;
 pub use figures::{Figures, NamedInterval, NormalisationError, RowFigures};
@@ -163,7 +163,7 @@ pub struct Row {
     pub video_to_text_regime: Regime,
     /// The figures.
     pub judgement: Judgement,
-    /// How evenly the videos (T2V) and the texts (V2T) are represented; nothing where scores are not finite.
+    /// How evenly the videos (T2V) and the texts (V2T) are represented; nothing where scores are not finite, or no logits.
     pub representation: Option<[Representation; 2]>,
 }
 
@@ -199,11 +199,9 @@ impl Scored {
 
 /// The normalisers of a request, with the settings that they leave open chosen on val.
 fn specs(request: &Request, inputs: &mut Vec<Input>) -> Result<Settled, ExperimentError> {
-    if request.normalize.is_empty() {
-        return Ok(Settled::as_given(&["raw".to_owned()]));
-    }
     let wrong = |text: String| Err(ExperimentError::request(text));
     match (open(&request.normalize), &request.val) {
+        (None, None) if request.normalize.is_empty() => Ok(Settled::as_given(&["raw".to_owned()])),
         (None, None) => Ok(Settled::as_given(&request.normalize)),
         (None, Some(val)) => wrong(format!(
             "--val {val}: no --normalize leaves a setting open; write alternatives, as dual-softmax:temperature=0.5|1|2"
@@ -230,8 +228,23 @@ fn specs(request: &Request, inputs: &mut Vec<Input>) -> Result<Settled, Experime
 pub fn score(request: &Request) -> Result<Report, ExperimentError> {
     let name = request.given.name();
     let mut inputs = Vec::new();
+    if request.bootstrap.is_some() && request.policy.ties == Ties::Reference {
+        return Err(ExperimentError::request(
+            "--ties reference has no --bootstrap: its figures are no means over queries, since a tied query counts several \
+             times and a dropped one never; leave one of them out",
+        ));
+    }
     let Settled { specs, chosen } = specs(request, &mut inputs)?;
     let chains = parse(&specs).map_err(|error| ExperimentError::request(format!("--normalize: {error}")))?;
+    let wants_gallery = |chain: &Chain| chain.steps().iter().any(|step| matches!(step, Family::DualBank(_)));
+    if matches!(&request.given, Given::Vectors(Vectors { emcl: Some(_), .. }))
+        && chains.iter().any(wants_gallery)
+    {
+        return Err(ExperimentError::request(
+            "--emcl rebuilds texts and videos against one another, so that dual-bank cannot compare training and test \
+             items of one side; leave one of the two out",
+        ));
+    }
     let Scored { scores, bank, regime: least, mixing, effective_ranks } = match &request.given {
         Given::Similarity(name) => {
             Scored::raw(matrix::read("similarity", "[texts, videos]", name, &mut inputs)?)
@@ -247,7 +260,7 @@ pub fn score(request: &Request) -> Result<Report, ExperimentError> {
 
     let input = Both::new(&scores, &truth, request.logit_scale);
     let named = |error: Wrong| error.of(name);
-    let before = input.represented(None);
+    let before = if request.save.is_some() { input.represented() } else { None };
     let mut judged = Vec::new();
     let mut warnings = Vec::new();
     let mut kept = Vec::new();

@@ -65,8 +65,8 @@ impl Ranks {
     }
 
     /// What each query adds to R@K, in percent: 0 or 100, a fraction for a tie that straddles K under
-    /// [`Ties::Average`]. Its mean is R@K, so intervals resample it; under [`Ties::Reference`], whose R@K
-    /// weighs tied queries more and drops others, it is the query's own share of entries, and 0 when dropped.
+    /// [`Ties::Average`]. Its mean is R@K, so intervals resample it. Not so under [`Ties::Reference`], whose R@K
+    /// weighs tied queries more and drops others: there it is the query's own share of entries, and 0 when dropped.
     pub fn hits_percent(&self, cutoff: usize) -> Vec<f64> {
         let k = u32::try_from(cutoff).unwrap_or(u32::MAX);
         let hit = |(&greater, &equal): (&u32, &u32)| match self.ties {

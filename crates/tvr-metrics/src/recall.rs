@@ -46,29 +46,62 @@ impl Summary {
         if cutoffs.contains(&0) {
             return Err(MetricError::Setting { name: "cutoff", value: 0.0, domain: "at least 1" });
         }
-        let reference = ranks.ties() == Ties::Reference;
-        let entries: Vec<u32> = if reference { ranks.reference_entries() } else { Vec::new() };
-        let mut places: Vec<f64> = if reference {
-            entries.iter().map(|&place| f64::from(place) + 1.0).collect()
-        } else {
-            ranks.per_query()
-        };
+        if ranks.ties() == Ties::Reference {
+            return Self::over_entries(ranks, cutoffs);
+        }
+        let mut places = ranks.per_query();
         if places.is_empty() {
             return Err(MetricError::AllDropped { queries: ranks.queries() });
         }
         let count = places.len() as f64;
+        let percent = |cutoff: usize| ranks.hits_percent(cutoff).iter().sum::<f64>() / count;
+        let recalls = cutoffs.iter().map(|&cutoff| Recall { cutoff, percent: percent(cutoff) }).collect();
+        let mean_rank = places.iter().sum::<f64>() / count;
+        let median_rank = median(&mut places);
+        Ok(Self { queries: ranks.queries(), recalls, median_rank, mean_rank, ranks })
+    }
+
+    /// The same over the list of [`Ranks::reference_entries`], which is not made: on a matrix of equal scores it is as long
+    /// as the matrix.
+    fn over_entries(ranks: Ranks, cutoffs: &[usize]) -> Result<Self, MetricError> {
+        let tied = || ranks.greater().iter().zip(ranks.equal()).map(|(&g, &e)| (u64::from(g), u64::from(e)));
+        let entries: u64 = tied().map(|(_, equal)| equal).sum();
+        if entries == 0 {
+            return Err(MetricError::AllDropped { queries: ranks.queries() });
+        }
+        let count = entries as f64;
         // Grouped T2V is torch in the published code, which divides two whole numbers in f32.
         let in_f32 = ranks.lower_median();
         let percent = |cutoff: usize| {
-            if !reference {
-                return ranks.hits_percent(cutoff).iter().sum::<f64>() / count;
-            }
-            let hits = 100.0 * entries.iter().filter(|&&place| (place as usize) < cutoff).count() as f64;
+            let found = |(greater, equal): (u64, u64)| (cutoff as u64).saturating_sub(greater).min(equal);
+            let hits = 100.0 * tied().map(found).sum::<u64>() as f64;
             if in_f32 { f64::from(hits as f32 / count as f32) } else { hits / count }
         };
         let recalls = cutoffs.iter().map(|&cutoff| Recall { cutoff, percent: percent(cutoff) }).collect();
-        let mean_rank = places.iter().sum::<f64>() / count;
-        let median_rank = median(&mut places, ranks.lower_median());
+        let places = |(greater, equal): (u64, u64)| equal * greater + equal * (equal + 1) / 2;
+        let mean_rank = tied().map(places).sum::<u64>() as f64 / count;
+        // Entries of a place: those of the place before, and what begins less what has ended there.
+        let last = tied().map(|(greater, equal)| greater + equal).max().unwrap_or(0);
+        let mut change = vec![0i64; last as usize + 1];
+        for (greater, equal) in tied() {
+            change[greater as usize] += 1;
+            change[(greater + equal) as usize] -= 1;
+        }
+        let place_of = |entry: u64| {
+            let (mut here, mut seen) = (0, 0);
+            let reached = |change: &i64| {
+                here += change;
+                seen += here as u64;
+                seen > entry
+            };
+            change.iter().position(reached).map_or(f64::NAN, |place| place as f64 + 1.0)
+        };
+        let upper = place_of(entries / 2);
+        let median_rank = match entries.is_multiple_of(2) {
+            false => upper,
+            true if ranks.lower_median() => place_of(entries / 2 - 1),
+            true => f64::midpoint(place_of(entries / 2 - 1), upper),
+        };
         Ok(Self { queries: ranks.queries(), recalls, median_rank, mean_rank, ranks })
     }
 
@@ -100,13 +133,12 @@ impl Serialize for Summary {
 }
 
 /// Of at least one value, none of them NaN.
-fn median(values: &mut [f64], lower: bool) -> f64 {
+fn median(values: &mut [f64]) -> f64 {
     let half = values.len() / 2;
     let even = values.len().is_multiple_of(2);
     let (below, &mut upper, _) = values.select_nth_unstable_by(half, f64::total_cmp);
     if !even {
         return upper;
     }
-    let lower_middle = below.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if lower { lower_middle } else { (lower_middle + upper) / 2.0 }
+    (below.iter().copied().fold(f64::NEG_INFINITY, f64::max) + upper) / 2.0
 }

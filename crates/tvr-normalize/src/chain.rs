@@ -52,6 +52,54 @@ impl Chain {
         self.steps.iter().try_for_each(|step| step.check_counts(queries, gallery))
     }
 
+    /// Whether its results have the unit of the scores: [`Family::keeps_unit`] of all steps.
+    pub fn keeps_unit(&self) -> bool {
+        self.steps.iter().all(Family::keeps_unit)
+    }
+
+    /// [`apply_with_bias`](Normalizer::apply_with_bias), and what each step warns of in the scores that it reads.
+    ///
+    /// # Errors
+    /// As [`Normalizer::apply`].
+    #[allow(clippy::type_complexity, reason = "the result of apply_with_bias, and one thing beside it")]
+    pub fn apply_and_warn(
+        &self,
+        scores: &Scores,
+    ) -> Result<(Array2<f32>, Option<Array1<f32>>, Vec<Warning>), NormalizeError> {
+        let mut warnings = Vec::new();
+        let (revised, bias) =
+            self.revised(scores, &mut |step, scores| warnings.extend(step.warnings(scores)))?;
+        Ok((revised, bias, warnings))
+    }
+
+    /// The new scores; `before` sees every step with the scores that it is about to read.
+    fn revised(
+        &self,
+        scores: &Scores,
+        before: &mut dyn FnMut(&Family, &Scores),
+    ) -> Result<(Array2<f32>, Option<Array1<f32>>), NormalizeError> {
+        scores.check(self.name())?; // here, so that an error names a bank as a bank and not as a step's input
+        if let Some(step) = self.only() {
+            before(step, scores);
+            return step.apply_with_bias(scores);
+        }
+        let Some((last, earlier)) = self.steps.split_last() else {
+            return crate::Raw.apply_with_bias(scores);
+        };
+        let mut owned: Option<Made> = None;
+        for step in earlier {
+            let now = view(scores, &owned);
+            before(step, &now);
+            let query_bank = as_queries(step, &now, now.query_bank)?;
+            let gallery_bank = as_queries(step, &now, now.gallery_bank)?;
+            let test = step.apply(&now)?;
+            owned = Some(Made { test, query_bank, gallery_bank });
+        }
+        let now = view(scores, &owned);
+        before(last, &now);
+        Ok((last.apply(&now)?, None))
+    }
+
     /// The one step that does something, if there is only one; `raw` if there is none.
     fn only(&self) -> Option<&Family> {
         let mut real = self.steps.iter().filter(|step| !matches!(step, Family::Raw(_)));
@@ -77,20 +125,7 @@ impl Normalizer for Chain {
 
     /// Several steps have no bias: what the last one shifts are no longer the scores.
     fn apply_with_bias(&self, scores: &Scores) -> Result<(Array2<f32>, Option<Array1<f32>>), NormalizeError> {
-        scores.check(self.name())?; // here, so that an error names a bank as a bank and not as a step's input
-        if let Some(step) = self.only() {
-            return step.apply_with_bias(scores);
-        }
-        let Some((last, before)) = self.steps.split_last() else { return crate::Raw.apply_with_bias(scores) };
-        let mut owned: Option<Made> = None;
-        for step in before {
-            let now = view(scores, &owned);
-            let query_bank = as_queries(step, &now, now.query_bank)?;
-            let gallery_bank = as_queries(step, &now, now.gallery_bank)?;
-            let test = step.apply(&now)?;
-            owned = Some(Made { test, query_bank, gallery_bank });
-        }
-        Ok((last.apply(&view(scores, &owned))?, None))
+        self.revised(scores, &mut |_, _| ())
     }
 
     /// One step, `raw` apart, is prepared as it is. Several need the matrix.
@@ -105,8 +140,13 @@ impl Normalizer for Chain {
         self.only().map_or(Ok(None), |step| step.bias(scores))
     }
 
+    /// Of several steps each warns of the scores that it reads, which are made for it: [`Chain::apply_and_warn`] makes
+    /// them once. None where a step refuses them.
     fn warnings(&self, scores: &Scores) -> Vec<Warning> {
-        self.steps.iter().flat_map(|step| step.warnings(scores)).collect()
+        match self.only() {
+            Some(step) => step.warnings(scores),
+            None => self.apply_and_warn(scores).map(|(.., warnings)| warnings).unwrap_or_default(),
+        }
     }
 }
 

@@ -34,7 +34,7 @@
 use crate::error::{NormalizeError, above_zero};
 use crate::kernel;
 use crate::passes::{ColumnSums, narrow};
-use crate::prepared::{Prepared, RowMap, Sources};
+use crate::prepared::{Prepared, RowMap, Sources, filled};
 use crate::scores::{Normalizer, Regime, Scores, Side, Warning};
 use ndarray::Array1;
 use std::mem::MaybeUninit;
@@ -110,10 +110,12 @@ impl Normalizer for DualSoftmax {
         let scale = 1.0 / f64::from(self.temperature);
         let (test, bank) = (sources.test, sources.query_bank);
         if let Some(any) = test.or(bank).filter(|_| self.along_row(sources.queries)) {
+            let any = filled(self.name(), any)?;
             return Ok(Prepared::new(any.shape()[1], RowShare(narrow(scale))));
         }
         if let Some(test) = test.filter(|test| bank.is_none() && test.shape()[0] == 1) {
             // The share is 1, and rounding must not make it less.
+            let test = filled(self.name(), test)?;
             return Ok(Prepared::shift(Array1::zeros(test.shape()[1])));
         }
         let reference = sources.reference(self.name(), "")?;
@@ -124,6 +126,10 @@ impl Normalizer for DualSoftmax {
             return Ok(Prepared::new(gallery, BankShare { scale: narrow(scale), max: sums.max, log_sum }));
         }
         let weights = sources.query_weights.filter(|_| self.prior == Prior::Videos);
+        let (found, [expected, _]) = (weights.map_or(0, <[f32]>::len), reference.shape());
+        if weights.is_some() && found != expected {
+            return Err(NormalizeError::WeightCount { method: self.name(), found, expected });
+        }
         let sums = ColumnSums::of(reference, scale, weights)?;
         let inverse = sums.inverse();
         Ok(Prepared::new(gallery, Share { scale: narrow(scale), max: sums.max, inverse }))

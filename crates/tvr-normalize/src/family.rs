@@ -196,6 +196,16 @@ impl Family {
         }
     }
 
+    /// Whether its results have the unit of the scores, so that they are logits where the scores are: not twice the scores,
+    /// no shares, and no scores times shares.
+    pub fn keeps_unit(&self) -> bool {
+        match self {
+            Self::DualSoftmax(_) | Self::Mutual(_) | Self::Csls(_) => false,
+            Self::DualBank(method) => method.rows() == Rows::All,
+            _ => true,
+        }
+    }
+
     /// Whether a bank, or the test where there is none, of so many queries and gallery items holds as many as are
     /// selected among them: what can be said before there are scores.
     ///

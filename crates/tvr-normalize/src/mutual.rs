@@ -13,7 +13,7 @@
 use crate::error::{NormalizeError, above_zero};
 use crate::kernel;
 use crate::passes::{ColumnSums, narrow};
-use crate::prepared::{Prepared, RowMap, Sources};
+use crate::prepared::{Prepared, RowMap, Sources, filled};
 use crate::scores::{Normalizer, Regime, Scores};
 use std::mem::MaybeUninit;
 
@@ -60,7 +60,7 @@ impl Normalizer for Mutual {
         let scale = 1.0 / f64::from(self.temperature);
         // One query alone is no harm here: its share of the column is 1, and the row's share keeps the raw order.
         let source = match (sources.query_bank, sources.test) {
-            (None, Some(test)) => test,
+            (None, Some(test)) => filled(self.name(), test)?,
             _ => sources.needs_query_bank(self.name())?,
         };
         let sums = ColumnSums::of(source, scale, None)?;

@@ -70,7 +70,11 @@ impl<'a> Sources<'a> {
     }
 }
 
-fn filled<'a>(
+/// A source that is not empty.
+///
+/// # Errors
+/// [`NormalizeError::Empty`]
+pub(crate) fn filled<'a>(
     method: &'static str,
     source: &'a dyn ScoreSource,
 ) -> Result<&'a dyn ScoreSource, NormalizeError> {

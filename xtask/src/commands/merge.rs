@@ -7,6 +7,7 @@ use tvr_experiment::{ExperimentError, encode};
 
 use crate::commands::encode::said;
 use crate::exit;
+use crate::quoted::quoted;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,7 +57,8 @@ fn judging(out: &Path, written: &Written) -> String {
     let matrices = written
         .matrices
         .iter()
-        .map(|(name, _)| format!(" \\\n    --{} {}:{name}", name.replace('_', "-"), out.display()));
+        .map(|(name, _)| (name.replace('_', "-"), quoted(format!("{}:{name}", out.display()))))
+        .map(|(option, file)| format!(" \\\n    --{option} {file}"));
     let rows = written.normalize.iter().map(|spec| format!(" \\\n    --normalize '{spec}'"));
     format!("cargo xtask score{}", matrices.chain(rows).collect::<String>())
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tvr_experiment::ExperimentError;
 use tvr_experiment::recipe::EmclRecipe;
 use tvr_experiment::score::{
-    Figures, Given, NamedInterval, Policy, Report, Request, Resampling, Vectors, score, share,
+    Figures, Given, NamedInterval, Policy, Report, Request, Resampling, Ties, Vectors, score, share,
 };
 use tvr_experiment::shard::Shard;
 
@@ -281,6 +281,8 @@ fn shown(report: &Report) -> String {
         report.ties,
         match report.non_finite {
             tvr_experiment::score::NonFinite::Refuse => "refused",
+            tvr_experiment::score::NonFinite::Miss if report.ties == Ties::Reference =>
+                "left out by these ties",
             tvr_experiment::score::NonFinite::Miss => "count as missed",
         }
     );

@@ -18,6 +18,7 @@ use tvr_experiment::{
 
 use crate::draw::draw;
 use crate::exit;
+use crate::quoted::quoted;
 use crate::table::Table;
 
 /// Train a recipe and judge it.
@@ -117,16 +118,6 @@ pub fn in_the_user_s_words(error: ExperimentError) -> ExperimentError {
     let ExperimentError::Interrupted { step, .. } = error else { return error };
     let typed = std::env::args().skip(2).filter(|word| word != "--resume");
     ExperimentError::Interrupted { step, arguments: typed.map(quoted).collect::<Vec<_>>().join(" ") }
-}
-
-/// A word as a shell takes it.
-fn quoted(word: String) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-./:=,+@%".contains(letter);
-    if !word.is_empty() && word.chars().all(plain) {
-        word
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
 }
 
 /// What was run, and the record of every seed.

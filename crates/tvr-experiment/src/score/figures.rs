@@ -32,7 +32,7 @@ pub struct Figures {
     pub summary: Summary,
     /// What this direction has seen.
     pub regime: Regime,
-    /// How unevenly its gallery is represented; nothing where scores are not finite.
+    /// How unevenly its gallery is represented; nothing where scores are not finite, or no logits (`dual-softmax`, `mutual`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub normalisation_error: Option<NormalisationError>,
     /// 95 % intervals by metric.

@@ -34,16 +34,17 @@ impl<'a> Both<'a> {
         }
     }
 
-    /// How evenly each gallery is represented by matrices of both directions, or by the scores.
-    pub(super) fn represented(&self, matrices: Option<&[Array2<f32>; 2]>) -> Option<[Representation; 2]> {
+    /// How evenly each gallery is represented by the scores.
+    pub(super) fn represented(&self) -> Option<[Representation; 2]> {
+        self.represented_by(self.scores, &self.transposed)
+    }
+
+    /// The same by other scores in their unit, T2V `[texts, videos]` and V2T `[videos, texts]`.
+    fn represented_by(&self, text: &Array2<f32>, video: &Array2<f32>) -> Option<[Representation; 2]> {
         // Each matrix has its own queries as rows; scores that are no numbers have no probabilities.
         let of = |matrix: &Array2<f32>| {
             let logits = if self.logit_scale == 1.0 { None } else { Some(matrix * self.logit_scale) };
             representation(logits.as_ref().unwrap_or(matrix).view(), Direction::TextToVideo).ok()
-        };
-        let [text, video] = match matrices {
-            Some([text, video]) => [text, video],
-            None => [self.scores, &self.transposed],
         };
         Some([of(text)?, of(video)?])
     }
@@ -61,6 +62,8 @@ pub(super) struct Normalised {
     pub(super) matrices: Option<[Array2<f32>; 2]>,
     /// Of methods in bias form.
     pub(super) biases: [Option<Array1<f32>>; 2],
+    /// Whether the matrices have the unit of the scores.
+    in_unit: bool,
 }
 
 impl Normalised {
@@ -74,11 +77,13 @@ impl Normalised {
                 block.query_weights = input.weights.as_deref();
             }
             let regime = chain.regime(&block);
-            let warnings: Vec<String> = chain.warnings(&block).iter().map(ToString::to_string).collect();
             // Raw is no copy, and takes scores that are not finite: the metrics' policy decides about them.
-            let revised = if is_raw(chain) { None } else { Some(chain.apply_with_bias(&block)?) };
-            let (matrix, bias) = revised.unzip();
-            Ok((regime, warnings, matrix, bias.flatten()))
+            if is_raw(chain) {
+                return Ok((regime, Vec::new(), None, None));
+            }
+            let (matrix, bias, warnings) = chain.apply_and_warn(&block)?;
+            let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+            Ok((regime, warnings, Some(matrix), bias))
         };
         let [text_banks, video_banks] = banks;
         let (text_regime, mut warnings, text_to_video, text_bias) =
@@ -89,7 +94,22 @@ impl Normalised {
                 .map_err(|error| Wrong::in_direction(error, Side::Videos))?;
         warnings.extend(other.into_iter().filter(|warning| !warnings.contains(warning)).collect::<Vec<_>>());
         let matrices = text_to_video.zip(video_to_text).map(|(text, video)| [text, video]);
-        Ok(Self { regimes: [text_regime, video_regime], warnings, matrices, biases: [text_bias, video_bias] })
+        let (regimes, biases) = ([text_regime, video_regime], [text_bias, video_bias]);
+        Ok(Self { regimes, warnings, matrices, biases, in_unit: chain.keeps_unit() })
+    }
+
+    /// How evenly each gallery is represented now. Probabilities are made of logits: of the matrices where they have the
+    /// scores' unit, else of the scores with the biases that give them the same order. Shares, and scores times shares, are
+    /// no logits, and have none.
+    fn represented(&self, input: &Both<'_>) -> Option<[Representation; 2]> {
+        match (&self.matrices, &self.biases) {
+            (None, _) => input.represented(),
+            (Some([text, video]), _) if self.in_unit => input.represented_by(text, video),
+            (Some(_), [Some(text), Some(video)]) => {
+                input.represented_by(&(input.scores + text), &(&input.transposed + video))
+            }
+            (Some(_), _) => None,
+        }
     }
 
     pub(super) fn judge(&self, spec: &str, input: &Both<'_>, policy: &Policy) -> Result<Row, MetricError> {
@@ -115,7 +135,7 @@ impl Normalised {
             text_to_video_regime,
             video_to_text_regime,
             judgement,
-            representation: input.represented(self.matrices.as_ref()),
+            representation: self.represented(input),
         })
     }
 }

@@ -53,7 +53,8 @@ pub(crate) fn settle(
     let input = Both::new(scores, truth, 1.0);
     let mut settled = Settled::default();
     for spec in specs {
-        let grid: Grid = spec.parse().map_err(|error| Wrong::from(error).of("the scores of val"))?;
+        let grid: Grid =
+            spec.parse().map_err(|error| ExperimentError::request(format!("--normalize: {error}")))?;
         if grid.candidates().len() == 1 {
             settled.specs.push(spec.clone()); // a row bears the name that it was asked for by
             continue;
@@ -64,7 +65,11 @@ pub(crate) fn settle(
         };
         let best =
             choose(grid.candidates(), figure).map_err(|error| error.of_model("the scores of val"))?.best;
-        settled.chosen.insert(best.to_string(), spec.clone());
+        if let Some(other) = settled.chosen.insert(best.to_string(), spec.clone()) {
+            return Err(ExperimentError::request(format!(
+                "--normalize: both {other} and {spec} come down to {best} on val, and a row has one name; leave one out"
+            )));
+        }
         settled.specs.push(best.to_string());
     }
     Ok(settled)

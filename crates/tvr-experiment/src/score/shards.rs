@@ -96,7 +96,11 @@ pub fn share(given: &Given, shard: Shard, out: &Path) -> Result<Written, Experim
         }
         Given::Vectors(vectors) => vectors.share(shard, &mut inputs)?,
     };
-    let hashed = |input: Input| (input.role.to_owned(), format!("sha256 {}", input.sha256));
+    // Two tensors of one file are two inputs.
+    let hashed = |input: Input| {
+        let key = matrix::file_and_key(&input.path).1.map_or(String::new(), |key| format!(", tensor {key}"));
+        (input.role.to_owned(), format!("sha256 {}{key}", input.sha256))
+    };
     write(out, Some(shard), inputs.into_iter().map(hashed).collect(), Vec::new(), &blocks)
 }
 

@@ -64,7 +64,9 @@ impl Vectors {
             to_matrix(cosines.map_err(of(&self.texts))?, 1.0)
         };
         let scores = score(&test.0, &test.1)?;
-        let bank = bank.map(|bank| banks::score(&bank, &test, Some(1.0), score)).transpose()?;
+        // EMCL rebuilds texts and videos against one another: items of one side have no similarity in its unit.
+        let scale = emcl.is_none().then_some(1.0);
+        let bank = bank.map(|bank| banks::score(&bank, &test, scale, score)).transpose()?;
         let regime = emcl.as_ref().map_or(Regime::Raw, Emcl::regime);
         let ranks = emcl.as_ref().map(|emcl| emcl.effective_ranks(&test.0.pooled, &test.1.pooled));
         let effective_ranks = ranks.transpose().map_err(of(&self.texts))?;
