@@ -1,8 +1,7 @@
 //! Inverted softmax (IS), in logs: each gallery item pays for how much all queries want it.
 //!
 //! ```text
-//! b[j]    = −T · ln Σ_i exp(B[i, j] / T)        i over the bank, or the test queries
-//! r[q, j] = s[q, j] + b[j] − mean of b          a constant, without which a large T · ln i would round the scores away
+//! r[q, j] = s[q, j] − T · ln Σ_i exp(B[i, j] / T)        i over the bank, or the test queries
 //! ```
 //!
 //! | symbol | meaning | shape, unit |
@@ -11,7 +10,8 @@
 //! | `T` | temperature, 1/β elsewhere | above 0, unit of the scores |
 //!
 //! Source: Smith et al. 2017, arXiv 1702.03859; code: facebookresearch/MUSE `word_translation.py`, which gives
-//! `exp(r / T)` but for the constant: the same order.
+//! `exp(r / T)`: the same order. As published, every score carries the constant −T · ln n of n rows: where T is a thousand
+//! times the scores' spread, f32 rounds some of them to one another, and `sinkhorn` or `nnn` serve better.
 //! Regime: bank with a query bank, else transductive. Bias form. Cost: one pass over the bank.
 
 use crate::error::{NormalizeError, above_zero};
@@ -66,10 +66,9 @@ impl Normalizer for InvertedSoftmax {
     }
 }
 
-/// `−T · ln Σ_i exp(B[i, j] / T)` of every gallery item, less their mean.
+/// `−T · ln Σ_i exp(B[i, j] / T)` of every gallery item.
 pub(crate) fn inverted_bias(bank: &dyn ScoreSource, temperature: f32) -> Result<Array1<f32>, NormalizeError> {
     let temperature = f64::from(temperature);
     let lse = ColumnSums::of(bank, 1.0 / temperature, None)?.lse();
-    let mean = lse.iter().sum::<f64>() / lse.len() as f64;
-    Ok(lse.into_iter().map(|lse| (temperature * (mean - lse)) as f32).collect())
+    Ok(lse.into_iter().map(|lse| (-temperature * lse) as f32).collect())
 }
