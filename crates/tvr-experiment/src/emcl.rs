@@ -1,15 +1,16 @@
-//! EMCL at inference on vectors, from a recipe's or a command's settings: cosines, and what they have seen.
+//! EMCL at inference on vectors, from a recipe's or a command's settings: similarities, and what they have seen.
 
 use burn::prelude::*;
 use tvr_heads::emcl::{Inference, Moments, Scope};
 use tvr_heads::{HeadError, Tile};
 
-use crate::recipe::{EmclRecipe, EmclScope};
+use crate::recipe::{EmclRecipe, EmclScope, EmclSimilarity};
 use crate::score::Regime;
 
 /// The layer, and whose second moments its bases come from.
 pub(crate) struct Emcl {
     layer: Inference,
+    similarity: EmclSimilarity,
     tile: Option<Tile>,
     bank: Option<Moments>,
 }
@@ -31,7 +32,7 @@ impl Emcl {
         let bank = bank.map(|blocks| layer.bank(blocks)).transpose()?;
         let side = recipe.layer.tile;
         let tile = (recipe.scope == EmclScope::Tiles).then_some(Tile { texts: side, videos: side });
-        Ok(Self { layer, tile, bank })
+        Ok(Self { layer, similarity: recipe.similarity, tile, bank })
     }
 
     fn scope(&self) -> Scope<'_> {
@@ -42,12 +43,15 @@ impl Emcl {
         }
     }
 
-    /// Cosines of all pairs after the layer, `[texts, videos]`.
+    /// Cosines or products of all pairs after the layer, `[texts, videos]`.
     ///
     /// # Errors
     /// As [`Inference::cosines`].
-    pub(crate) fn cosines(&self, texts: &Tensor<2>, videos: &Tensor<2>) -> Result<Tensor<2>, HeadError> {
-        self.layer.cosines(texts, videos, self.scope())
+    pub(crate) fn similarity(&self, texts: &Tensor<2>, videos: &Tensor<2>) -> Result<Tensor<2>, HeadError> {
+        match self.similarity {
+            EmclSimilarity::Cosine => self.layer.cosines(texts, videos, self.scope()),
+            EmclSimilarity::Product => self.layer.products(texts, videos, self.scope()),
+        }
     }
 
     /// How many directions the vectors spread over, before and after.
@@ -62,7 +66,7 @@ impl Emcl {
         self.layer.effective_ranks(texts, videos, self.scope())
     }
 
-    /// What a cosine has seen beside its pair.
+    /// What a similarity has seen beside its pair.
     pub(crate) fn regime(&self) -> Regime {
         if self.bank.is_some() { Regime::Bank } else { Regime::Transductive }
     }

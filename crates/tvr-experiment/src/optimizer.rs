@@ -29,7 +29,11 @@ impl Group {
             path.starts_with("text.tower.") || path.starts_with("video.tower.") || path == "logit_scale";
         let decays = match groups {
             Groups::Clip4clip => !path.contains("bias") && !path.ends_with(".beta"),
-            Groups::Ours => rank >= 2 && !path.contains("embedding") && !path.contains("position"),
+            // Tables of vectors, of which a step moves few: of tokens, places, words (`text.words`), experts (MMT's `types`).
+            Groups::Ours => {
+                let table = path.contains("embedding") || path.contains("position");
+                rank >= 2 && !table && !path.starts_with("text.words.") && !path.ends_with(".types")
+            }
         };
         Self { tower, decays }
     }

@@ -185,20 +185,20 @@ impl Plan {
     }
 }
 
-/// The recipe's head; a temporal one starts from the checkpoint's text tower unless the recipe says otherwise.
+/// The recipe's head; its temporal transformers start from the checkpoint's text tower unless the recipe says otherwise.
 pub(crate) fn head(
     recipe: &Recipe,
     offer: &Offer,
     pretrained: Option<&Pretrained>,
     device: &Device,
 ) -> Result<BuiltHead, ExperimentError> {
-    match (&recipe.encoder, pretrained, recipe.head.block_heads()) {
-        (EncoderRecipe::Clip { start_from_tower: true, .. }, Some(pretrained), Some(heads)) => {
+    match (&recipe.encoder, pretrained, &recipe.head.block_heads()[..]) {
+        (EncoderRecipe::Clip { start_from_tower: true, .. }, Some(pretrained), temporal @ [_, ..]) => {
             let tower = pretrained.text_heads()?;
-            if heads != tower {
+            if let Some(heads) = temporal.iter().find(|heads| **heads != tower) {
                 return Err(ExperimentError::request(format!(
-                    "head.heads = {heads}, but the text tower that its blocks start as has {tower}; \
-                     encoder.start_from_tower = false starts them at random"
+                    "[head] its temporal transformer has heads = {heads}, but the text tower that its blocks start as has \
+                     {tower}; encoder.start_from_tower = false starts them at random"
                 )));
             }
             recipe.head.init_from_tower(offer, &pretrained.text_tower(device)?, device)

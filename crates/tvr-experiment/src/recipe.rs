@@ -22,7 +22,7 @@ mod place;
 pub mod rows;
 mod unknown_key;
 
-pub use emcl::{EmclRecipe, EmclScope};
+pub use emcl::{EmclRecipe, EmclScope, EmclSimilarity};
 pub use encoder::{EncoderRecipe, FrameTokens, Frames, StreamMode, TextMode};
 pub use head::{BuiltHead, HeadKind, HeadRecipe, PlainHead};
 pub use objective::{BuiltObjective, ObjectiveRecipe, StreamsRecipe, TermRecipe};

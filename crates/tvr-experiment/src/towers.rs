@@ -96,7 +96,7 @@ impl Towers {
         };
         // What the towers do not depend on (where frames come from, how streams are made) is no part of the key.
         let key = format!(
-            "{} {} {pretrain_steps} {place_steps} {pretrain_batch} {pretrain_learning_rate} {tower_seed}",
+            "{} {} own stills {pretrain_steps} {place_steps} {pretrain_batch} {pretrain_learning_rate} {tower_seed}",
             tvr_data::WORLD_VERSION,
             env!("CARGO_PKG_VERSION")
         );
@@ -289,7 +289,7 @@ fn pretrain(
     };
     let (steps, place_steps, batch) = (*pretrain_steps, *place_steps, *pretrain_batch);
     // Every seed has stills of its own.
-    let drawn = (steps + PLACE_STRIDE * place_steps).saturating_mul(batch);
+    let drawn = place_steps.saturating_mul(PLACE_STRIDE).saturating_add(steps).saturating_mul(batch);
     let first = (*tower_seed as usize).wrapping_mul(drawn);
     let settings = OptimizerRecipe::adamw(*pretrain_learning_rate);
     let training = device.clone().autodiff();

@@ -214,7 +214,7 @@ impl Work<'_> {
         }
         let start = state.map_or(0, |state| state.step);
         let device = plan.devices.get(ranks.rank()).unwrap_or(&plan.device);
-        let draws = ranks.size() == 1 || step::draws(&model, train, ranks, device)?;
+        let draws = step::draws(&model, train, ranks, device)?;
         let draw = match recipe.train.captions {
             Captions::OnePerVideo => Draw::OnePerVideo,
             Captions::All => Draw::All,

@@ -35,7 +35,7 @@ pub(crate) fn make(
     blocks.map_err(|cause| HeadError::Block { head, cause })
 }
 
-/// Copies a tower's first positions and first blocks, as CLIP4Clip does. Norms keep their own epsilon.
+/// Copies a tower's first positions and first blocks, as CLIP4Clip does, with their activation. Norms keep their own epsilon.
 pub(crate) fn start_from_tower(
     positions: &mut Param<Tensor<2>>,
     blocks: &mut [Block],
@@ -57,6 +57,7 @@ pub(crate) fn start_from_tower(
         if ours != theirs {
             return Err(shape("the perceptron of a tower's block", ours.to_vec(), theirs.to_vec()));
         }
+        block.set_activation(tower.activation());
         copy_norm(&mut block.attention_norm, &tower.attention_norm);
         copy_norm(&mut block.mlp_norm, &tower.mlp_norm);
         for (ours, theirs) in [

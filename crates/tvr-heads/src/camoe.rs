@@ -27,7 +27,7 @@ pub mod gate;
 
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
-use tvr_nn::{masked_mean, unit_rows};
+use tvr_nn::{Block, masked_mean, unit_rows};
 
 use crate::adapter::{FrameAdapter, FrameAdapterConfig};
 use crate::codes::{TextCodes, VideoCodes};
@@ -96,6 +96,16 @@ impl CamoeConfig {
         }
     }
 
+    /// Attention heads of the experts that are temporal transformers.
+    pub fn block_heads(&self) -> Vec<usize> {
+        let parts = [self.entity.as_ref(), self.action.as_ref(), self.scene.as_ref(), Some(&self.fusion)];
+        let heads = |expert: &AggregatorConfig| match expert {
+            AggregatorConfig::SeqTransf(config) => Some(config.heads),
+            _ => None,
+        };
+        parts.into_iter().flatten().filter_map(heads).collect()
+    }
+
     /// Checks every setting and makes the head for features of one width.
     ///
     /// # Errors
@@ -137,6 +147,22 @@ pub struct Camoe {
 }
 
 impl Camoe {
+    /// Starts positions and blocks of the experts that are temporal transformers as copies of a text tower's, as the host,
+    /// CLIP4Clip, does. The copies are parameters of their own.
+    ///
+    /// # Errors
+    /// [`HeadError::Shape`] where the tower is narrower, wider, shorter or shallower than an expert.
+    pub fn start_from_tower(mut self, positions: &Tensor<2>, blocks: &[Block]) -> Result<Self, HeadError> {
+        let started = |expert: Aggregator| match expert {
+            Aggregator::SeqTransf(head) => {
+                head.start_from_tower(positions, blocks).map(Aggregator::SeqTransf)
+            }
+            other => Ok(other),
+        };
+        self.experts = self.experts.into_iter().map(started).collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+
     /// How much each stream counts for each text. `[texts, experts]`
     fn counts(&self, texts: &TextCodes) -> Tensor<2> {
         let steps = texts.steps();

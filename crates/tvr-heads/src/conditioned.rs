@@ -21,7 +21,7 @@
 
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
-use tvr_nn::attention;
+use tvr_nn::{Block, attention};
 
 use crate::adapter::FrameAdapterConfig;
 use crate::codes::{TextCodes, VideoCodes};
@@ -109,6 +109,18 @@ pub struct Conditioned {
     temperature: f64,
     #[module(skip)]
     mask: PoolingMask,
+}
+
+impl Conditioned {
+    /// Starts positions and blocks of the temporal transformer, where there is one, as copies of a text tower's, as EMCL-Net's code does. The copies are
+    /// parameters of their own.
+    ///
+    /// # Errors
+    /// [`HeadError::Shape`] where the tower is narrower, wider, shorter or shallower than this head.
+    pub fn start_from_tower(mut self, positions: &Tensor<2>, blocks: &[Block]) -> Result<Self, HeadError> {
+        self.frames = self.frames.start_from_tower(positions, blocks)?;
+        Ok(self)
+    }
 }
 
 impl Head for Conditioned {

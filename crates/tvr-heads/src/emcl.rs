@@ -18,7 +18,7 @@
 //! With `items = "call"` (paper and code) the bases are found on whatever is scored in one call, so a similarity depends
 //! on batch and tile: the head says so ([`Needs::mixes_items`]) and names its tile. With `items = "global"` (ours) they
 //! are found on moving means of second moments, which training keeps in the record: every pair is then judged by
-//! itself, and no other test item is looked at (regime *bank*). There `M` stays as drawn, and before the first step the
+//! itself, and no other test item is looked at. There `M` stays as drawn, and before the first step the
 //! layer changes nothing.
 //!
 //! Source: Jin et al. 2022 (EMCL), arXiv 2211.11427; code: jpthu17/EMCL, `tvr/models/until_module.py: Emcl`. What they
@@ -92,7 +92,9 @@ pub struct EmclConfig {
     /// Share of the old in a moving average; from 0 to 1.
     #[serde(default = "published_momentum")]
     pub momentum: f64,
-    /// Whether rows are made unit before the layer.
+    /// Whether rows are made unit before the layer. Heads that compare pooled vectors (mean pooling, the temporal ones, camoe,
+    /// experts) hand over unit rows anyway. What `sigma` and `weight` do to unit rows, `l · sigma` and `l · weight` do to rows of length `l`
+    /// (`mode = "reference"`).
     #[serde(default)]
     pub unit_input: bool,
     /// Guard of the divisions; at least 0.
@@ -198,6 +200,12 @@ impl EmclConfig {
             return together(
                 "the wrapped head judges pairs by no cosine of two vectors",
                 "leave [head.emcl] out or choose another head",
+            );
+        }
+        if !self.residual && self.detach == Detach::All {
+            return together(
+                "detach = \"all\" with residual = false: what is left of the features has no gradient, and nothing would be learnt",
+                "set detach = \"projection\" or \"none\"",
             );
         }
         if self.items == Items::Global && self.detach == Detach::None {
@@ -357,7 +365,8 @@ impl<H: Head> Head for Emcl<H> {
     /// Moves `M`, or the moving means, towards those of the batch: the only place where they change.
     fn after_step(&mut self, texts: &TextCodes, videos: &VideoCodes) {
         self.head.after_step(texts, videos);
-        let vectors = self.head.vectors(texts, videos);
+        // As at evaluation: without dropout, which every rank would draw for itself, and without a graph.
+        let vectors = self.head.valid().vectors(texts, videos);
         let rows: Vec<Tensor<2>> = vectors.iter().map(|vectors| vectors.rows().without_autodiff()).collect();
         match &mut self.running {
             Some(running) => {

@@ -1,6 +1,7 @@
 //! What is done to frames before a text looks at them: an adapter, then a temporal transformer; each where asked for.
 
 use burn::prelude::*;
+use tvr_nn::Block;
 
 use crate::adapter::{FrameAdapter, FrameAdapterConfig};
 use crate::error::HeadError;
@@ -37,6 +38,20 @@ impl FrameStage {
             Some(temporal) => temporal.contextualise(frames, mask),
             None => frames,
         }
+    }
+
+    /// Starts the temporal transformer, where there is one, as [`SeqTransf::start_from_tower`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn start_from_tower(
+        mut self,
+        positions: &Tensor<2>,
+        blocks: &[Block],
+    ) -> Result<Self, HeadError> {
+        let started = self.temporal.map(|temporal| temporal.start_from_tower(positions, blocks));
+        self.temporal = started.transpose()?;
+        Ok(self)
     }
 
     /// The most frames that a video may have; `None` where any number will do.

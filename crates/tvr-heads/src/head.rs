@@ -24,7 +24,7 @@ pub struct Needs {
     /// Whether a similarity depends on the other items that are scored with it (EMCL). Such a head may give
     /// other figures for other tiles; every other head must not.
     pub mixes_items: bool,
-    /// The tile that a head which mixes items is scored in; `None` where any will do.
+    /// The tile that a head is scored in, since it mixes items or holds much for every pair; `None` where the usual will do.
     pub tile: Option<Tile>,
     /// Whether a pair is judged by more than the cosine of [`Codes::pooled`](crate::Codes::pooled), so that an
     /// objective cannot score kept items by their codes.

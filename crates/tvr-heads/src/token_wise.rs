@@ -25,7 +25,7 @@ use burn::nn::Linear;
 use burn::prelude::*;
 use burn::tensor::activation::relu;
 use serde::{Deserialize, Serialize};
-use tvr_nn::{best_matches, linear, masked_mean, masked_softmax, unit_rows};
+use tvr_nn::{Block, best_matches, linear, masked_mean, masked_softmax, unit_rows};
 
 use crate::adapter::FrameAdapterConfig;
 use crate::codes::{Sequence, TextCodes, VideoCodes};
@@ -165,6 +165,18 @@ fn parts(sequence: &Sequence) -> (Tensor<3>, Tensor<2>, Tensor<2, Bool>) {
     let units = sequence.features.clone().slice_dim(2, 0..channels - 1);
     let weights = sequence.features.clone().slice_dim(2, channels - 1..channels);
     (units, weights.reshape([items, steps]), sequence.mask.clone())
+}
+
+impl TokenWise {
+    /// Starts positions and blocks of the temporal transformer, where there is one, as copies of a text tower's, as DRL's code does. The copies are
+    /// parameters of their own.
+    ///
+    /// # Errors
+    /// [`HeadError::Shape`] where the tower is narrower, wider, shorter or shallower than this head.
+    pub fn start_from_tower(mut self, positions: &Tensor<2>, blocks: &[Block]) -> Result<Self, HeadError> {
+        self.frames = self.frames.start_from_tower(positions, blocks)?;
+        Ok(self)
+    }
 }
 
 impl Head for TokenWise {

@@ -113,6 +113,16 @@ pub struct Block {
 }
 
 impl Block {
+    /// The perceptron's activation.
+    pub fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    /// The same weights under another activation.
+    pub fn set_activation(&mut self, activation: Activation) {
+        self.activation = activation;
+    }
+
     /// The block at every token.
     ///
     /// - `x`: `[items, tokens, width]`

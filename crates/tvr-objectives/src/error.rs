@@ -16,6 +16,16 @@ pub enum ObjectiveError {
         /// What is allowed.
         domain: &'static str,
     },
+    /// A part of a batch that does not fit another in its size.
+    #[error("{what} is {found}, but it must be {expected}")]
+    Size {
+        /// Of what.
+        what: &'static str,
+        /// What it must be.
+        expected: usize,
+        /// What it is.
+        found: usize,
+    },
     /// Two parts of one batch that do not fit each other.
     #[error("{what} has {found} rows, but the batch has {expected}")]
     Rows {

@@ -19,8 +19,9 @@
 //! third as often: the columns' marginals are what the targets themselves sum to (ours; `marginals = "uniform"`
 //! is the published function's).
 //!
-//! The queue asks on behalf of strangers: entries of the batch's own videos are left out (ours), so that no item
-//! asks twice, in two versions, and no earlier caption of a video bids for it. With entries of earlier steps the
+//! The queue asks on behalf of strangers: entries of the batch's own videos are left out (ours), so that no item of
+//! the batch asks twice, in two versions, and no earlier caption of a video bids for it. Other items may be there twice
+//! around an epoch's end. With entries of earlier steps the
 //! biases lag behind the weights; the part `queue_age` says by how many steps on average.
 //!
 //! Source: Park et al. 2022, arXiv 2212.11790. No code of the authors is public: the form of the loss is ours,

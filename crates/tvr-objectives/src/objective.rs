@@ -118,18 +118,27 @@ impl<'a> Pairs<'a> {
         check_sizes(texts, videos, self.same, needs)?;
         for &name in &needs.streams {
             let stream = self.stream(name).ok_or(ObjectiveError::Missing { what: name })?;
-            rows(name, texts, stream.similarity.dims()[0])?;
+            let [queries, items] = stream.similarity.dims();
+            rows(name, texts, queries)?;
+            size("the number of a stream's videos", videos, items)?;
             rows("a stream's availability", texts, stream.available.dims()[0])?;
         }
         if needs.codes {
             let vectors = self.texts.ok_or(ObjectiveError::Missing { what: "text vectors" })?;
-            rows("the text vectors", texts, vectors.dims()[0])?;
+            let [found, width] = vectors.dims();
+            rows("the text vectors", texts, found)?;
             let vectors = self.videos.ok_or(ObjectiveError::Missing { what: "video vectors" })?;
-            rows("the video vectors", videos, vectors.dims()[0])?;
+            let [found, of_videos] = vectors.dims();
+            rows("the video vectors", videos, found)?;
+            size("the width of the video vectors", width, of_videos)?;
         }
         if needs.captions {
             let captions = self.captions.ok_or(ObjectiveError::Missing { what: "caption tokens" })?;
-            rows("the caption tokens", texts, captions.ids.dims()[0])?;
+            let [found, longest] = captions.ids.dims();
+            rows("the caption tokens", texts, found)?;
+            let [found, of_mask] = captions.mask.dims();
+            rows("the mask of the caption tokens", texts, found)?;
+            size("the length of the caption tokens' mask", longest, of_mask)?;
         }
         if needs.video_ids {
             let ids = self.video_ids.ok_or(ObjectiveError::Missing { what: "video numbers" })?;
@@ -197,6 +206,10 @@ pub(crate) fn check_sizes(
         }
     }
     Ok(())
+}
+
+fn size(what: &'static str, expected: usize, found: usize) -> Result<(), ObjectiveError> {
+    if expected == found { Ok(()) } else { Err(ObjectiveError::Size { what, expected, found }) }
 }
 
 fn rows(what: &'static str, expected: usize, found: usize) -> Result<(), ObjectiveError> {

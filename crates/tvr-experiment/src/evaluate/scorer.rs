@@ -53,7 +53,7 @@ impl<'a, H: Head, O: Objective> Scorer<'a, H, O> {
         match &self.emcl {
             None => matrix(self.model, texts, videos),
             Some(emcl) => {
-                let cosines = emcl.cosines(&texts.pooled, &videos.pooled);
+                let cosines = emcl.similarity(&texts.pooled, &videos.pooled);
                 to_matrix(cosines.map_err(ExperimentError::because)?, self.model.to_logits().into_scalar())
             }
         }

@@ -15,6 +15,9 @@ use crate::error::ExperimentError;
 pub struct EmclRecipe {
     /// Whose second moments the bases are found from.
     pub scope: EmclScope,
+    /// What a pair scores after the layer.
+    #[serde(default, skip_serializing_if = "EmclSimilarity::is_cosine")]
+    pub similarity: EmclSimilarity,
     /// Seed of the start, which no training has moved.
     #[serde(default)]
     pub seed: u64,
@@ -35,6 +38,24 @@ impl EmclRecipe {
     }
 }
 
+/// What a pair scores after EMCL at inference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EmclSimilarity {
+    /// The cosine, as Algorithm 1 is used in training.
+    #[default]
+    Cosine,
+    /// The product, as the published module has it: vectors that the layer makes longer score more.
+    Product,
+}
+
+impl EmclSimilarity {
+    /// Whether it is the usual one; then it is not written out, and a recipe keeps its hash.
+    fn is_cosine(&self) -> bool {
+        *self == Self::Cosine
+    }
+}
+
 /// Whose second moments EMCL's bases are found from at inference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -47,7 +68,8 @@ pub enum EmclScope {
     Bank,
 }
 
-/// `SCOPE`, or `SCOPE:KEY=VALUE,...` with the keys of the layer and `seed`; what is not said is the published module's.
+/// `SCOPE`, or `SCOPE:KEY=VALUE,...` with the keys of the layer, `similarity` and `seed`; what is not said of the layer is the
+/// published module's.
 impl FromStr for EmclRecipe {
     type Err = ExperimentError;
 
@@ -63,7 +85,7 @@ impl FromStr for EmclRecipe {
             };
             let (key, value) = (key.trim(), value.trim());
             let value = value_or_word(value).map_err(|why| wrong(&why))?;
-            let table = if key == "seed" { &mut recipe } else { &mut layer };
+            let table = if matches!(key, "seed" | "similarity") { &mut recipe } else { &mut layer };
             table.insert(key.into(), value);
         }
         recipe.insert("layer".into(), toml::Value::Table(layer));

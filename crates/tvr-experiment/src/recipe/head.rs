@@ -96,8 +96,8 @@ impl HeadRecipe {
         self.wrapped(self.kind.init(offer.width, device).map_err(wrong)?, offer, device)
     }
 
-    /// As [`init`](Self::init), with a temporal head's positions and blocks as copies of a text tower's, as
-    /// CLIP4Clip does; other heads start as they always do.
+    /// As [`init`](Self::init), with positions and blocks of every temporal transformer as copies of a text tower's, as
+    /// CLIP4Clip does; what else a head has starts as it always does.
     ///
     /// # Errors
     /// As [`init`](Self::init), or a tower of other sizes.
@@ -113,6 +113,11 @@ impl HeadRecipe {
             PlainHead::TightTransf(head) => {
                 head.start_from_tower(&positions, blocks).map(PlainHead::TightTransf)
             }
+            PlainHead::Conditioned(head) => {
+                head.start_from_tower(&positions, blocks).map(PlainHead::Conditioned)
+            }
+            PlainHead::TokenWise(head) => head.start_from_tower(&positions, blocks).map(PlainHead::TokenWise),
+            PlainHead::Camoe(head) => head.start_from_tower(&positions, blocks).map(PlainHead::Camoe),
             head => Ok(head),
         };
         let way_out = "encoder.start_from_tower = false starts it at random";
@@ -120,12 +125,18 @@ impl HeadRecipe {
         self.wrapped(head, offer, device)
     }
 
-    /// Attention heads of the blocks that can start as a text tower's; `None` for a head without such blocks.
-    pub fn block_heads(&self) -> Option<usize> {
+    /// Attention heads of the temporal transformers that can start as a text tower's, one number for each.
+    pub fn block_heads(&self) -> Vec<usize> {
+        let temporal = |config: &Option<SeqTransfConfig>| config.iter().map(|config| config.heads).collect();
         match &self.kind {
-            HeadKind::SeqTransf(config) => Some(config.heads),
-            HeadKind::TightTransf(config) => Some(config.heads),
-            _ => None,
+            HeadKind::SeqTransf(config) => vec![config.heads],
+            HeadKind::TightTransf(config) => vec![config.heads],
+            HeadKind::Conditioned(config) => temporal(&config.temporal),
+            HeadKind::TokenWise(config) => temporal(&config.temporal),
+            HeadKind::Camoe(config) => config.block_heads(),
+            HeadKind::MeanPooling(_) | HeadKind::SeqLstm(_) | HeadKind::XPool(_) | HeadKind::Experts(_) => {
+                Vec::new()
+            }
         }
     }
 

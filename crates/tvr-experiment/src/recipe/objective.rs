@@ -135,7 +135,7 @@ impl ObjectiveRecipe {
     }
 
     /// The key that says how many earlier items it keeps, and the largest number there; more than there are would hold
-    /// items twice.
+    /// every item twice.
     ///
     /// - `key`: where the objective itself stands in the recipe, "objective"
     pub fn remembers(&self, key: &str) -> (String, usize) {

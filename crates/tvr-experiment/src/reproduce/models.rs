@@ -85,12 +85,17 @@ const BANK_ROWS: &[(&str, &str)] = &[(
 const EM_K32: &[(&str, &str)] =
     &[("eval.emcl.layer.bases", "32"), ("eval.emcl.layer.iterations", "9"), ("eval.emcl.layer.sigma", "1.0")];
 
+/// Vectors made unit again after the layer.
+const EM_COSINE: &[(&str, &str)] = &[("eval.emcl.similarity", "cosine")];
+
 /// All test items in one tile.
 const EM_EVERYTHING: &[(&str, &str)] = &[("eval.emcl.scope", "everything")];
 
 /// The paper's Algorithm 1: what is rebuilt from the bases takes the features' place.
 const EM_PAPER: &[(&str, &str)] = &[
+    ("eval.emcl.similarity", "cosine"),
     ("eval.emcl.layer.mode", "paper"),
+    ("eval.emcl.layer.init", "normal"),
     ("eval.emcl.layer.bases", "32"),
     ("eval.emcl.layer.iterations", "9"),
     ("eval.emcl.layer.sigma", "1.0"),
@@ -100,7 +105,9 @@ const EM_PAPER: &[(&str, &str)] = &[
 
 /// The same on top of the features, as in the authors' code.
 const EM_PAPER_ADDED: &[(&str, &str)] = &[
+    ("eval.emcl.similarity", "cosine"),
     ("eval.emcl.layer.mode", "paper"),
+    ("eval.emcl.layer.init", "normal"),
     ("eval.emcl.layer.bases", "32"),
     ("eval.emcl.layer.iterations", "9"),
     ("eval.emcl.layer.sigma", "1.0"),
@@ -113,6 +120,7 @@ pub const WORLD_AGAIN: &[Rejudged] = &[
     banked("world-ncl+bank", "world-ncl"),
     banked("world-ncl-queue+bank", "world-ncl-queue"),
     with_em("world-baseline+em-reference", "world-baseline", &[]),
+    with_em("world-baseline+em-reference-cosine", "world-baseline", EM_COSINE),
     with_em("world-baseline+em-reference-k32", "world-baseline", EM_K32),
     with_em("world-baseline+em-everything", "world-baseline", EM_EVERYTHING),
     with_em("world-baseline+em-paper", "world-baseline", EM_PAPER),
@@ -175,6 +183,7 @@ pub const MSRVTT476_AGAIN: &[Rejudged] = &[
     banked("msrvtt476-ncl+bank", "msrvtt476-ncl"),
     banked("msrvtt476-ncl-queue+bank", "msrvtt476-ncl-queue"),
     with_em("msrvtt476-mean-pooling+em-reference", "msrvtt476-mean-pooling", &[]),
+    with_em("msrvtt476-mean-pooling+em-reference-cosine", "msrvtt476-mean-pooling", EM_COSINE),
     with_em("msrvtt476-mean-pooling+em-reference-k32", "msrvtt476-mean-pooling", EM_K32),
     with_em("msrvtt476-mean-pooling+em-everything", "msrvtt476-mean-pooling", EM_EVERYTHING),
     with_em("msrvtt476-mean-pooling+em-paper", "msrvtt476-mean-pooling", EM_PAPER),

@@ -58,7 +58,7 @@ impl Vectors {
         let emcl = emcl.transpose().map_err(ExperimentError::because)?;
         let score = |texts: &TextCodes, videos: &VideoCodes| {
             let cosines = match &emcl {
-                Some(emcl) => emcl.cosines(&texts.pooled, &videos.pooled),
+                Some(emcl) => emcl.similarity(&texts.pooled, &videos.pooled),
                 None => score_all(&head, texts, videos, Tile::DEFAULT),
             };
             to_matrix(cosines.map_err(of(&self.texts))?, 1.0)

@@ -56,13 +56,13 @@ pub fn draws<H: Head, O: Objective>(
 }
 
 impl<H: Head, O: Objective> Step<'_, H, O> {
-    /// Seeds what is drawn next, and keeps other ranks from drawing until the guard is dropped. Nothing is done for a model
-    /// that draws nothing.
+    /// Seeds what is drawn next, and keeps other ranks from drawing until the guard is dropped. Ranks of a model that draws
+    /// nothing do not wait for one another.
     ///
     /// # Errors
     /// As [`Collective::generator`].
     pub(super) fn seeded(&self, purpose: &str, number: u64) -> Result<Option<Turn<'_>>, ExperimentError> {
-        if !self.way.draws {
+        if !self.way.draws && self.way.ranks.size() > 1 {
             return Ok(None);
         }
         let turn = self.way.ranks.generator()?;

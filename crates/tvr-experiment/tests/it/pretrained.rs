@@ -369,7 +369,7 @@ fn what_does_not_fit_is_refused_by_its_key() {
     );
     assert_eq!(
         refusal(&recipe(folder, "", &SEQ_TRANSF.replace("heads = 2", "heads = 4"))),
-        "clip.toml: head.heads = 4, but the text tower that its blocks start as has 2; encoder.start_from_tower = \
+        "clip.toml: [head] its temporal transformer has heads = 4, but the text tower that its blocks start as has 2; encoder.start_from_tower = \
          false starts them at random"
     );
     let deep = SEQ_TRANSF.replace("layers = 2", "layers = 3");

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::recipe::EmclRecipe;
-use tvr_experiment::recipe::EmclScope;
+use tvr_experiment::recipe::{EmclScope, EmclSimilarity};
 use tvr_experiment::{Plan, Recipe, Surroundings, experiment, plan, select};
 use tvr_heads::EmclConfig;
 
@@ -72,8 +72,17 @@ fn an_alternative_that_no_method_takes_is_refused_when_planned() {
 #[test]
 fn emcl_in_one_word_is_the_recipe_s() {
     let emcl: EmclRecipe = "tiles".parse().unwrap();
-    assert_eq!(emcl, EmclRecipe { scope: EmclScope::Tiles, seed: 0, layer: EmclConfig::inference() });
-    let emcl: EmclRecipe = "bank: seed=7, mode=paper ,bases=32,sigma=1,residual=false".parse().unwrap();
+    assert_eq!(
+        emcl,
+        EmclRecipe {
+            scope: EmclScope::Tiles,
+            similarity: EmclSimilarity::Cosine,
+            seed: 0,
+            layer: EmclConfig::inference()
+        }
+    );
+    let emcl: EmclRecipe =
+        "bank: seed=7, similarity=product, mode=paper ,bases=32,sigma=1,residual=false".parse().unwrap();
     let layer = EmclConfig {
         mode: tvr_heads::emcl::Mode::Paper,
         bases: 32,
@@ -81,7 +90,10 @@ fn emcl_in_one_word_is_the_recipe_s() {
         residual: false,
         ..EmclConfig::inference()
     };
-    assert_eq!(emcl, EmclRecipe { scope: EmclScope::Bank, seed: 7, layer });
+    assert_eq!(
+        emcl,
+        EmclRecipe { scope: EmclScope::Bank, similarity: EmclSimilarity::Product, seed: 7, layer }
+    );
     let refused = |spec: &str| spec.parse::<EmclRecipe>().unwrap_err().to_string();
     assert_eq!(refused("all"), "EMCL \"all\": unknown value \"all\"; known are tiles, everything, bank");
     assert_eq!(

@@ -56,14 +56,11 @@ pub(super) fn encoder(
             *start_from_tower = false;
             changes.push(format!("the temporal transformer starts at random: {why}"));
         };
-        match recipe.head.block_heads() {
-            Some(_) if checkpoint.joint() != tower.width => {
-                at_random(format!("features are {} wide, the text tower {}", checkpoint.joint(), tower.width))
-            }
-            Some(heads) if heads != tower.heads => {
-                at_random(format!("it has {heads} attention heads, the text tower {}", tower.heads));
-            }
-            _ => {}
+        let temporal = recipe.head.block_heads();
+        if !temporal.is_empty() && checkpoint.joint() != tower.width {
+            at_random(format!("features are {} wide, the text tower {}", checkpoint.joint(), tower.width));
+        } else if let Some(heads) = temporal.iter().find(|heads| **heads != tower.heads) {
+            at_random(format!("it has {heads} attention heads, the text tower {}", tower.heads));
         }
     }
     if recipe.train.batch > train {

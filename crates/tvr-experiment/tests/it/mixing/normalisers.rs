@@ -5,7 +5,9 @@ use burn::prelude::*;
 use ndarray::Array2;
 use tvr_experiment::ExperimentError;
 use tvr_experiment::banks::{self, TrainingBank};
-use tvr_experiment::recipe::{BankRecipe, EmclRecipe, EmclScope, EvalRecipe, ObjectiveRecipe};
+use tvr_experiment::recipe::{
+    BankRecipe, EmclRecipe, EmclScope, EmclSimilarity, EvalRecipe, ObjectiveRecipe,
+};
 use tvr_experiment::score::{Regime, judge_rows};
 use tvr_heads::emcl::{Inference, Scope};
 use tvr_heads::{EmclConfig, Head, TextCodes, Tile, VideoCodes, score_all};
@@ -118,7 +120,12 @@ fn every_head_and_normaliser_judge_together_or_are_refused_with_the_reason() {
                     let recipe = EvalRecipe {
                         normalize: vec![spec(entry)],
                         bank: bank.then_some(BankRecipe { texts: 2 * VIDEOS, videos: VIDEOS, seed: 0 }),
-                        emcl: emcl.map(|scope| EmclRecipe { scope, seed: 0, layer: layer.clone() }),
+                        emcl: emcl.map(|scope| EmclRecipe {
+                            scope,
+                            similarity: EmclSimilarity::default(),
+                            seed: 0,
+                            layer: layer.clone(),
+                        }),
                         ..EvalRecipe::default()
                     };
                     let checked = banks::check(&recipe, &offer, by_vectors);
