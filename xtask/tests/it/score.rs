@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::{figures, matrix, npy, sample, shell, stderr, stdout, succeeds, xtask};
+use crate::{fails, figures, matrix, npy, sample, shell, stderr, stdout, succeeds, xtask};
 
 #[test]
 fn cosines_at_a_logit_scale_are_logits_to_the_normalisation_error() {
@@ -26,6 +26,58 @@ fn cosines_at_a_logit_scale_are_logits_to_the_normalisation_error() {
     matrix(folder.path(), "nan.npy", [2, 2], &[0.9, 0.1, f32::NAN, 0.8]);
     let report = figures(folder.path(), &["--similarity", "nan.npy", "--non-finite", "miss"]);
     assert_eq!(report["rows"][0]["text_to_video"]["normalisation_error"], Value::Null);
+}
+
+/// Probabilities are made of logits: a method in bias form has those of scores and biases, whatever unit its results have,
+/// and shares have none.
+#[test]
+fn the_normalisation_error_is_of_logits_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    sample(folder.path());
+    let arguments = ["--similarity", "S.npy", "--normalize", "raw", "--normalize", "csls:k=2"];
+    let shares = ["--normalize", "mutual", "--normalize", "dual-softmax", "--save", "saved"];
+    let report = figures(folder.path(), &[&arguments[..], &shares].concat());
+    let error =
+        |report: &Value, row: usize| report["rows"][row]["text_to_video"]["normalisation_error"].clone();
+    assert!(error(&report, 0).is_object() && error(&report, 1).is_object(), "{report}");
+    assert_eq!((error(&report, 2), error(&report, 3)), (Value::Null, Value::Null));
+    // CSLS gives twice the scores: half of its matrix has the unit of the scores, but for a constant a row.
+    let twice = ["--similarity", "saved/2-csls_k=2.text_to_video.npy", "--logit-scale", "0.5"];
+    let half = error(&figures(folder.path(), &twice), 0)["error"].as_f64().unwrap();
+    let found = error(&report, 1)["error"].as_f64().unwrap();
+    assert!((found - half).abs() < 1e-6, "{found} {half}");
+}
+
+#[test]
+fn reference_ties_have_no_intervals_and_say_whom_they_leave_out() {
+    let folder = tempfile::tempdir().unwrap();
+    matrix(folder.path(), "nan.npy", [2, 2], &[f32::NAN, 0.1, 0.3, 0.8]);
+    let score = |more: &[&str]| {
+        xtask(folder.path(), &[&["score", "--similarity", "nan.npy", "--non-finite", "miss"], more].concat())
+    };
+    assert!(stdout(&score(&[])).contains("; non-finite scores: count as missed\n"));
+    let left_out = "; ties: reference; non-finite scores: left out by these ties\n";
+    assert!(stdout(&score(&["--ties", "reference"])).contains(left_out));
+    fails(
+        &score(&["--ties", "reference", "--bootstrap", "10"]),
+        2,
+        "--ties reference has no --bootstrap: its figures are no means over queries, since a tied query counts several \
+         times and a dropped one never; leave one of them out",
+    );
+}
+
+/// Inverted softmax leaves no score above zero, and dual softmax reads those.
+#[test]
+fn a_chain_warns_of_the_scores_that_a_step_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    sample(folder.path());
+    let warned = |spec: &str| {
+        let report = figures(folder.path(), &["--similarity", "S.npy", "--normalize", spec]);
+        report["warnings"].to_string()
+    };
+    assert_eq!(warned("dual-softmax"), "[]", "the scores are positive");
+    let chain = warned("inverted-softmax+dual-softmax");
+    assert!(chain.contains("dual-softmax: 100.0 % of the scores are negative"), "{chain}");
 }
 
 #[test]

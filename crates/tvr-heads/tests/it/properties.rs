@@ -245,6 +245,38 @@ fn tight_transf_starts_from_a_tower_whose_first_position_is_the_text_s() {
     );
 }
 
+/// A temporal transformer inside another head starts as one that is a head, and acts as the tower does.
+#[test]
+fn temporal_parts_start_from_a_tower_with_its_activation() {
+    let device = Device::flex();
+    let config = SeqTransfConfig { layers: 3, max_frames: 20, ..seq_transf_config() };
+    let mut tower = Draw::new(6).shake(config.init(WIDTH, &device).unwrap());
+    tower.blocks.iter_mut().for_each(|block| block.set_activation(tvr_nn::Activation::Gelu));
+    let start = (tower.positions.val(), tower.blocks.clone());
+    let check = |temporal: &tvr_heads::SeqTransf| {
+        let positions = floats(&tower.positions.val())[..MAX_FRAMES * WIDTH].to_vec();
+        assert_eq!(floats(&temporal.positions.val()), positions);
+        for (ours, theirs) in temporal.blocks.iter().zip(&tower.blocks) {
+            assert_eq!(floats(&ours.expand.weight.val()), floats(&theirs.expand.weight.val()));
+            assert_eq!(ours.activation(), tvr_nn::Activation::Gelu);
+        }
+    };
+    let conditioned = crate::common::temporal_conditioned(1).start_from_tower(&start.0, &start.1).unwrap();
+    check(conditioned.frames.temporal.as_ref().unwrap());
+    let temporal = Some(seq_transf_config());
+    let token_wise = tvr_heads::TokenWiseConfig { temporal, ..tvr_heads::TokenWiseConfig::ours(1) };
+    let token_wise = token_wise.init(WIDTH, &device).unwrap().start_from_tower(&start.0, &start.1).unwrap();
+    check(token_wise.frames.temporal.as_ref().unwrap());
+    let camoe = crate::common::camoe(1).start_from_tower(&start.0, &start.1).unwrap();
+    let Some(tvr_heads::camoe::aggregators::Aggregator::SeqTransf(fusion)) = camoe.experts.last() else {
+        panic!("the fusion is a temporal transformer")
+    };
+    check(fusion);
+    assert_eq!(crate::common::camoe_config().block_heads(), [seq_transf_config().heads]);
+    let shallow = crate::common::temporal_conditioned(1).start_from_tower(&start.0, &start.1[..1]);
+    assert!(refused(shallow).starts_with("the depth of the tower is"), "a tower that is too shallow");
+}
+
 #[test]
 fn normal_positions_have_a_deviation_of_a_hundredth() {
     let config = SeqTransfConfig { positions: Positions::Normal, max_frames: 200, ..seq_transf_config() };

@@ -100,6 +100,15 @@ fn a_shard_that_is_missing_doubled_or_foreign_is_named_and_nothing_is_written() 
     assert_eq!(foreign.status.code(), Some(2));
     let start = format!("error: {a} and other are shards of different scores: their videos is sha256 ");
     assert!(stderr(&foreign).starts_with(&start), "{}", stderr(&foreign));
+    // Two tensors of one file are not one matrix.
+    let all = |key: &str| format!("joined.safetensors:{key}");
+    for (key, shard, out) in [("similarity", "0/2", "x"), ("text_bank", "1/2", "y")] {
+        let given = ["score", "--similarity", &all(key), "--shard", shard, "--out", out];
+        succeeds(&run(&given));
+    }
+    let foreign = merge(&["x", "y"]);
+    assert_eq!(foreign.status.code(), Some(2), "{}", stderr(&foreign));
+    assert!(stderr(&foreign).contains(", tensor similarity"), "{}", stderr(&foreign));
     std::fs::write(folder.path().join("text"), "no tensors").unwrap();
     let foreign = merge(&[a, "text", c]);
     assert_eq!(foreign.status.code(), Some(1));

@@ -306,6 +306,37 @@ fn what_vectors_and_choices_miss_is_said() {
         2,
         "--val S.npy: no --normalize leaves a setting open; write alternatives, as dual-softmax:temperature=0.5|1|2",
     );
+    fails(
+        &score(&["--similarity", "S.npy", "--val", "none.npy"]),
+        2,
+        "--val none.npy: no --normalize leaves a setting open; write alternatives, as dual-softmax:temperature=0.5|1|2",
+    );
+    fails(
+        &score(&[
+            "--similarity",
+            "S.npy",
+            "--val",
+            "S.npy",
+            "--normalize",
+            "csls:k=1|2",
+            "--normalize",
+            "rww",
+        ]),
+        2,
+        "--normalize: unknown normaliser \"rww\"; did you mean \"raw\"?",
+    );
+    let twice =
+        ["--similarity", "S.npy", "--val", "S.npy", "--normalize", "csls:k=1|9", "--normalize", "csls:k=1|8"];
+    let twice = score(&twice);
+    assert_eq!(twice.status.code(), Some(2), "{}", stderr(&twice));
+    let emcl =
+        ["--bank-texts", "T.npy", "--bank-videos", "V.npy", "--emcl", "tiles", "--normalize", "dual-bank"];
+    fails(
+        &score(&[&vectors[..], &emcl].concat()),
+        2,
+        "--emcl rebuilds texts and videos against one another, so that dual-bank cannot compare training and test items of \
+         one side; leave one of the two out",
+    );
     let bank =
         ["--similarity", "S.npy", "--text-bank", "S.npy", "--val", "S.npy", "--normalize", "csls:k=1|2"];
     fails(

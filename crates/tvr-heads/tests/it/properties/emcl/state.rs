@@ -40,6 +40,38 @@ fn p_em_10_the_average_moves_after_a_step_and_nowhere_else() {
     }
 }
 
+/// What the state moves towards is drawn from nothing: every rank must find the same.
+#[test]
+fn p_em_10_the_average_moves_without_dropout() {
+    use tvr_heads::XPoolConfig;
+    let device = Device::flex();
+    for config in [EmclConfig::reference(), EmclConfig { bases: 5, ..EmclConfig::global() }] {
+        let host = XPoolConfig { dropout: 0.5, ..XPoolConfig::reference() }.init(8, &device).unwrap();
+        let head = config.init(host, 8, &device).unwrap().train();
+        let moved = |seed: u64| {
+            let (mut head, mut draw) = (head.clone(), Draw::new(9));
+            let codes = head.valid();
+            let (texts, videos) = (codes.code_texts(draw.texts(5)), codes.code_videos(draw.videos(6, 3)));
+            device.seed(seed);
+            head.after_step(&texts, &videos);
+            head.valid().similarity(&texts, &videos).fused.into_data()
+        };
+        moved(1).assert_eq(&moved(2), true);
+    }
+}
+
+/// Nothing would be left that has a gradient.
+#[test]
+fn p_em_11_a_reconstruction_alone_needs_a_gradient() {
+    let config = EmclConfig { residual: false, ..EmclConfig::reference() };
+    let refused = refused(config.init(mean_pooling(), 8, &Device::flex()));
+    assert!(refused.contains("detach = \"all\" with residual = false"), "{refused}");
+    for detach in [Detach::None, Detach::Projection] {
+        EmclConfig { detach, ..config.clone() }.init(mean_pooling(), 8, &Device::flex()).unwrap();
+    }
+    config.at_inference(8, 1, &Device::flex()).unwrap();
+}
+
 #[test]
 fn p_em_10_the_record_holds_all_state() {
     for config in [EmclConfig::reference(), EmclConfig { bases: 5, ..EmclConfig::global() }] {
