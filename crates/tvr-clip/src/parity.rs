@@ -16,7 +16,8 @@
 //!
 //! Rows of a text after its end depend on whether the blocks are told of the padding. The reference's are, so they are
 //! told here too, and every row is compared. Ids after the end are not: they are whatever a tokenizer pads with.
-//! A tensor of the golden folder that no stage compares is named in [`Certificate::left_out`].
+//! A tensor of the golden folder that no stage compares is named in [`Certificate::left_out`], and so are the last lines
+//! of pictures where the folder crops them to another side than the tower's.
 
 mod golden;
 mod stage;
@@ -112,7 +113,7 @@ pub fn tolerance(precision: Precision) -> f64 {
 /// Runs a checkpoint against a golden folder. `name` is how the device is called.
 ///
 /// # Errors
-/// A file that cannot be read, or tensors of the golden folder that do not fit one another.
+/// A file that cannot be read, or tensors of the golden folder that do not fit one another or the towers.
 pub fn certify(
     checkpoint: &ClipCheckpoint,
     golden: &Golden,

@@ -4,7 +4,9 @@
 //! Texts are cut where the tower's positions end; a `model_max_length` of `tokenizer_config.json` is not read.
 //! OpenAI's own tokenizer gives other ids for some texts: it repairs text first (ftfy: curly quotes made straight,
 //! ligatures, mojibake), unescapes HTML twice, lower-cases a final sigma by context and matches its marks without
-//! regard to case. Captions of the common data sets are not among them.
+//! regard to case. Of the captions of common data sets nearly none are among them: 3 of MSR-VTT's 200,000 (one of them in
+//! the full test split) and 10 of ActivityNet Captions' 71,957 sentences, all for curly quotes (`it’s`); none of MSVD's
+//! or DiDeMo's.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

@@ -248,6 +248,19 @@ pub fn table_path(out: &Path, protocol: &Protocol) -> PathBuf {
     out.join(format!("{}.jsonl", protocol.name))
 }
 
+/// The folder in which a folder lies; of `.` and `..` only the disk knows it.
+fn above(folder: &Path) -> PathBuf {
+    match (folder.file_name(), folder.parent()) {
+        (Some(_), Some(above)) if above.as_os_str().is_empty() => PathBuf::from("."),
+        (Some(_), Some(above)) => above.to_path_buf(),
+        _ => folder
+            .canonicalize()
+            .ok()
+            .and_then(|whole| Some(whole.parent()?.to_path_buf()))
+            .unwrap_or_default(),
+    }
+}
+
 /// The annotation files: in the folder that is named, else in or beside the data root.
 fn annotations(request: &Request) -> Result<(PathBuf, Annotations), ExperimentError> {
     let benchmark = request.benchmark;
@@ -255,13 +268,14 @@ fn annotations(request: &Request) -> Result<(PathBuf, Annotations), ExperimentEr
         return Ok((folder.clone(), benchmark.read(folder).map_err(ExperimentError::because)?));
     }
     let (root, name) = (&request.data_root, benchmark.name());
-    let above = root.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let above = above(root);
     let places = [
         root.join("annotations").join(name),
         root.join(name),
         root.join("annotations"),
         root.clone(),
         above.join("annotations").join(name),
+        above.join("annotations"),
     ];
     for place in places.into_iter().filter(|place| place.is_dir()) {
         let found = benchmark.look(&place).map_err(ExperimentError::because)?;

@@ -7,12 +7,14 @@
 //! ```
 //!
 //! A *part* is a run of items; a long video is several. Its codes are written as soon as it is done, whole or not at all,
-//! so that a process that dies loses one part. Pictures are decoded by threads of their own, two batches ahead of the
-//! tower. The parts are joined into one feature file at the end, row by row. In memory are at any time the weights, three
-//! batches, one part, and the names of the items; a part holds fewer pictures where each is written as its patches. Frames
-//! of a list's videos lie in a store, and so do their features ([`kept`]): they are encoded once, whoever asks.
+//! so that a process that dies loses one part. Pictures are decoded by threads of their own, ahead of the tower. The
+//! parts are joined into one feature file at the end, row by row. In memory are at any time the weights, four batches (the
+//! tower's, two that are ready, and the one that is being decoded), one part, and the names of the items; a part holds
+//! fewer pictures where each is written as its patches. Frames of a list's videos lie in a store, and so do their features
+//! ([`kept`]): they are encoded once, whoever asks.
 //!
-//! A shard takes a run of neighbours, so that shards in their order are the whole; [`merge()`] joins them.
+//! A shard takes a run of neighbours, so that shards in their order are the whole; [`merge()`] joins them. What a file has,
+//! all of it or a shard, follows from the whole list: a shard whose videos have no caption has texts, none of them.
 
 mod feature_file;
 mod folder;
@@ -81,8 +83,8 @@ pub enum Captions {
     /// `.txt` with one a line, or `.jsonl` with `text`, and `id` and `video` if there are any.
     File(PathBuf),
     /// What the list of [`Pictures::Videos`] says of its videos. Captions and splits are then written beside the
-    /// feature file, unless it is a shard: the folder is a data set. Nothing is encoded where the list says nothing, or
-    /// the checkpoint has no text tower.
+    /// feature file, unless it is a shard: the folder is a data set. Nothing is encoded where the whole list says
+    /// nothing, or the checkpoint has no text tower.
     OfList,
 }
 
@@ -194,8 +196,18 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
         }
         _ => None,
     };
-    if let Some(told) = told.as_ref().filter(|_| request.shard.is_none()) {
-        told.check(&request.out)?;
+    match (&told, request.shard) {
+        (Some(told), None) => told.check(&request.out)?,
+        (Some(_), Some(_)) => events(Event::Note(told::BESIDE_NO_SHARD.to_owned())),
+        _ => {}
+    }
+    if request.tokens && texts.is_none() {
+        let lacks = if checkpoint.text_config().is_ok() {
+            "the list has no caption"
+        } else {
+            "the checkpoint has no text tower"
+        };
+        return Err(ExperimentError::request(format!("--tokens: {lacks}; encode without it")));
     }
     let texts = match texts {
         None => None,
@@ -236,22 +248,20 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
         (Some(pictures), Some(encoder)) => pictures.encode(&job, &parts, encoder, &mut *events)?,
         _ => Box::new((&parts, Kind::Frames)),
     };
-    if let Some((texts, tokenizer, context)) = &texts {
+    if let Some((texts, tokenizer, context)) = texts.as_ref().filter(|(texts, ..)| !texts.is_empty()) {
         let tower = checkpoint.load_text(&device, request.precision).map_err(ExperimentError::because)?;
         let tokenize = |lines: &[String]| tokenizer.encode_batch(lines, *context);
         let reader =
             texts::Reader { tower: &tower, tokenize: &tokenize, tokens: request.tokens, device: &device };
-        texts::run(&job, &parts, &reader, texts, events)?;
+        texts::run(&job, &parts, &reader, texts, &mut *events)?;
     }
-    if let (Some(told), None, Some(Pictures::Videos { manifest, .. })) =
-        (&told, request.shard, &request.pictures)
-    {
-        told.write(manifest, &request.out)?;
+    if let (Some(told), None) = (&told, request.shard) {
+        told.write(&request.out)?;
         if let Some(note) = told.incomplete() {
             events(Event::Note(note));
         }
     }
-    let report = feature_file::write(&request.out, [&*frames, &(&parts, Kind::Text)], &settings)?;
+    let report = feature_file::write(&request.out, [&*frames, &(&parts, Kind::Text)], &settings, events)?;
     drop(frames);
     parts.remove()?;
     Ok(report)

@@ -140,6 +140,8 @@ pub struct Prepared {
     pub entries: Vec<Entry>,
     /// How each came out.
     pub outcomes: Vec<Outcome>,
+    /// Captions of the whole list, of which a share may have none.
+    pub captions: usize,
     /// Ids of videos with a blank caption, once for each.
     pub blank: Vec<String>,
     /// The store.
@@ -172,10 +174,11 @@ impl Decoding<'_> {
     ) -> Result<Prepared, ExperimentError> {
         let manifest = Manifest::read(list).map_err(ExperimentError::because)?;
         let mut entries = manifest.entries;
+        let captions = captions_of(&entries);
         if let Some(shard) = shard {
             entries = entries.drain(shard.range(entries.len())).collect();
         }
-        Ok(Prepared { blank: manifest.blank, ..self.decode(entries, finish, stop, events)? })
+        Ok(Prepared { captions, blank: manifest.blank, ..self.decode(entries, finish, stop, events)? })
     }
 
     /// Decodes what is not in the store of these videos.
@@ -202,8 +205,13 @@ impl Decoding<'_> {
             })
             .map_err(ExperimentError::because)?;
         events(Event::End);
-        Ok(Prepared { entries, outcomes, blank: Vec::new(), store })
+        let captions = captions_of(&entries);
+        Ok(Prepared { entries, outcomes, captions, blank: Vec::new(), store })
     }
+}
+
+fn captions_of(entries: &[Entry]) -> usize {
+    entries.iter().map(|entry| entry.captions.len()).sum()
 }
 
 /// Decodes what is not in the store, and says what came of it.

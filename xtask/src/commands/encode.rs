@@ -47,7 +47,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     frames: Option<PathBuf>,
     /// Videos: a list as prepare takes it; what is not in the store is decoded into it first. Its captions and splits
-    /// are written beside the features
+    /// are written beside the features, though not with --shard
     #[arg(long, value_name = "MANIFEST", conflicts_with = "frames")]
     videos: Option<PathBuf>,
     /// The store of frames, for --videos

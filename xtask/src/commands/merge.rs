@@ -6,6 +6,7 @@ use tvr_experiment::score::{self, Written};
 use tvr_experiment::{ExperimentError, encode};
 
 use crate::commands::encode::said;
+use crate::draw::draw;
 use crate::exit;
 use crate::quoted::quoted;
 
@@ -14,7 +15,8 @@ Examples:
   cargo xtask merge 0.safetensors 1.safetensors 2.safetensors 3.safetensors --out features.safetensors
 
 Each shard says which it is, and of what; their order here does not matter. Joined scores are judged by the command that
-is printed. Frames prepared in shards need no joining: they are in one store.";
+is printed. Frames prepared in shards need no joining: they are in one store. captions.jsonl and splits.json are written by
+encode --videos without --shard, which finds the shards' features in the store.";
 
 /// What may be asked.
 #[derive(Debug, clap::Args)]
@@ -40,7 +42,7 @@ pub fn run(args: &Args) -> Result<(), ExperimentError> {
             format!("{}to judge: {}\n", scores_said(&args.out, &written), judging(&args.out, &written));
         return exit::print(&text);
     }
-    let report = encode::merge(&args.shards, &args.out)?;
+    let report = encode::merge(&args.shards, &args.out, &mut draw())?;
     exit::print(&format!("{}: {}\n", args.out.display(), said(&report)))
 }
 

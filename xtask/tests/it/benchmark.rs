@@ -89,6 +89,33 @@ fn the_doctor_says_what_is_there_and_writes_the_gallery_and_a_table() {
     assert_eq!(json["ready"], 3);
 }
 
+/// As the help says: in or beside the data root, whichever way the root is named.
+#[test]
+fn annotations_are_found_beside_the_data_root() {
+    let folder = msvd();
+    let path = |name: &str| folder.path().join(name);
+    let annotations = path("data").canonicalize().unwrap().join("annotations");
+    std::fs::create_dir(path("data/videos/sub")).unwrap();
+    let found = |from: &str, root: &str| {
+        let output = xtask(&path(from), &["prepare", "msvd", "--data-root", root, "--json", "-"]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+        Path::new(json["annotations"].as_str().unwrap()).to_path_buf()
+    };
+    let roots = [("data/videos", "."), ("data/videos/sub", "..")];
+    for (from, root) in roots {
+        assert_eq!(found(from, root), annotations.join("msvd"), "{root}");
+    }
+    for file in std::fs::read_dir(annotations.join("msvd")).unwrap().flatten() {
+        std::fs::rename(file.path(), annotations.join(file.file_name())).unwrap();
+    }
+    for (from, root) in roots {
+        assert_eq!(found(from, root), annotations, "{root}");
+    }
+    assert_eq!(found("data", "videos"), Path::new("./annotations"));
+    assert_eq!(found("", "data/videos"), Path::new("data/annotations"));
+}
+
 #[test]
 fn what_cannot_be_asked_is_one_sentence() {
     let folder = msvd();

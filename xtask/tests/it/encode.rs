@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod left_behind;
+mod lists;
 mod long;
 mod patches;
 

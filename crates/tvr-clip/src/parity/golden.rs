@@ -7,7 +7,7 @@ use burn::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 use tvr_picture::Picture;
 
-use crate::ClipError;
+use crate::{ClipError, TextConfig};
 
 /// A golden folder, see [`parity`](crate::parity).
 #[derive(Debug)]
@@ -100,6 +100,25 @@ impl Golden {
             return Err(self.wrong(format!("input_ids has the shape {shape:?}, but it must be of rank 2")));
         }
         Ok(Tensor::from_data(TensorData::new(self.integers("input_ids")?, shape), device))
+    }
+
+    /// Refuses ids of places or tokens that a text tower has no row for.
+    pub(crate) fn check_ids(&self, tower: &TextConfig) -> Result<(), ClipError> {
+        let &TextConfig { context, vocabulary, .. } = tower;
+        let (_, shape, _) = self.read("input_ids")?;
+        let mend = "name the golden folder of this checkpoint";
+        if shape.last().is_some_and(|&tokens| tokens > context) {
+            return Err(self.wrong(format!(
+                "input_ids has the shape {shape:?}, but the checkpoint takes {context} tokens; {mend}"
+            )));
+        }
+        let known = |id: &i64| usize::try_from(*id).is_ok_and(|id| id < vocabulary);
+        match self.integers("input_ids")?.iter().find(|id| !known(id)) {
+            Some(id) => Err(self.wrong(format!(
+                "input_ids has the id {id}, but the checkpoint knows {vocabulary} tokens; {mend}"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Values of an f32 tensor.

@@ -9,7 +9,7 @@ use crate::parity::{Line, Session};
 pub(super) enum Bound {
     /// This much.
     Fixed(f64),
-    /// `base · max(1, largest value of the tensor)`, and at least `least`.
+    /// `base · max(1, largest finite value of the tensor)`, and at least `least`.
     Scaled { base: f64, least: f64 },
 }
 
@@ -18,8 +18,10 @@ impl Bound {
         match self {
             Self::Fixed(bound) => bound,
             Self::Scaled { base, least } => {
-                let size = expected.iter().fold(1.0, |most: f64, value| most.max(f64::from(value.abs())));
-                (base * size).max(least)
+                // A value that is no number has an infinite error, which must not find an infinite bound.
+                let sizes =
+                    expected.iter().map(|value| f64::from(value.abs())).filter(|size| size.is_finite());
+                (base * sizes.fold(1.0, f64::max)).max(least)
             }
         }
     }

@@ -6,7 +6,7 @@ use tvr_nn::{linear, unit_rows, widened};
 use crate::parity::stage::{Bound, Stage};
 use crate::parity::{JPEG_CODE, Session, tolerance};
 use crate::pixels::Preprocessor;
-use crate::{ClipCheckpoint, ClipError, ImageTower, Precision, TextTower, Tokenizer};
+use crate::{ClipCheckpoint, ClipError, ImageTower, Precision, TextConfig, TextTower, Tokenizer};
 
 /// Compares both towers, what lies between them, and the whole way.
 pub(super) fn compare(
@@ -43,7 +43,7 @@ pub(super) fn compare(
         }
     };
     let texts = match &text {
-        Some(tower) => Some(text_states(session, tower, device, precision)?),
+        Some(tower) => Some(text_states(session, tower, checkpoint.text_config()?, device, precision)?),
         None => {
             session.leave_out("text tower", "the checkpoint has none");
             None
@@ -69,19 +69,46 @@ pub(super) fn compare(
         stage.add("text", &values(codes), None)?;
         stage.done();
     }
-    if let (Some(tower), Some(preprocessor)) = (&image, preprocessor) {
-        let codes = tower.encode(preprocessor.batch(&session.golden.pictures("images")?, device));
-        let mut stage = Stage::new(session, "from pictures", scaled(precision));
-        stage.add("image", &values(codes), None)?;
-        stage.done();
-        if session.golden.has("other.image") {
-            let codes = tower.encode(preprocessor.batch(&session.golden.pictures("images_other")?, device));
-            let bound = Bound::Scaled { base: tolerance(precision), least: JPEG_CODE };
-            let mut stage = Stage::new(session, "from lossy pictures", bound);
-            stage.add("other.image", &values(codes.clone()), None)?;
-            stage.add("other.image_normalized", &values(unit_rows(codes)), None)?;
-            stage.done();
+    match (&image, preprocessor) {
+        (Some(tower), Some(preprocessor)) => {
+            let side = checkpoint.image_config()?.size;
+            from_pictures(session, tower, side, preprocessor, device, precision)
         }
+        _ => Ok(()),
+    }
+}
+
+/// Both kinds of pictures the whole way, where the folder's pixels are as many as the tower takes.
+fn from_pictures(
+    session: &mut Session<'_>,
+    tower: &ImageTower,
+    side: usize,
+    preprocessor: &Preprocessor,
+    device: &Device,
+    precision: Precision,
+) -> Result<(), ClipError> {
+    const STAGES: [&str; 2] = ["from pictures", "from lossy pictures"];
+    let lossy = session.golden.has("other.image");
+    if preprocessor.side() != side {
+        let cropped = preprocessor.side();
+        let reason =
+            format!("preprocessor_config.json crops to {cropped} pixels, but the tower takes {side}");
+        for stage in &STAGES[..1 + usize::from(lossy)] {
+            session.leave_out(stage, &reason);
+        }
+        return Ok(());
+    }
+    let codes = tower.encode(preprocessor.batch(&session.golden.pictures("images")?, device));
+    let mut stage = Stage::new(session, STAGES[0], scaled(precision));
+    stage.add("image", &values(codes), None)?;
+    stage.done();
+    if lossy {
+        let codes = tower.encode(preprocessor.batch(&session.golden.pictures("images_other")?, device));
+        let bound = Bound::Scaled { base: tolerance(precision), least: JPEG_CODE };
+        let mut stage = Stage::new(session, STAGES[1], bound);
+        stage.add("other.image", &values(codes.clone()), None)?;
+        stage.add("other.image_normalized", &values(unit_rows(codes)), None)?;
+        stage.done();
     }
     Ok(())
 }
@@ -131,11 +158,13 @@ fn image_states(
 fn text_states(
     session: &mut Session<'_>,
     tower: &TextTower,
+    config: &TextConfig,
     device: &Device,
     precision: Precision,
 ) -> Result<Tensor<2>, ClipError> {
     let golden = session.golden;
     let ids = golden.ids(device)?;
+    golden.check_ids(config)?;
     let real = golden.real()?;
     let shape = ids.dims();
     let mask = TensorData::new(real.iter().map(|&real| real != 0).collect::<Vec<_>>(), shape);

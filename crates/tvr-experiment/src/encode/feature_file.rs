@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `frames`, `mask` | f32 `[videos, frames, width]`, u8 `[videos, frames]` | with pictures; with `--patches`, `frames · patches` in place of `frames` |
 //! | `text` | f32 `[captions, width]` | with texts |
-//! | `text_video` | i64 `[captions]` | if the texts name videos and all of them are in this file |
+//! | `text_video` | i64 `[captions]` | if the texts name videos and all of them are in this file; else a note says why |
 //! | `text_tokens`, `text_mask` | f32 `[captions, tokens, width]`, u8 `[captions, tokens]` | with `--tokens` |
 //!
 //! Metadata: `format`, `encoder`, `wiring` (a hash of what else makes a code: config and tokenizer), `unit_rows`
@@ -12,7 +12,7 @@
 //! patches) and `tokens_per_frame` (how many to a frame), `shard` and `collection` (SHA-256 of all that is shared out),
 //! `video_ids`, `text_ids`, `text_videos` (the video's name for each text), `skipped`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
 use std::path::Path;
 
@@ -22,6 +22,7 @@ use super::parts::{Kind, Part, Parts};
 use super::{Report, Settings};
 use crate::error::ExperimentError;
 use crate::files;
+use crate::progress::{Event, Events};
 
 /// What is known before the first value is written.
 #[derive(Debug, Default)]
@@ -87,13 +88,25 @@ pub(super) fn write(
     out: &Path,
     [frame_side, text_side]: [&dyn Side; 2],
     settings: &Settings,
+    events: Events<'_>,
 ) -> Result<Report, ExperimentError> {
     let (frames, text) = (Plan::read(frame_side)?, Plan::read(text_side)?);
-    let nothing = settings.pictures.is_some() && frames.ids.is_empty()
-        || settings.texts.is_some() && text.ids.is_empty();
     // A share may be empty; what all shares make may not.
-    if nothing && settings.shard.is_none() {
-        return Err(ExperimentError::work(format!("{}: everything was bad, nothing is left", out.display())));
+    if settings.shard.is_none() {
+        let empty = |asked: &Option<String>, plan: &Plan| asked.is_some() && plan.ids.is_empty();
+        let what = match [empty(&settings.pictures, &frames), empty(&settings.texts, &text)] {
+            [false, false] => None,
+            [false, true] if settings.pictures.is_some() => {
+                Some("no text is left: each, or its video, was bad")
+            }
+            _ => Some("everything was bad, nothing is left"),
+        };
+        if let Some(what) = what {
+            return Err(ExperimentError::work(format!("{}: {what}", out.display())));
+        }
+        if let (true, Some(note)) = (settings.pictures.is_some(), unplaced(&frames, &text)) {
+            events(Event::Note(note));
+        }
     }
     let text_video = text_video(&frames, &text);
     let mut tensors: Vec<(&str, &str, Vec<usize>, usize)> = Vec::new(); // name, type, shape, bytes of a value
@@ -152,6 +165,20 @@ fn text_video(frames: &Plan, text: &Plan) -> Option<Vec<usize>> {
     let rows: HashMap<&str, usize> =
         frames.ids.iter().enumerate().map(|(row, id)| (id.as_str(), row)).collect();
     text.videos.iter().map(|video| rows.get(video.as_str()).copied()).collect()
+}
+
+/// Why [`text_video`] is left out, where texts name videos: some of those have no frames here.
+fn unplaced(frames: &Plan, text: &Plan) -> Option<String> {
+    let here: HashSet<&str> = frames.ids.iter().map(String::as_str).collect();
+    let lost = || text.videos.iter().map(String::as_str).filter(|video| !here.contains(video));
+    let first = lost().next()?;
+    Some(format!(
+        "text_video is left out: {} of {} texts are of videos without frames here, {} in all, such as {first:?}; take \
+         those texts out, or name the videos as their frames are",
+        lost().count(),
+        text.ids.len(),
+        lost().collect::<HashSet<_>>().len()
+    ))
 }
 
 fn metadata(

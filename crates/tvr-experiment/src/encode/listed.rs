@@ -1,6 +1,6 @@
 //! The videos of a list: frames and features of each in a store, and what the list says of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use tvr_data::{ClipFeatures, Entry, FrameFeatures, Key, Outcome, Sampler, Store};
@@ -22,6 +22,10 @@ const TOGETHER: usize = 64;
 #[derive(Debug)]
 pub(super) struct Listed {
     pub entries: Vec<Entry>,
+    /// The list's file.
+    pub path: PathBuf,
+    /// Whether any video of the whole list has a caption.
+    pub has_captions: bool,
     /// SHA-256 of the whole list.
     pub list: String,
     keys: Vec<Key>,
@@ -78,7 +82,9 @@ impl Listed {
         }
         let (features, patches) = (encoder.features()?, encoder.patches()?);
         let list = files::sha256_of_file(manifest)?;
-        Ok(Self { entries, list, keys, store: prepared.store, features, patches, left_out })
+        let (path, has_captions) = (manifest.to_path_buf(), prepared.captions > 0);
+        let store = prepared.store;
+        Ok(Self { entries, path, has_captions, list, keys, store, features, patches, left_out })
     }
 
     /// Encodes what is not in the store.
@@ -110,7 +116,8 @@ impl Listed {
 
 impl Side for Listed {
     fn count(&self) -> usize {
-        self.keys.len().div_ceil(self.together())
+        // What was left out is told with the first part, though it has no video.
+        self.keys.len().div_ceil(self.together()).max(1)
     }
 
     fn read(&self, number: usize) -> Result<Part, ExperimentError> {

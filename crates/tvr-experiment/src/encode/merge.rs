@@ -15,6 +15,7 @@ use super::parts::{Kind, Names, Part, Parts};
 use super::{Report, Settings, feature_file};
 use crate::error::ExperimentError;
 use crate::files;
+use crate::progress::Events;
 use crate::shard::{Shard, ShardFile, in_order};
 
 /// Joins the shards of one `encode` to the file that it would have written without shards.
@@ -22,7 +23,7 @@ use crate::shard::{Shard, ShardFile, in_order};
 /// # Errors
 /// A file that is no shard, a shard that is missing or there twice, shards of different checkpoints or collections; a file that
 /// cannot be written.
-pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Report, ExperimentError> {
+pub fn merge(shards: &[PathBuf], out: &Path, events: Events<'_>) -> Result<Report, ExperimentError> {
     super::no_folder(out)?;
     let (mut files, mut widths) = (Vec::new(), Vec::new());
     for path in shards {
@@ -65,7 +66,8 @@ pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Report, ExperimentError> 
             }
         }
     }
-    let report = feature_file::write(out, [&(&parts, Kind::Frames), &(&parts, Kind::Text)], &settings)?;
+    let sides: [&dyn feature_file::Side; 2] = [&(&parts, Kind::Frames), &(&parts, Kind::Text)];
+    let report = feature_file::write(out, sides, &settings, events)?;
     parts.remove()?;
     Ok(report)
 }

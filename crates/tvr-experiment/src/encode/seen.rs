@@ -47,11 +47,11 @@ impl Seen {
         }
     }
 
-    /// What a list says of its videos.
+    /// What a list says of its videos, if it says anything; of those of a shard that may be nothing.
     pub fn told(&self) -> Option<Told> {
         match self {
             Self::Files(..) => None,
-            Self::Kept(listed) => Told::of(&listed.entries),
+            Self::Kept(listed) => listed.has_captions.then(|| Told::of(&listed.path, &listed.entries)),
         }
     }
 

@@ -65,11 +65,18 @@ impl Texts {
         texts.checked(shard, skip_bad)
     }
 
-    /// Captions of a list of videos, one JSON a line.
+    /// Captions of a list of videos, one JSON a line; a shard of the list may have none.
     pub fn of_list(list: &Path, lines: String) -> Result<Self, ExperimentError> {
         let digest = files::sha256(lines.as_bytes());
+        let count = if lines.is_empty() { 0 } else { usize::MAX };
         let (path, lines_of_list) = (list.to_path_buf(), Some(lines));
-        Self { path, lines_of_list, json: true, lines: 0..usize::MAX, digest }.checked(None, false)
+        let texts = Self { path, lines_of_list, json: true, lines: 0..count, digest };
+        if texts.is_empty() { Ok(texts) } else { texts.checked(None, false) }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
     }
 
     fn checked(mut self, shard: Option<Shard>, skip_bad: bool) -> Result<Self, ExperimentError> {

@@ -4,7 +4,7 @@
 //! A caption's id is its video's, `#`, and its number. Splits are those named `train`, `val` and `test`; a video without
 //! a caption is in none, since it cannot be looked for.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tvr_data::Entry;
@@ -12,16 +12,21 @@ use tvr_data::Entry;
 use crate::error::ExperimentError;
 use crate::files;
 
+/// Said of a shard, whose neighbours these files would be of as well.
+pub(super) const BESIDE_NO_SHARD: &str = "captions.jsonl and splits.json are not written beside a shard; the same command \
+     without --shard finds the features in the store, and writes them";
+
 /// Captions and splits of a list.
 #[derive(Debug)]
 pub(super) struct Told {
+    list: PathBuf,
     captions: String,
     splits: serde_json::Value,
 }
 
 impl Told {
-    /// What is said of these videos; `None` if nothing is.
-    pub fn of(videos: &[Entry]) -> Option<Self> {
+    /// What a list says of these videos.
+    pub fn of(list: &Path, videos: &[Entry]) -> Self {
         let mut captions = String::new();
         for video in videos {
             for (number, text) in video.captions.iter().enumerate() {
@@ -34,7 +39,7 @@ impl Told {
             videos.iter().filter(of).map(|video| video.id.as_str()).collect()
         };
         let splits = json!({ "train": split("train"), "val": split("val"), "test": split("test") });
-        (!captions.is_empty()).then_some(Self { captions, splits })
+        Self { list: list.to_path_buf(), captions, splits }
     }
 
     /// The captions, one JSON a line.
@@ -42,16 +47,23 @@ impl Told {
         self.captions.clone()
     }
 
-    /// Refuses to write over another's captions or splits.
+    /// Refuses to write over another's captions, splits or gallery, and to write no caption.
     ///
     /// # Errors
-    /// The file that is there and says something else.
+    /// The file that is there and says something else; a list whose videos with captions were all left out.
     pub fn check(&self, out: &Path) -> Result<(), ExperimentError> {
+        if self.captions.is_empty() {
+            return Err(ExperimentError::work(format!(
+                "{}: every video with a caption was bad; mend one, or take the captions from the list",
+                self.list.display()
+            )));
+        }
         for (path, text) in self.files(out)? {
-            if std::fs::read(&path).is_ok_and(|there| there != text.as_bytes()) {
+            if std::fs::read(&path).is_ok_and(|there| there != text) {
                 return Err(ExperimentError::request(format!(
-                    "{}: is there and says something else than the list; remove it, or give --out in another folder",
-                    path.display()
+                    "{}: is there and says something else than {}; remove it, or give --out in another folder",
+                    path.display(),
+                    if path == gallery(out) { "the list's" } else { "the list" }
                 )));
             }
         }
@@ -74,23 +86,30 @@ impl Told {
     ///
     /// # Errors
     /// A file that cannot be written.
-    pub fn write(&self, list: &Path, out: &Path) -> Result<(), ExperimentError> {
+    pub fn write(&self, out: &Path) -> Result<(), ExperimentError> {
         for (path, text) in self.files(out)? {
-            files::write_whole(&path, text.as_bytes())?;
-        }
-        let (gallery, copy) = (list.with_file_name("gallery.json"), out.with_file_name("gallery.json"));
-        if gallery.is_file() && gallery != copy {
-            files::write_whole(&copy, &files::read(&gallery)?)?;
+            files::write_whole(&path, &text)?;
         }
         Ok(())
     }
 
-    fn files(&self, out: &Path) -> Result<[(std::path::PathBuf, String); 2], ExperimentError> {
+    /// What is written, and where.
+    fn files(&self, out: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, ExperimentError> {
         let splits = serde_json::to_string_pretty(&self.splits)
             .map_err(|cause| ExperimentError::work(format!("splits cannot be JSON: {cause}")))?;
-        Ok([
-            (out.with_file_name("captions.jsonl"), self.captions.clone()),
-            (out.with_file_name("splits.json"), format!("{splits}\n")),
-        ])
+        let mut all = vec![
+            (out.with_file_name("captions.jsonl"), self.captions.clone().into_bytes()),
+            (out.with_file_name("splits.json"), format!("{splits}\n").into_bytes()),
+        ];
+        let of_list = gallery(&self.list);
+        if of_list.is_file() && of_list != gallery(out) {
+            all.push((gallery(out), files::read(&of_list)?));
+        }
+        Ok(all)
     }
+}
+
+/// Where a gallery lies beside a file.
+fn gallery(file: &Path) -> PathBuf {
+    file.with_file_name("gallery.json")
 }

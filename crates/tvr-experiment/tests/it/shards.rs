@@ -206,7 +206,7 @@ fn a_shard_of_encode_that_readers_would_refuse_is_refused_when_joined() {
     let joined = |second: &Encoded| {
         Encoded::shard(0).write(&path("0"));
         second.write(&path("1"));
-        encode::merge(&[path("0"), path("1")], &path("all"))
+        encode::merge(&[path("0"), path("1")], &path("all"), &mut |_| ())
     };
     let report = joined(&Encoded::shard(1)).unwrap();
     assert_eq!((report.videos, report.frames, report.texts), (4, 6, 4));
