@@ -220,8 +220,8 @@ impl Preparation<'_> {
 
     /// Hashes what was not seen before, and decodes.
     fn work(&self, tasks: Vec<Task>, ffmpeg: Option<&Ffmpeg>) -> Result<Vec<Done>, DataError> {
-        let failed = |place: usize, reason: String| {
-            let result = Err(Fault::Closed { reason });
+        let failed = |place: usize, fault: Fault| {
+            let result = Err(fault);
             Done { place, hashed: Vec::new(), key: None, note: None, result }
         };
         let (mut done, mut clips, mut ready) = (Vec::with_capacity(tasks.len()), Vec::new(), Vec::new());
@@ -229,8 +229,8 @@ impl Preparation<'_> {
             let fresh = task.hashed.is_none();
             let content = match task.read() {
                 Ok(content) => content,
-                Err(cause) => {
-                    done.push(failed(task.place, cause.to_string()));
+                Err(fault) => {
+                    done.push(failed(task.place, fault));
                     continue;
                 }
             };
@@ -243,7 +243,8 @@ impl Preparation<'_> {
         for ((task, fresh, note), result) in ready.into_iter().zip(decoder.decode(&clips)?) {
             // One that is still being copied: its frames are not those of the bytes that were hashed.
             if !task.holds() {
-                done.push(failed(task.place, "the file changed while it was read".into()));
+                let reason = "the file changed while it was read".into();
+                done.push(failed(task.place, Fault::Closed { reason }));
                 continue;
             }
             let hashed = task.hashed.filter(|_| fresh).unwrap_or_default();
