@@ -37,6 +37,35 @@ fn a_jpeg_that_is_cut_off_is_no_clip() {
 }
 
 #[test]
+fn several_jpegs_in_one_file_are_a_video_and_one_is_a_still_whatever_follows_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = |name: &str, parts: &[Vec<u8>]| {
+        let path = scratch.path().join(name);
+        std::fs::write(&path, parts.concat()).unwrap();
+        path
+    };
+    let frames: Vec<Vec<u8>> = (0..3).map(|frame| jpeg(frame * 40)).collect();
+    let stream = file("clip.mjpeg", &frames);
+    assert_eq!(FrameSource::at(&stream), Ok(FrameSource::Video(stream.clone())));
+    // A thumbnail lies in a segment, a note behind the end, and photographs of a telephone behind a photograph.
+    let thumbnail =
+        [&[0xff, 0xd8, 0xff, 0xe1, 0x00, 0x08][..], b"\xff\xd9\xff\xd8..", &frames[0][2..]].concat();
+    let stills = [
+        file("one.mjpeg", &frames[..1]),
+        file("thumbnail.mjpeg", &[thumbnail]),
+        file("noted.mjpeg", &[frames[0].clone(), b"a note".to_vec()]),
+        file("cut.mjpeg", &[frames[0][..500].to_vec()]),
+        file("photograph.JPG", &frames),
+    ];
+    for still in stills {
+        assert_eq!(FrameSource::at(&still), Ok(FrameSource::Still(still.clone())));
+    }
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let footage = decode(Some(&ffmpeg), Sampler::All, &[stream]).remove(0).unwrap();
+    assert_eq!((footage.total, footage.verdict), (3, Verdict::Whole));
+}
+
+#[test]
 fn a_folder_with_broken_frames_is_partial_and_chosen_among_the_others() {
     let scratch = tempfile::tempdir().unwrap();
     for frame in 0..6u8 {
