@@ -1,9 +1,11 @@
 //! Pictures of a clip: from a video file, an animation, a folder of frames or one image.
 //!
-//! What a file is says its content, never its name: somebody's `clip.mp4` may be a GIF. (One case apart: several JPEGs in one
-//! file are a video, but where the name is a picture's, as FFmpeg has it: photographs may carry others behind them.) GIF, WebP, PNG and JPEG are
+//! What a file is says its content, never its name: somebody's `clip.mp4` may be a GIF. GIF, WebP, PNG and JPEG are
 //! read here ([`animation`], [`image`], [`folder`]), single ones by the same rules as `encode --images` ([`tvr_picture`]:
-//! alpha is laid on white, a JPEG without its end is none); everything else goes to the programs of FFmpeg ([`ffmpeg`]).
+//! alpha is laid on white, a JPEG without its end is none); everything else goes to the programs of FFmpeg ([`ffmpeg`]),
+//! and so do several JPEGs in one file, unless it is named as a picture: photographs may carry others behind them, and by
+//! such a name FFmpeg reads the first alone.
+//!
 //! Frames are decoded forward from the start, in the order in which they are shown, and counted as they come out:
 //! containers err about their number, and files without times (H.264 in AVI) cannot be entered in the middle.
 //!
