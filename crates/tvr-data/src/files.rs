@@ -1,12 +1,17 @@
 //! Files: read as they are or unpacked; written whole or not at all.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, IntoInnerError, Read, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
 use crate::error::DataError;
+
+/// Most links that are followed, one to another: as many as Linux follows.
+const LINKS: usize = 40;
 
 /// As [`write_with`], for bytes that are all there.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
@@ -14,7 +19,8 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
 }
 
 /// Lets `write` write beside `path`, syncs, and renames: a reader sees the old file or the new one, never half. What a
-/// link leads to is replaced, and the link stays. A pipe or a device (`/dev/stdout`) is written to, and stays what it is.
+/// link leads to is replaced, and the link stays. A pipe or a device is written to, and stays what it is, and so is a file that
+/// is open already (`/dev/stdout`, `/dev/fd/3`): what a log held before stays in it.
 ///
 /// # Errors
 /// The system's word, or that of `write`; nothing is left behind.
@@ -27,6 +33,9 @@ pub fn write_with(
         write(&mut file)?;
         file.into_inner().map_err(IntoInnerError::into_error)
     };
+    if let Some(file) = opened(path) {
+        return fill(file?).map(drop);
+    }
     if std::fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
         return fill(File::options().write(true).open(path)?).map(drop);
     }
@@ -39,6 +48,27 @@ pub fn write_with(
         let _ = std::fs::remove_file(&beside);
     }
     written
+}
+
+/// What a path leads to by way of /proc, where the system lists what programs have open. Of our own output it is the very
+/// stream: opened anew, the same file would be written at two places at once.
+fn opened(path: &Path) -> Option<std::io::Result<File>> {
+    let mut place = path.to_path_buf();
+    for _ in 0..LINKS {
+        let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = std::fs::canonicalize(folder).ok()?;
+        if folder.starts_with("/proc") {
+            let own = std::fs::canonicalize("/proc/self/fd").is_ok_and(|own| own == folder);
+            let stream = match place.file_name().and_then(OsStr::to_str).filter(|_| own) {
+                Some("1") => std::io::stdout().as_fd().try_clone_to_owned().map(File::from),
+                Some("2") => std::io::stderr().as_fd().try_clone_to_owned().map(File::from),
+                _ => File::options().append(true).open(path),
+            };
+            return Some(stream);
+        }
+        place = folder.join(std::fs::read_link(&place).ok()?);
+    }
+    None
 }
 
 /// A file that nobody else writes. The number of a process is not enough: every container has a process 1.

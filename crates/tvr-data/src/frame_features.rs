@@ -54,7 +54,8 @@ impl FrameFeatures {
         Key::of(&[("frames", &frames.to_string()), ("encoder", &self.encoder)])
     }
 
-    /// Puts the features of a clip beside its frames, `[frames, width]`, unless they are there.
+    /// Puts the features of a clip beside its frames, `[frames, width]`, unless they are there. The frames are not read
+    /// for it: whoever encoded them has.
     ///
     /// # Errors
     /// Frames that this store does not hold, or more or fewer of them than rows; a store that cannot be written.
@@ -66,16 +67,16 @@ impl FrameFeatures {
         width: usize,
     ) -> Result<(), DataError> {
         let wrong = |problem: String| DataError::item(store.folder(), &format!("record {frames}"), problem);
-        let record =
-            store.get(frames)?.ok_or_else(|| wrong("is not there, and features of it are".into()))?;
-        let count = record.shape.first().copied().unwrap_or(0);
+        let label =
+            store.look(frames)?.ok_or_else(|| wrong("is not there, and features of it are".into()))?;
+        let count = label.shape.first().copied().unwrap_or(0);
         if count * width != values.len() {
             return Err(wrong(format!(
                 "has {count} frames, but {} values of features {width} wide are given",
                 values.len()
             )));
         }
-        let video = Note::of(&record).ok_or_else(|| wrong("holds no frames of a video".into()))?.video;
+        let video = Note::read(label.note).ok_or_else(|| wrong("holds no frames of a video".into()))?.video;
         let note = FeatureNote { video, frames: frames.to_string(), encoder: self.encoder.clone() };
         let note = serde_json::to_string(&note).map_err(|cause| wrong(cause.to_string()))?;
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();

@@ -2,7 +2,10 @@
 //!
 //! What a file is says its content, never its name: somebody's `clip.mp4` may be a GIF. GIF, WebP, PNG and JPEG are
 //! read here ([`animation`], [`image`], [`folder`]), single ones by the same rules as `encode --images` ([`tvr_picture`]:
-//! alpha is laid on white, a JPEG without its end is none); everything else goes to the programs of FFmpeg ([`ffmpeg`]).
+//! alpha is laid on white, a JPEG without its end is none); everything else goes to the programs of FFmpeg ([`ffmpeg`]),
+//! and so do several JPEGs in one file, unless it is named as a picture: photographs may carry others behind them, and by
+//! such a name FFmpeg reads the first alone.
+//!
 //! Frames are decoded forward from the start, in the order in which they are shown, and counted as they come out:
 //! containers err about their number, and files without times (H.264 in AVI) cannot be entered in the middle.
 //!
@@ -20,7 +23,7 @@ mod promise;
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -200,6 +203,12 @@ impl FrameSource {
         File::open(path).and_then(|file| file.take(64).read_to_end(&mut start)).map_err(closed)?;
         if start.is_empty() {
             return Err(Fault::Empty);
+        }
+        if start.starts_with(b"\xff\xd8") && !Picture::is_named_as_one(path) {
+            let several = File::open(path).and_then(|file| tvr_picture::is_motion_jpeg(BufReader::new(file)));
+            if several.map_err(closed)? {
+                return Ok(Self::Video(path.to_path_buf()));
+            }
         }
         Ok(match ::image::guess_format(&start).ok().filter(|format| image::FORMATS.contains(format)) {
             Some(format @ ImageFormat::Gif) => Self::Animation(path.to_path_buf(), format),

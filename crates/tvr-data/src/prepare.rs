@@ -97,7 +97,12 @@ pub struct Note {
 impl Note {
     /// The note of a record; `None` if it is not one of decoded frames.
     pub fn of(record: &Record<'_>) -> Option<Self> {
-        serde_json::from_str(record.note).ok()
+        Self::read(record.note)
+    }
+
+    /// As [`of`](Self::of), of its text.
+    pub fn read(note: &str) -> Option<Self> {
+        serde_json::from_str(note).ok()
     }
 }
 
@@ -138,6 +143,9 @@ impl Preparation<'_> {
         let mut ffmpeg = None;
         let mut tasks = Vec::new();
         for (place, entry) in entries.iter().enumerate() {
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
             let task = match Task::of(place, entry, &seen) {
                 Ok(task) => task,
                 Err(fault) => {
@@ -150,11 +158,11 @@ impl Preparation<'_> {
                 ffmpeg = Some(Ffmpeg::find()?);
             }
             let known = task.content().map(|content| self.note(&content, &task.source, ffmpeg.as_ref()));
-            let record = match &known {
-                Some(note) => store.get(&key(note))?.map(|record| outcome(key(note), &record)),
+            let known = match known {
+                Some(note) => remembered(store, key(&note))?,
                 None => None,
             };
-            match record.flatten() {
+            match known {
                 Some(known) => {
                     outcomes[place] = known;
                     told(place, &outcomes[place]);
@@ -212,8 +220,8 @@ impl Preparation<'_> {
 
     /// Hashes what was not seen before, and decodes.
     fn work(&self, tasks: Vec<Task>, ffmpeg: Option<&Ffmpeg>) -> Result<Vec<Done>, DataError> {
-        let failed = |place: usize, reason: String| {
-            let result = Err(Fault::Closed { reason });
+        let failed = |place: usize, fault: Fault| {
+            let result = Err(fault);
             Done { place, hashed: Vec::new(), key: None, note: None, result }
         };
         let (mut done, mut clips, mut ready) = (Vec::with_capacity(tasks.len()), Vec::new(), Vec::new());
@@ -221,8 +229,8 @@ impl Preparation<'_> {
             let fresh = task.hashed.is_none();
             let content = match task.read() {
                 Ok(content) => content,
-                Err(cause) => {
-                    done.push(failed(task.place, cause.to_string()));
+                Err(fault) => {
+                    done.push(failed(task.place, fault));
                     continue;
                 }
             };
@@ -235,7 +243,8 @@ impl Preparation<'_> {
         for ((task, fresh, note), result) in ready.into_iter().zip(decoder.decode(&clips)?) {
             // One that is still being copied: its frames are not those of the bytes that were hashed.
             if !task.holds() {
-                done.push(failed(task.place, "the file changed while it was read".into()));
+                let reason = "the file changed while it was read".into();
+                done.push(failed(task.place, Fault::Closed { reason }));
                 continue;
             }
             let hashed = task.hashed.filter(|_| fresh).unwrap_or_default();
@@ -274,14 +283,19 @@ fn key(note: &Note) -> Key {
     ])
 }
 
-/// How a clip of the store came out; `None` for a record that is of something else.
-fn outcome(key: Key, record: &Record<'_>) -> Option<Outcome> {
-    let note = Note::of(record)?;
-    match (note.fault, note.verdict) {
+/// How a clip of the store came out; `None` if it is not there, or its record is of something else. Its frames are left
+/// unread: they are verified by whoever reads them.
+fn remembered(store: &Store, key: Key) -> Result<Option<Outcome>, DataError> {
+    let Some(label) = store.look(&key)? else { return Ok(None) };
+    let outcome = Note::read(label.note).and_then(|note| match (note.fault, note.verdict) {
         (Some(fault), _) => Some(Outcome::Failed(fault)),
         (None, Some(verdict)) => Some(Outcome::Ready { key, verdict }),
         (None, None) => None,
+    });
+    if outcome.is_none() {
+        store.get(&key)?; // a note that makes no sense may be damage
     }
+    Ok(outcome)
 }
 
 /// Puts a clip into the store.

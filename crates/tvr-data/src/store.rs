@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! STORE/store.json            {"schema": "tvr-store/1"}
-//! STORE/shards/00000.shard    records, one after another; only ever appended to         (`shard`)
+//! STORE/shards/00000.shard    records, one after another; whole ones stay as they are   (`shard`)
 //! STORE/shards/00000.index    where they lie; made again from the shard where it lags   (`index`)
 //! STORE/files.jsonl           path, size and date of a file → SHA-256 of its bytes      (`seen`)
 //! STORE/lock                  shared by writers, exclusive for `collect`                (`lock`)
@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 pub use collect::{Collected, Damage};
 pub use key::Key;
 pub use seen::{Hashed, Seen};
-pub use shard::{Kind, Record, Value};
+pub use shard::{Kind, Label, Record, Value};
 
 use crate::error::DataError;
 use shard::Shard;
@@ -135,22 +135,27 @@ impl Store {
         }
     }
 
+    /// What a record says of itself, at the cost of a page or two: its values are not read, and verified only by
+    /// [`get`](Self::get). A record without values is verified here.
+    ///
+    /// # Errors
+    /// A record whose head changed on disk.
+    pub fn look(&self, key: &Key) -> Result<Option<Label<'_>>, DataError> {
+        match self.places.get(key) {
+            None => Ok(None),
+            Some(place) => self.shards[place.shard].label(place.entry).map(Some),
+        }
+    }
+
     /// Adds a record, unless it is there.
     ///
     /// # Errors
-    /// A full disk, or a store that is being collected.
+    /// A full disk, a disk that cannot be synced, or a store that is being collected.
     pub fn put(&mut self, key: Key, kind: Kind, note: &str, value: &Value<'_>) -> Result<(), DataError> {
         if self.has(&key) {
             return Ok(());
         }
-        let writer = match &mut self.writer {
-            Some(writer) if !writer.is_full() => writer,
-            place => {
-                // The full one is synced and unlocked before the next is taken.
-                drop(place.take());
-                place.insert(Writer::take(&self.folder)?)
-            }
-        };
+        let writer = Writer::with_room(&mut self.writer, || Writer::take(&self.folder))?;
         writer.append(key, kind, note, value)
     }
 

@@ -145,8 +145,8 @@ impl Clips {
         let vectors = self.vectors();
         let mut mask = vec![false; keys.len() * vectors];
         for (key, mask) in keys.iter().zip(mask.chunks_mut(vectors)) {
-            let record = self.store.get(key).map_err(ExperimentError::because)?;
-            let count = record.map_or(0, |record| record.shape.first().copied().unwrap_or(0));
+            let label = self.store.look(key).map_err(ExperimentError::because)?;
+            let count = label.map_or(0, |label| label.shape.first().copied().unwrap_or(0));
             mask.iter_mut().take(count * self.tokens).for_each(|real| *real = true);
         }
         let store = Arc::clone(&self.store);

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::error::ExperimentError;
 
 /// Writes `bytes` beside `path`, syncs, and renames: a reader sees the old file or the new one, never half. What a link
-/// leads to is replaced, and the link stays. A pipe or a device (`/dev/stdout`) is written to, and stays what it is.
+/// leads to is replaced, and the link stays. A pipe or a device is written to, and so is what is open already (`/dev/stdout`).
 ///
 /// # Errors
 /// The path and the system's word; nothing is left behind.

@@ -1,5 +1,6 @@
 //! Videos into a store of frames as CLIP sees them: decoded once, resized and cropped exactly as its processor does.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -173,12 +174,14 @@ impl Decoding<'_> {
         events: Events<'_>,
     ) -> Result<Prepared, ExperimentError> {
         let manifest = Manifest::read(list).map_err(ExperimentError::because)?;
-        let mut entries = manifest.entries;
+        let (mut entries, mut blank) = (manifest.entries, manifest.blank);
         let captions = captions_of(&entries);
         if let Some(shard) = shard {
             entries = entries.drain(shard.range(entries.len())).collect();
+            let own: HashSet<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
+            blank.retain(|id| own.contains(id.as_str()));
         }
-        Ok(Prepared { captions, blank: manifest.blank, ..self.decode(entries, finish, stop, events)? })
+        Ok(Prepared { captions, blank, ..self.decode(entries, finish, stop, events)? })
     }
 
     /// Decodes what is not in the store of these videos.

@@ -17,7 +17,7 @@ use std::io::Cursor;
 
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
-use crate::Picture;
+use crate::{Picture, jpeg};
 
 /// Most pixels of a picture; beyond as many Pillow refuses too (`MAX_IMAGE_PIXELS`, twice).
 const MOST_PIXELS: u64 = 178_956_970;
@@ -46,7 +46,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Picture, String> {
     if width == 0 || height == 0 {
         return Err(format!("has {width} x {height} pixels"));
     }
-    if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
+    if format == ImageFormat::Jpeg && !jpeg::is_whole(bytes) {
         return Err("is cut off: the JPEG has no end".to_owned());
     }
     let color = decoder.color_type();
@@ -96,26 +96,4 @@ fn to_rgb(color: ColorType, raw: Vec<u8>) -> Result<(usize, Vec<u8>), String> {
         }
         other => return Err(format!("has pixels of type {other:?}; convert it to 8 bits")),
     })
-}
-
-/// Whether a JPEG goes on to its end marker. The decoder fills in what is missing and does not say so; Pillow refuses.
-fn jpeg_is_whole(bytes: &[u8]) -> bool {
-    let mut at = 2; // after the start marker
-    while let Some(&byte) = bytes.get(at) {
-        if byte != 0xff {
-            at += 1; // entropy-coded
-            continue;
-        }
-        let Some(&marker) = bytes.get(at + 1) else { return false };
-        at += match marker {
-            0xd9 => return true,
-            0xff => 1,                      // fill
-            0x00 | 0x01 | 0xd0..=0xd8 => 2, // a value of 255, or a marker without a length
-            _ => match bytes.get(at + 2..at + 4) {
-                Some(length) => 2 + usize::from(u16::from_be_bytes([length[0], length[1]])),
-                None => return false,
-            },
-        };
-    }
-    false
 }

@@ -13,8 +13,10 @@
 
 mod decode;
 mod error;
+mod jpeg;
 mod picture;
 
 pub use decode::limits;
 pub use error::PictureError;
+pub use jpeg::is_motion_jpeg;
 pub use picture::Picture;

@@ -56,6 +56,10 @@ fn a_list_is_prepared_once_and_every_failure_is_named() {
         .map(|shard| says(folder, &["prepare", "--manifest", "clips.csv", "--store", "s", "--shard", shard]))
         .collect();
     assert!(
+        shares[0].contains(", 1 blank") && !shares[1].contains(", 1 blank"),
+        "a share counts its own: {shares:?}"
+    );
+    assert!(
         shares[0].contains("s: frames of 2 videos") && shares[1].contains("s: frames of 0 videos"),
         "{shares:?}"
     );

@@ -333,6 +333,35 @@ fn nobody_listening_is_no_error() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_log_that_the_shell_writes_keeps_what_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    sample(folder.path());
+    std::os::unix::fs::symlink("/dev/stdout", folder.path().join("link")).unwrap();
+    let log = || std::fs::read_to_string(folder.path().join("log")).unwrap();
+    for (path, redirected) in [
+        ("/dev/stdout", ">> log"),
+        ("/dev/stdout", "> log"),
+        ("/proc/self/fd/1", "> log"),
+        ("link", ">> log"),
+        ("/dev/stderr", "2>> log >> log"),
+        ("/dev/fd/3", "3>> log >> log"),
+    ] {
+        std::fs::write(folder.path().join("log"), "before\n").unwrap();
+        let line = format!("\"$XTASK\" score --similarity S.npy --json {path} {redirected}");
+        let output = shell(folder.path(), &line);
+        assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()), "{line}");
+        let log = log();
+        assert_eq!(log.starts_with("before\n"), redirected.contains(">> log"), "{line}: {log}");
+        // The whole of the JSON, and behind it the whole of the table.
+        let (report, table) = log.trim_start_matches("before\n").split_once("\n}\n").unwrap();
+        let report: Value = serde_json::from_str(&format!("{report}\n}}")).unwrap();
+        assert_eq!(report["schema"], "tvr-score/1", "{line}");
+        assert!(table.contains("R@1"), "{line}: {table}");
+    }
+}
+
 #[test]
 fn help_has_examples() {
     let help = succeeds(&xtask(Path::new("."), &["score", "--help"]));

@@ -94,20 +94,20 @@ impl Manifest {
             if id.trim().is_empty() {
                 return Err(wrong("has an empty id".into()));
             }
+            let split = raw.split.filter(|split| !split.trim().is_empty());
             let place = match places.get(&id) {
                 Some(&place) => {
                     if entries[place].path != folder.join(&written) {
                         let known = entries[place].path.display().to_string();
                         return Err(wrong(format!("gives {id:?} another path than {known:?}")));
                     }
-                    if raw.split.is_some() && entries[place].split != raw.split {
+                    if split.is_some() && entries[place].split != split {
                         return Err(wrong(format!("gives {id:?} another split")));
                     }
                     place
                 }
                 None => {
                     places.insert(id.clone(), entries.len());
-                    let split = raw.split.filter(|split| !split.trim().is_empty());
                     entries.push(Entry { id, path: folder.join(&written), captions: Vec::new(), split });
                     entries.len() - 1
                 }
@@ -201,11 +201,8 @@ fn table(path: &Path, delimiter: u8, text: &str) -> Result<Vec<(usize, Raw)>, Da
                 serde_json::from_str(&list).map_err(|cause| wrong(number, why(cause)))
             })
             .transpose()?;
-        let split = cell(split).filter(|split| !split.is_empty());
-        rows.push((
-            number,
-            Raw { id: cell(id), path: cell(written), captions: listed, caption: cell(caption), split },
-        ));
+        let (id, path, caption, split) = (cell(id), cell(written), cell(caption), cell(split));
+        rows.push((number, Raw { id, path, captions: listed, caption, split }));
     }
     // A quote that is opened and never closed has swallowed all rows behind it.
     match rows.last() {

@@ -9,14 +9,16 @@ use super::{Decoder, Fault, Footage, Picture, Verdict};
 /// Frames a second, as CLIP4Clip extracts them.
 const RATE: f64 = 1.0;
 
-/// The images of a folder, hidden files and folders in it apart.
+/// The images of a folder, hidden files and folders in it apart. What cannot be looked at, such as a link that leads
+/// nowhere, is among them: a frame is missing, and whoever opens it says which.
 pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
     let closed = |cause: std::io::Error| Fault::Closed { reason: cause.to_string() };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(closed)? {
         let path = entry.map_err(closed)?.path();
         let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-        if Picture::is_named_as_one(&path) && !hidden && path.is_file() {
+        let other = std::fs::metadata(&path).is_ok_and(|known| !known.is_file());
+        if Picture::is_named_as_one(&path) && !hidden && !other {
             files.push(path);
         }
     }

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -21,8 +21,15 @@ const DISK: [(&str, ErrorKind); 3] = [
     (": File too large", ErrorKind::FileTooLarge),
 ];
 
-/// The signal that cannot be refused: somebody's, or the system's where memory is short.
-const KILL: i32 = 9;
+/// Signals by which others end a program: somebody, a scheduler, or the system where memory is short. A program that breaks
+/// down over a file dies of none of them.
+const ENDINGS: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGKILL, libc::SIGTERM];
+
+/// What FFmpeg exits with, and no word, when it was asked to end.
+const ASKED: i32 = 255;
+
+/// What a shell adds to the signal of which its child died.
+const SHELL: i32 = 128;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -108,8 +115,7 @@ pub(super) fn run<T: Send>(
             .collect();
         let late = wait.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
         if late {
-            // It may have ended by itself in this very moment.
-            let _ = child.kill();
+            kill_group(&child);
         }
         let said = said.join().unwrap_or_default();
         let results: Option<Vec<T>> = results.into_iter().map(|thread| thread.join().ok()).collect();
@@ -120,8 +126,29 @@ pub(super) fn run<T: Send>(
     if let Some(cause) = disk(&said) {
         return Err(cause);
     }
-    let killed = !late && status.signal() == Some(KILL);
+    let killed = !late && is_killed(status, &said);
     Ok((Ended { well: status.success(), late, killed, said }, results))
+}
+
+/// Ends a program that was started in a group of its own, with all that it has started: behind a script, FFmpeg is a child
+/// of the child, and would keep its pipes open.
+fn kill_group(child: &Child) {
+    let Ok(group) = libc::pid_t::try_from(child.id()) else { return };
+    // SAFETY: the call reads no memory of ours. The child was not waited for, so its number is still its own.
+    #[allow(unsafe_code, reason = "the standard library ends a process, and no group")]
+    // It may have ended by itself in this very moment.
+    let _ = unsafe { libc::kill(-group, libc::SIGKILL) };
+}
+
+/// Whether somebody ended a program: by itself, behind a script that handed on its signal as shells do, or by asking it.
+fn is_killed(status: ExitStatus, said: &str) -> bool {
+    let ends = |signal: i32| ENDINGS.contains(&signal);
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => ends(signal),
+        (None, Some(ASKED)) => said.trim().is_empty(),
+        (None, Some(code)) => ends(code - SHELL),
+        (None, None) => false,
+    }
 }
 
 /// Whether a run failed for want of room to write in; the files that it read are none the worse for it.

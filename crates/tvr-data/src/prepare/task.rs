@@ -1,5 +1,7 @@
 //! A clip on its way: its files, and the hash of what is in them.
 
+use std::path::{Path, PathBuf};
+
 use crate::benchmarks::manifest::Entry;
 use crate::frames::{Fault, FrameSource};
 use crate::store::{Hashed, Key, Seen};
@@ -18,9 +20,8 @@ impl Task {
     /// Of an entry of a list.
     pub fn of(place: usize, entry: &Entry, seen: &Seen) -> Result<Self, Fault> {
         let source = FrameSource::at(&entry.path)?;
-        let hashed = source.files().iter().map(|file| seen.known(file));
-        let hashed = hashed.collect::<std::io::Result<Option<Vec<_>>>>();
-        let hashed = hashed.map_err(|cause| Fault::Closed { reason: cause.to_string() })?;
+        let known = |file: &PathBuf| seen.known(file).map_err(|cause| closed(&source, file, &cause));
+        let hashed = source.files().iter().map(known).collect::<Result<Option<Vec<_>>, Fault>>()?;
         Ok(Self { place, source, hashed })
     }
 
@@ -38,10 +39,10 @@ impl Task {
     }
 
     /// The hash of its files, which are read where it is not known.
-    pub fn read(&mut self) -> std::io::Result<String> {
+    pub fn read(&mut self) -> Result<String, Fault> {
         if self.hashed.is_none() {
-            let hashed = self.source.files().iter().map(|file| Hashed::of(file));
-            self.hashed = Some(hashed.collect::<std::io::Result<_>>()?);
+            let hash = |file: &PathBuf| Hashed::of(file).map_err(|cause| closed(&self.source, file, &cause));
+            self.hashed = Some(self.source.files().iter().map(hash).collect::<Result<_, Fault>>()?);
         }
         Ok(self.content().unwrap_or_default())
     }
@@ -54,7 +55,15 @@ impl Task {
 
 /// SHA-256 of each clip's bytes, in their order: remembered where the files are as they were, else read.
 pub fn contents(entries: &[Entry], seen: &Seen) -> Vec<Result<String, Fault>> {
-    let closed = |cause: std::io::Error| Fault::Closed { reason: cause.to_string() };
-    let one = |entry: &Entry| Task::of(0, entry, seen)?.read().map_err(closed);
-    entries.iter().map(one).collect()
+    entries.iter().map(|entry| Task::of(0, entry, seen)?.read()).collect()
+}
+
+/// A file that cannot be read; of a folder, which one.
+fn closed(source: &FrameSource, file: &Path, cause: &std::io::Error) -> Fault {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let reason = match source {
+        FrameSource::Folder(_) => format!("{name}: {cause}"),
+        _ => cause.to_string(),
+    };
+    Fault::Closed { reason }
 }

@@ -1,11 +1,13 @@
 //! Looking a store over, and tidying it up.
 
 use std::collections::HashSet;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use super::Store;
 use super::key::Key;
 use super::lock::Lock;
-use super::shard::{Record, Value};
+use super::shard::{Record, Value, names};
 use super::writer::Writer;
 use crate::error::DataError;
 
@@ -49,10 +51,10 @@ impl Store {
     /// Writes the store anew without what is doubled, damaged or torn, and without what `keep` refuses.
     ///
     /// The new shards are complete and synced before the old ones go, so a process that dies on the way leaves
-    /// doubled records and loses none.
+    /// doubled records and loses none. One that fails takes its copy back.
     ///
     /// # Errors
-    /// Another writer at work, or a disk without room for a copy of what stays.
+    /// Another writer at work, or a disk without room for a copy of what stays, or one that cannot be synced.
     pub fn collect(mut self, keep: &dyn Fn(&Record<'_>) -> bool) -> Result<Collected, DataError> {
         self.writer = None;
         let path = self.folder.join("lock");
@@ -66,19 +68,32 @@ impl Store {
         let before: u64 = self.shards.iter().map(|shard| shard.bytes()).sum();
         let mut collected = Collected { bytes: [before, before], ..Collected::default() };
         let total: usize = self.shards.iter().map(|shard| shard.entries().len()).sum();
+        let kept = match self.copy(keep) {
+            Ok(kept) => kept,
+            Err(cause) => {
+                // The first error is the one to report.
+                let _ = self.take_back();
+                return Err(cause);
+            }
+        };
+        self.shards.iter().try_for_each(|shard| remove(shard.path()))?;
+        self.refresh()?;
+        drop(lock);
+        collected.kept = kept;
+        collected.dropped = total - kept;
+        collected.bytes[1] = self.shards.iter().map(|shard| shard.bytes()).sum();
+        Ok(collected)
+    }
+
+    /// Copies what stays into new shards, durably; how many records.
+    fn copy(&self, keep: &dyn Fn(&Record<'_>) -> bool) -> Result<usize, DataError> {
         let mut writer: Option<Writer> = None;
         let mut kept = HashSet::new();
         for shard in &self.shards {
             for (number, entry) in shard.entries().iter().enumerate() {
                 let record = shard.record(number).ok().filter(|record| keep(record));
                 let Some(record) = record.filter(|_| !kept.contains(&entry.key)) else { continue };
-                let into = match &mut writer {
-                    Some(writer) if !writer.is_full() => writer,
-                    place => {
-                        drop(place.take());
-                        place.insert(Writer::fresh(&self.folder, None)?)
-                    }
-                };
+                let into = Writer::with_room(&mut writer, || Writer::fresh(&self.folder, None))?;
                 let value = Value { shape: &record.shape, bytes: record.bytes };
                 into.append(entry.key, record.kind, record.note, &value)?;
                 kept.insert(entry.key);
@@ -87,21 +102,28 @@ impl Store {
         if let Some(mut writer) = writer {
             writer.sync()?;
         }
-        for shard in &self.shards {
-            for old in [shard.path().to_path_buf(), shard.path().with_extension("index")] {
-                match std::fs::remove_file(&old) {
-                    Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(DataError::file(&old, "remove")(cause));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        self.refresh()?;
-        drop(lock);
-        collected.kept = kept.len();
-        collected.dropped = total - kept.len();
-        collected.bytes[1] = self.shards.iter().map(|shard| shard.bytes()).sum();
-        Ok(collected)
+        Ok(kept.len())
     }
+
+    /// Removes the shards that are not among the opened ones: while the lock is held, nobody else makes any.
+    fn take_back(&self) -> Result<(), DataError> {
+        let opened = |path: &PathBuf| self.shards.iter().any(|shard| shard.path() == path);
+        names(&self.folder.join("shards"))?
+            .iter()
+            .filter(|path| !opened(path))
+            .try_for_each(|path| remove(path))
+    }
+}
+
+/// Removes a shard and its index.
+fn remove(shard: &Path) -> Result<(), DataError> {
+    for file in [shard.to_path_buf(), shard.with_extension("index")] {
+        match std::fs::remove_file(&file) {
+            Err(cause) if cause.kind() != ErrorKind::NotFound => {
+                return Err(DataError::file(&file, "remove")(cause));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }

@@ -96,6 +96,17 @@ pub struct Record<'a> {
     pub bytes: &'a [u8],
 }
 
+/// What a record says of itself, without its values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label<'a> {
+    /// Its type.
+    pub kind: Kind,
+    /// The axes of its values.
+    pub shape: Vec<usize>,
+    /// What its writer noted.
+    pub note: &'a str,
+}
+
 /// A shard opened for reading.
 #[derive(Debug)]
 pub(super) struct Shard {
@@ -115,8 +126,10 @@ impl Shard {
         if length < HEAD as u64 {
             return Ok(shard); // its writer died before the first record
         }
-        // SAFETY: a shard is only appended to; what is mapped stays as it is. Whoever changes a shard by other means
-        // changes what is read, which the checksums find.
+        // SAFETY: a whole record stays where it is and as it is. A writer appends, and cuts off what is torn behind the
+        // last whole record, which is looked at while a shard is opened and never again: who opens it in the very moment
+        // of the cut may read a page that is gone (SIGBUS), and reads nothing wrong. Whoever changes a shard by other
+        // means changes what is read, which the checksums find.
         #[allow(unsafe_code, reason = "a memory map is what keeps a data set out of memory")]
         let map = unsafe { Mmap::map(&file) }.map_err(DataError::file(path, "map"))?;
         if !map.starts_with(SHARD_MAGIC) {
@@ -152,19 +165,28 @@ impl Shard {
 
     /// A record, verified when it is read for the first time.
     pub fn record(&self, entry: usize) -> Result<Record<'_>, DataError> {
+        let record = self.parsed(entry, !self.verified[entry].load(Ordering::Relaxed))?;
+        self.verified[entry].store(true, Ordering::Relaxed);
+        Ok(record)
+    }
+
+    /// What a record says of itself. One without values is all label, and cheap to verify.
+    pub fn label(&self, entry: usize) -> Result<Label<'_>, DataError> {
+        let Record { kind, shape, note, .. } = self.parsed(entry, self.entries[entry].kind == Kind::Fault)?;
+        Ok(Label { kind, shape, note })
+    }
+
+    fn parsed(&self, entry: usize, verify: bool) -> Result<Record<'_>, DataError> {
         let indexed = &self.entries[entry];
         let bytes = self.map.as_ref().and_then(|map| {
             map.get(usize::try_from(indexed.offset).ok()?..)?.get(..usize::try_from(indexed.bytes).ok()?)
         });
-        let known = self.verified[entry].load(Ordering::Relaxed);
-        let record = bytes.and_then(|bytes| parse(bytes, !known)).filter(|(key, _)| *key == indexed.key);
-        let Some((_, record)) = record else {
+        let record = bytes.and_then(|bytes| parse(bytes, verify)).filter(|(key, _)| *key == indexed.key);
+        record.map(|(_, record)| record).ok_or_else(|| {
             let problem =
                 "does not have its checksum: the disk or a program changed it; cargo xtask store gc drops it";
-            return Err(DataError::item(&self.path, &format!("record {}", indexed.key), problem));
-        };
-        self.verified[entry].store(true, Ordering::Relaxed);
-        Ok(record)
+            DataError::item(&self.path, &format!("record {}", indexed.key), problem)
+        })
     }
 }
 

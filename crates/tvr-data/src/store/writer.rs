@@ -41,6 +41,23 @@ impl Writer {
         Self::fresh(folder, Some(store))
     }
 
+    /// The writer of a place while it has room, else the next one. The full one is durable by then, and unlocked.
+    pub fn with_room(
+        place: &mut Option<Self>,
+        next: impl FnOnce() -> Result<Self, DataError>,
+    ) -> Result<&mut Self, DataError> {
+        let writer = match place.take() {
+            Some(writer) if !writer.is_full() => writer,
+            full => {
+                if let Some(mut full) = full {
+                    full.sync()?;
+                }
+                next()?
+            }
+        };
+        Ok(place.insert(writer))
+    }
+
     /// Makes a new shard; `store` is the writer's share of the lock, where the caller does not hold all of it.
     ///
     /// Its number is above all others: a reader that listed a shard which was collected since must not open another one
@@ -62,7 +79,7 @@ impl Writer {
         }
     }
 
-    /// Cuts off what a killed writer left, and goes on behind it.
+    /// Cuts off what a killed writer left behind the last whole record, and goes on there.
     fn resume(path: PathBuf, mut shard: File, store: Option<Lock>) -> Result<Self, DataError> {
         let list = path.with_extension("index");
         let length = shard.metadata().map_err(DataError::file(&path, "read"))?.len();
@@ -93,7 +110,7 @@ impl Writer {
     }
 
     /// Whether the next record belongs into another shard.
-    pub fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.end >= FULL
     }
 
@@ -149,7 +166,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // Whoever wants to know calls `sync`; this is for a full shard and for the end of a program.
+        // Whoever wants to know calls `sync`; this is for the end of a program.
         let _ = self.sync();
     }
 }

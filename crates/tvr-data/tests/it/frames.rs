@@ -8,7 +8,7 @@ mod surroundings;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tvr_data::frames::ffmpeg::Ffmpeg;

@@ -177,6 +177,16 @@ fn what_is_wrong_is_named_with_its_row() {
 }
 
 #[test]
+fn a_blank_split_is_none_in_every_form() {
+    let jsonl = "{\"path\": \"a\", \"split\": \"test\"}\n{\"path\": \"a\", \"split\": \"\"}\n{\"path\": \"a\", \"split\": \" \"}\n";
+    let csv = "path,split\na,test\na,\na, \n";
+    for (name, text) in [("list.jsonl", jsonl), ("list.csv", csv)] {
+        let entries = read(name, text.as_bytes()).unwrap().entries;
+        assert_eq!((entries.len(), entries[0].split.as_deref()), (1, Some("test")), "{name}");
+    }
+}
+
+#[test]
 fn captions_may_be_long_and_blank_ones_are_counted() {
     let long = vec!["word"; 10_000].join(" ");
     let text = format!("{{\"path\": \"a\", \"captions\": [\"\", \"{long}\", \"  \\t\", \"short\"]}}");

@@ -204,6 +204,10 @@ fn work_that_is_stopped_goes_on_where_it_was() {
     let open = outcomes.iter().filter(|outcome| **outcome == Outcome::Open).count();
     assert!(open > 0 && open <= 35, "{open} of 40 are open");
     assert_eq!(store.stat().records, 40 - open);
+    // Those that are known need no work, and wait for nobody who wants to stop.
+    let mut told = 0;
+    let outcomes = stopped.run(&entries, &mut store, &mut |_, _| told += 1).unwrap();
+    assert_eq!((told, outcomes), (0, vec![Outcome::Open; 40]));
     let mut fresh = 0;
     let rest = preparation(&Corners).run(&entries, &mut store, &mut |_, _| fresh += 1).unwrap();
     assert!(rest.iter().all(|outcome| matches!(outcome, Outcome::Ready { .. })));

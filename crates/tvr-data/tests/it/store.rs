@@ -1,7 +1,7 @@
 //! The store: what is put is got, whatever happens to the writer or to the bytes.
 
 #[cfg(target_os = "linux")]
-mod locks;
+mod refused;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tvr_data::store::{Kind, Record, Store, Value};
+use tvr_data::store::{Kind, Label, Record, Store, Value};
 use tvr_data::{DataError, FrameBatch, Key};
 
 /// Where a child of this binary writes; see [`a_child_writes`].
@@ -70,6 +70,8 @@ fn what_is_put_is_got() {
             let expected = Record { kind: *kind, shape: shape.to_vec(), note, bytes };
             let record = store.get(&key(number)).unwrap().unwrap();
             assert_eq!(record, expected);
+            let expected = Label { kind: *kind, shape: shape.to_vec(), note };
+            assert_eq!(store.look(&key(number)).unwrap(), Some(expected));
             assert_eq!(record.bytes.as_ptr() as usize % 64, 0, "values lie at a multiple of 64");
         }
         assert_eq!(store.get(&key(99)).unwrap(), None);
@@ -252,6 +254,12 @@ fn a_lost_index_is_made_again_and_damage_hides_nothing_behind_it() {
     assert_eq!(damages.len(), 1, "{damages:?}");
     assert!(damages[0].problem.contains("does not have its checksum"), "{}", damages[0].problem);
     assert!(store.get(&damages[0].key).is_err());
+    // What it says of itself can be asked for without its values.
+    let label = store.look(&damages[0].key).unwrap().unwrap();
+    assert_eq!(
+        (label.shape.iter().product::<usize>() * label.kind.size(), label.note),
+        (values(0).len(), "{}")
+    );
     assert_eq!((0..10).filter(|&number| store.get(&key(number)).is_ok()).count(), 9);
     // Without its index it is passed over, and those behind it are there.
     std::fs::remove_file(shard.with_extension("index")).unwrap();

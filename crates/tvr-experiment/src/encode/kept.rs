@@ -82,10 +82,8 @@ impl Encoder<'_> {
         let store = Arc::new(store);
         let mut videos = Vec::with_capacity(wanted.len());
         for key in &wanted {
-            let count = store
-                .get(key)
-                .map_err(ExperimentError::because)?
-                .and_then(|record| record.shape.first().copied());
+            let label = store.look(key).map_err(ExperimentError::because)?;
+            let count = label.and_then(|label| label.shape.first().copied());
             let frame = |index| Frame::Kept { store: Arc::clone(&store), key: *key, index };
             let frames = (0..count.unwrap_or(0)).map(frame).collect();
             videos.push(Video { id: key.to_string(), frames, goes_on: false });

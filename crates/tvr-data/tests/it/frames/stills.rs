@@ -1,6 +1,9 @@
 //! Single images and frames of folders: whole, or broken and said to be.
 
+use tvr_data::Entry;
+use tvr_data::prepare::contents;
 use tvr_data::sampling::Cut;
+use tvr_data::store::Seen;
 
 use super::*;
 
@@ -31,6 +34,35 @@ fn a_jpeg_that_is_cut_off_is_no_clip() {
         assert_eq!(fault.to_string(), expected, "{part} %");
         assert!(fault.is_lasting());
     }
+}
+
+#[test]
+fn several_jpegs_in_one_file_are_a_video_and_one_is_a_still_whatever_follows_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = |name: &str, parts: &[Vec<u8>]| {
+        let path = scratch.path().join(name);
+        std::fs::write(&path, parts.concat()).unwrap();
+        path
+    };
+    let frames: Vec<Vec<u8>> = (0..3).map(|frame| jpeg(frame * 40)).collect();
+    let stream = file("clip.mjpeg", &frames);
+    assert_eq!(FrameSource::at(&stream), Ok(FrameSource::Video(stream.clone())));
+    // A thumbnail lies in a segment, a note behind the end, and photographs of a telephone behind a photograph.
+    let thumbnail =
+        [&[0xff, 0xd8, 0xff, 0xe1, 0x00, 0x08][..], b"\xff\xd9\xff\xd8..", &frames[0][2..]].concat();
+    let stills = [
+        file("one.mjpeg", &frames[..1]),
+        file("thumbnail.mjpeg", &[thumbnail]),
+        file("noted.mjpeg", &[frames[0].clone(), b"a note".to_vec()]),
+        file("cut.mjpeg", &[frames[0][..500].to_vec()]),
+        file("photograph.JPG", &frames),
+    ];
+    for still in stills {
+        assert_eq!(FrameSource::at(&still), Ok(FrameSource::Still(still.clone())));
+    }
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let footage = decode(Some(&ffmpeg), Sampler::All, &[stream]).remove(0).unwrap();
+    assert_eq!((footage.total, footage.verdict), (3, Verdict::Whole));
 }
 
 #[test]
@@ -87,6 +119,28 @@ fn frames_are_known_by_every_ending_of_pictures() {
     let expected =
         "f_2.bmp: the picture cannot be decoded: The image format Bmp is not supported; convert it to PNG";
     assert_eq!(partial(&without.verdict), expected);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_frame_whose_link_leads_nowhere_is_missed_by_name() {
+    let scratch = tempfile::tempdir().unwrap();
+    for frame in [0, 2] {
+        std::fs::write(scratch.path().join(format!("f_{frame}.jpg")), jpeg(frame * 40)).unwrap();
+    }
+    // A folder of that name is none.
+    std::fs::create_dir(scratch.path().join("f_3.jpg")).unwrap();
+    let files = [scratch.path().to_path_buf()];
+    assert_eq!(decode(None, Sampler::All, &files).remove(0).unwrap().total, 2);
+    std::os::unix::fs::symlink("gone.jpg", scratch.path().join("f_1.jpg")).unwrap();
+    let fault = decode(None, Sampler::All, &files).remove(0).unwrap_err();
+    let sentence = "cannot be opened: f_1.jpg: No such file or directory (os error 2)";
+    assert_eq!((fault.to_string().as_str(), fault.is_lasting()), (sentence, false));
+    // Where the frames are hashed before.
+    let entry = Entry { id: "clip".into(), path: files[0].clone(), captions: Vec::new(), split: None };
+    let store = tempfile::tempdir().unwrap();
+    let found = contents(&[entry], &Seen::open(store.path())).remove(0);
+    assert_eq!(found.unwrap_err(), fault);
 }
 
 #[cfg(target_os = "linux")]

@@ -77,27 +77,36 @@ fn an_ffmpeg_that_is_killed_is_no_fault_of_its_file() {
     let scratch = tempfile::tempdir().unwrap();
     let files = ["a.mp4", "b.mp4"].map(|name| scratch.path().join(name));
     files.iter().for_each(|file| std::fs::write(file, "no matter what").unwrap());
-    let ffmpeg = Ffmpeg::at(&scripted(scratch.path(), "killed", "kill -9 $$")).unwrap();
-    for found in decode(Some(&ffmpeg), Sampler::All, &files) {
-        let fault = found.unwrap_err();
-        assert_eq!(
-            fault.to_string(),
-            "was not decoded: FFmpeg was killed, by hand or because memory was short; run again"
-        );
-        assert!(fault.kind() == "killed" && !fault.is_lasting());
+    // By a signal of its own, behind a script, and as FFmpeg ends when it is asked to.
+    for script in
+        ["kill -9 $$", "kill -TERM $$", "kill -INT $$", "kill -HUP $$", "exit 137", "exit 143", "exit 255"]
+    {
+        let ffmpeg = Ffmpeg::at(&scripted(scratch.path(), "killed", script)).unwrap();
+        for found in decode(Some(&ffmpeg), Sampler::All, &files) {
+            let fault = found.unwrap_err();
+            assert_eq!(
+                fault.to_string(),
+                "was not decoded: FFmpeg was killed, by hand or because memory was short; run again",
+                "{script}"
+            );
+            assert!(fault.kind() == "killed" && !fault.is_lasting());
+        }
     }
-    // One that breaks down over a file would do so again.
-    let ffmpeg = Ffmpeg::at(&scripted(scratch.path(), "broken", "kill -11 $$")).unwrap();
-    let fault = decode(Some(&ffmpeg), Sampler::All, &files[..1]).remove(0).unwrap_err();
-    assert!(fault.is_lasting(), "{fault}");
+    // One that breaks down over a file, or complains of it, would do so again.
+    for script in ["kill -11 $$", "exit 139", "exit 1", "echo 'it is not permitted' >&2; exit 255"] {
+        let ffmpeg = Ffmpeg::at(&scripted(scratch.path(), "broken", script)).unwrap();
+        let fault = decode(Some(&ffmpeg), Sampler::All, &files[..1]).remove(0).unwrap_err();
+        assert!(fault.is_lasting(), "{script}: {fault}");
+    }
     // Killed in the middle of a file whose packets are known: no frame of it passes for all that there are.
     let (Some(folder), Some(_)) = (videos(), crate::shared::ffmpeg()) else { return };
     let real = std::env::var("TVR_FFMPEG").unwrap_or_else(|_| "ffmpeg".into());
-    let script =
-        format!("case \"$*\" in *select=*) {real} \"$@\"; kill -9 $$;; *) exec {real} \"$@\";; esac");
-    let ffmpeg = Ffmpeg::at(&scripted(scratch.path(), "halfway", &script)).unwrap();
-    let fault = decode(Some(&ffmpeg), centres(2), &[folder.join("unusual/two_frames.mp4")]).remove(0);
-    assert_eq!(fault, Err(Fault::Killed));
+    for end in ["kill -9 $$", "exit 255"] {
+        let script = format!("case \"$*\" in *select=*) {real} \"$@\"; {end};; *) exec {real} \"$@\";; esac");
+        let ffmpeg = Ffmpeg::at(&scripted(scratch.path(), "halfway", &script)).unwrap();
+        let fault = decode(Some(&ffmpeg), centres(2), &[folder.join("unusual/two_frames.mp4")]).remove(0);
+        assert_eq!(fault, Err(Fault::Killed), "{end}");
+    }
 }
 
 #[cfg(unix)]
@@ -126,17 +135,20 @@ fn a_full_disk_ends_the_work_and_is_blamed_on_no_clip() {
 #[test]
 fn a_clip_that_takes_too_long_is_given_up() {
     let scratch = tempfile::tempdir().unwrap();
-    let program = scripted(scratch.path(), "slow", "exec sleep 30");
     let clip = scratch.path().join("clip.mp4");
     std::fs::write(&clip, "no matter what").unwrap();
-    let ffmpeg = Ffmpeg::at(&program).unwrap();
-    assert_eq!(ffmpeg.version(), "6.0");
-    let limit = Duration::from_secs(1);
-    let decoder = Decoder { sampler: Sampler::All, finish: &AsDecoded, limit, ffmpeg: Some(&ffmpeg) };
-    let fault = decoder.decode(&[(FrameSource::at(&clip).unwrap(), 0)]).unwrap().remove(0).unwrap_err();
-    assert_eq!(fault, Fault::TimeLimit { seconds: 1 });
-    assert_eq!(fault.to_string(), "was not decoded within 1 s; raise the limit if the file is sound");
-    assert!(!fault.is_lasting() && LIMIT > limit);
+    // The program itself, and behind a script that waits for it.
+    for script in ["exec sleep 30", "sleep 30; exit 0"] {
+        let ffmpeg = Ffmpeg::at(&scripted(scratch.path(), "slow", script)).unwrap();
+        assert_eq!(ffmpeg.version(), "6.0");
+        let (limit, start) = (Duration::from_secs(1), Instant::now());
+        let decoder = Decoder { sampler: Sampler::All, finish: &AsDecoded, limit, ffmpeg: Some(&ffmpeg) };
+        let fault = decoder.decode(&[(FrameSource::at(&clip).unwrap(), 0)]).unwrap().remove(0).unwrap_err();
+        assert_eq!(fault, Fault::TimeLimit { seconds: 1 });
+        assert_eq!(fault.to_string(), "was not decoded within 1 s; raise the limit if the file is sound");
+        assert!(!fault.is_lasting() && LIMIT > limit);
+        assert!(start.elapsed() < Duration::from_secs(15), "{script}: {:?}", start.elapsed());
+    }
 }
 
 /// A GIF of grey squares, 0, 40, 80, …
