@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tvr_experiment::ExperimentError;
 
+use crate::again::in_the_user_s_words;
 use crate::{apart, exit};
 
 /// Text-video retrieval: train, judge, reproduce.
@@ -71,8 +72,12 @@ impl Cli {
     /// The command's own.
     pub fn run(self) -> Result<(), ExperimentError> {
         tvr_experiment::in_pool(move || match self.command {
-            Command::Reproduce(args) => reproduce::run(&args, stop()?),
-            Command::Train(args) => train::run(&args, stop()?).map_err(train::in_the_user_s_words),
+            Command::Reproduce(args) => {
+                reproduce::run(&args, stop()?).map_err(|error| in_the_user_s_words(error, None))
+            }
+            Command::Train(args) => {
+                train::run(&args, stop()?).map_err(|error| in_the_user_s_words(error, Some("--resume")))
+            }
             Command::Plan(args) => plan::run(&args, stop()?),
             Command::Eval(args) => eval::run(&args, stop()?),
             Command::Prepare(args) => prepare::run(args, stop()?),

@@ -6,6 +6,7 @@
     reason = "a command talks to its user; libraries never print"
 )]
 
+mod again;
 mod apart;
 mod bar;
 mod commands;
@@ -18,7 +19,11 @@ mod table;
 
 use std::process::ExitCode;
 
+use tvr_experiment::device;
+
 fn main() -> ExitCode {
+    // SAFETY: called once, before any thread.
+    unsafe { device::default_to_processor() };
     exit::ignore_file_size_signal();
     open_files::raise_limit();
     exit::code(commands::Cli::asked().and_then(commands::Cli::run))

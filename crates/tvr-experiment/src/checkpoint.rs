@@ -3,7 +3,8 @@
 //! `checkpoints/step-000120/` holds `model.bpk`, `optimizer.bpk` and `state.json` with the step, the recipe's hash,
 //! the selection so far and the SHA-256 of both files and of the selected weights, `best-000120.bpk`. Loader position and
 //! random numbers are functions of the step, so they need no file. A damaged checkpoint is passed over for the one before
-//! it, with a word.
+//! it, with a word, and removed when the next one is written. One whose selected weights are lost or changed is damaged too; but
+//! where it is the best that is left, the run stops before its first step, since its own weights are whole.
 
 use std::path::{Path, PathBuf};
 
@@ -95,7 +96,10 @@ impl Checkpoints {
             state.optimizer_sha256 = write("optimizer.bpk", packed(record.into_bytes(), fresh)?)?;
             files::write_json(&fresh.join("state.json"), &state)
         })?;
-        for (_, old) in self.steps()?.into_iter().skip(KEPT) {
+        // A later step's was passed over when this run began: in a place of the kept it would push out what is whole.
+        let (later, so_far): (Vec<_>, Vec<_>) =
+            self.steps()?.into_iter().partition(|(step, _)| *step > state.step);
+        for (_, old) in later.into_iter().chain(so_far.into_iter().skip(KEPT)) {
             let _ = std::fs::remove_dir_all(old);
         }
         Ok(())
@@ -162,14 +166,24 @@ impl Checkpoints {
             Some(expected) if files::sha256(&bytes) != expected => Err(not_as_written(&path)),
             _ => load_weights(model, &path, bytes),
         };
-        loaded
-            .map_err(|error| ExperimentError::work(format!("{error}; train the run again, without --resume")))
+        loaded.map_err(train_again)
+    }
+
+    /// Whether the weights that a checkpoint names as the best are there, as they were written.
+    fn check_best(&self, state: &State) -> Result<(), ExperimentError> {
+        let Some((step, _)) = state.best else { return Ok(()) };
+        let found = self.best_hash(step)?;
+        match &state.best_sha256 {
+            Some(expected) if found != *expected => Err(not_as_written(&self.best_path(step))),
+            _ => Ok(()),
+        }
     }
 
     /// Loads the newest whole checkpoint of this recipe, seed and features. `None` where there is none.
     ///
     /// # Errors
-    /// A checkpoint of another recipe or seed, or of other features: a wrong request, which overwrites nothing.
+    /// A checkpoint of another recipe or seed, or of other features: a wrong request, which overwrites nothing. None that is
+    /// whole, but one that lacks the selected weights alone.
     pub fn load_newest<M: Module>(
         &self,
         model: M,
@@ -181,19 +195,20 @@ impl Checkpoints {
     ) -> Result<(M, ModuleOptimizer, Option<State>), ExperimentError> {
         let steps = self.steps()?;
         let oldest = steps.last().map(|(step, _)| *step);
-        let mut damaged = |step: usize, error: ExperimentError| {
-            let then = if oldest == Some(step) {
-                "none is left, so the run starts anew"
-            } else {
-                "trying the one before"
+        let mut damaged = |step: usize, error: &ExperimentError, goes_on: bool| {
+            let then = match oldest == Some(step) {
+                false => "trying the one before",
+                true if goes_on => "none is left, so the run starts anew",
+                true => "none is left",
             };
             note(format!("checkpoint at step {step} is damaged ({error}); {then}"));
         };
+        let mut without_best = None;
         for (step, folder) in steps {
             let state = match read_state(&folder) {
                 Ok(state) => state,
                 Err(error) => {
-                    damaged(step, error);
+                    damaged(step, &error, without_best.is_none());
                     continue;
                 }
             };
@@ -210,11 +225,20 @@ impl Checkpoints {
                 )));
             }
             match load(&folder, &state, model.clone(), optimizer.clone()) {
-                Ok((model, optimizer)) => return Ok((model, optimizer, Some(state))),
-                Err(error) => damaged(step, error),
+                Ok((model, optimizer)) => match self.check_best(&state) {
+                    Ok(()) => return Ok((model, optimizer, Some(state))),
+                    Err(error) => {
+                        damaged(step, &error, false);
+                        without_best.get_or_insert(error);
+                    }
+                },
+                Err(error) => damaged(step, &error, without_best.is_none()),
             }
         }
-        Ok((model, optimizer, None))
+        match without_best {
+            Some(error) => Err(train_again(error)),
+            None => Ok((model, optimizer, None)),
+        }
     }
 
     /// Step checkpoints, newest first.
@@ -263,6 +287,11 @@ fn load<M: Module>(
     let model = load_weights(model, &model_path, weights)?;
     let optimizer = load_moments(optimizer, &optimizer_path, moments, state.optimized)?;
     Ok((model, optimizer))
+}
+
+/// What is left to do where the selected weights are not what they were.
+fn train_again(error: ExperimentError) -> ExperimentError {
+    ExperimentError::work(format!("{error}; train the run again, without --resume"))
 }
 
 fn not_as_written(path: &Path) -> ExperimentError {

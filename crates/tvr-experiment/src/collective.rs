@@ -15,6 +15,7 @@
 //! [`Single`] has nothing to exchange; an engine for several ranks says who it is, and how it gathers and adds up.
 
 mod agree;
+mod in_turn;
 pub mod launch;
 #[cfg(feature = "mpi")]
 pub mod mpi;
@@ -34,6 +35,7 @@ use tvr_heads::Codes;
 
 pub(crate) use agree::features_sha256;
 pub use agree::{Facts, agree};
+pub use in_turn::open_in_turn;
 pub use on_device::by_all_reduce;
 pub use parameters::sum_gradients;
 pub use processes::Process;

@@ -52,6 +52,25 @@ pub fn features() -> Vec<&'static str> {
     features
 }
 
+/// Whether this binary can do more than the one that `cargo xtask` builds.
+pub fn has_more_features() -> bool {
+    features().len() > 1 || cfg!(feature = "hub")
+}
+
+/// Makes the processor burn's default device, unless `BURN_DEVICE` names another. Burn puts an optimiser's moments there when it
+/// loads them, and would take the first card of any backend compiled in: a run on the processor would want its driver, and every
+/// process would hold memory on that card.
+///
+/// # Safety
+/// No other thread runs yet: an environment may not be changed while another thread reads it.
+pub unsafe fn default_to_processor() {
+    const NAME: &str = "BURN_DEVICE";
+    if std::env::var_os(NAME).is_none() {
+        // SAFETY: the caller's.
+        unsafe { std::env::set_var(NAME, DEFAULT_DEVICE) };
+    }
+}
+
 /// Opens a device by its name.
 ///
 /// # Errors

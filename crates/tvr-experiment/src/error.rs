@@ -29,12 +29,12 @@ pub enum ExperimentError {
         cause: std::io::Error,
     },
     /// The user stopped the run; it can be resumed. Exit code 1.
-    #[error("stopped at step {step}; to go on: cargo xtask train {arguments} --resume")]
+    #[error("stopped at step {step}; to go on: {command}")]
     Interrupted {
         /// Steps done.
         step: usize,
-        /// What `train` is given again: the recipe, and the options that belong to it.
-        arguments: String,
+        /// The command that goes on, as a shell takes it.
+        command: String,
     },
 }
 

@@ -214,7 +214,7 @@ fn selected(
 /// Seconds of a training step, measured on the plan's own model and data; nothing of it is kept.
 ///
 /// # Errors
-/// As [`run`].
+/// As [`run`]; an interruption is failed work, since nothing could go on from it.
 pub fn measure_step(plan: &Plan, opened: &Opened, stop: &AtomicBool) -> Result<f64, ExperimentError> {
     const WARM: usize = 2;
     const MEASURED: usize = 8;
@@ -239,7 +239,12 @@ pub fn measure_step(plan: &Plan, opened: &Opened, stop: &AtomicBool) -> Result<f
         // Whoever has put something there since keeps it: a folder that is not empty stays.
         let _ = std::fs::remove_dir(above);
     }
-    outcome?;
+    outcome.map_err(|error| match error {
+        ExperimentError::Interrupted { .. } => {
+            ExperimentError::work("stopped while a step was measured; nothing of it is kept")
+        }
+        error => error,
+    })?;
     let mut measured = seconds.split_off(WARM.min(seconds.len()));
     measured.sort_by(f64::total_cmp);
     Ok(measured.get(measured.len() / 2).copied().unwrap_or(0.0))

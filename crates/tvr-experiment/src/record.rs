@@ -71,7 +71,7 @@ pub struct Record {
     /// SHA-256 of its weights' file; `None` where an earlier version wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selected_sha256: Option<String>,
-    /// Mean seconds of a step.
+    /// Mean seconds of a step, without looks at val and checkpoints: of all steps in `steps.jsonl`.
     pub step_seconds: f64,
     /// Largest memory of the process so far, in bytes.
     pub peak_memory_bytes: u64,

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tvr_data::{Draw, Loader, Split};
 use tvr_heads::Head;
 use tvr_objectives::Objective;
@@ -43,7 +43,7 @@ pub struct Run {
     pub selected_sha256: Option<String>,
     /// Steps in all.
     pub steps: usize,
-    /// Mean seconds of a step of this process.
+    /// Mean seconds of a step by the log, without looks at val and checkpoints; 0 where this rank wrote none.
     pub step_seconds: f64,
     /// Hash of the features that it learned from and was chosen on; `None` for other data, and where this rank wrote nothing.
     pub features_sha256: Option<String>,
@@ -159,6 +159,8 @@ impl Written {
             model_sha256: String::new(),
             optimizer_sha256: String::new(),
         };
+        // A checkpoint of a step that the log does not know would leave a hole in it after a power cut.
+        self.log.sync_data().map_err(ExperimentError::file(&self.log_path, "write"))?;
         self.checkpoints.save(model, optimizer, state)
     }
 }
@@ -222,7 +224,6 @@ impl Work<'_> {
         let loader = Loader::new(train.captions(), recipe.train.batch, seed, draw)
             .map_err(|error| ExperimentError::request(error.to_string()))?;
         events(Event::Begin { label: format!("{} seed {seed}", recipe.name), total: steps, done: start });
-        let began = Instant::now();
         for step in start..steps {
             let random = tvr_data::stream(seed, "step", step as u64).next();
             let way = Way { ranks, chunk: recipe.train.chunk, device, random, draws };
@@ -243,15 +244,14 @@ impl Work<'_> {
                 ranks.barrier("the checkpoint")?;
                 return Err(ExperimentError::Interrupted {
                     step: done,
-                    arguments: plan.source.display().to_string(),
+                    command: format!("cargo xtask train {} --resume", plan.source.display()),
                 });
             }
         }
         events(Event::End);
         // Nobody ends before rank 0 has written what it saw last.
         ranks.barrier("the end")?;
-        let done = steps.saturating_sub(start);
-        let step_seconds = began.elapsed().as_secs_f64() / done.max(1) as f64;
+        let step_seconds = written.as_ref().map_or(Ok(0.0), |written| mean_seconds(&written.log_path))?;
         let folder = plan.run_folder(seed);
         let best = written.as_ref().and_then(|written| written.best);
         let selected = best.map_or(steps, |(step, _)| step);
@@ -306,7 +306,7 @@ impl Work<'_> {
             epoch: drawn.epoch,
             loss,
             parts: judged.parts,
-            lr: rate,
+            lr: recipe.train.optimizer.rate_at(step, self.plan.steps),
             grad_norm: norm,
             logit_scale: f64::from(model.scale().into_scalar::<f32>()),
             seconds,
@@ -346,7 +346,11 @@ fn any(ranks: &dyn Collective, own: bool) -> Result<bool, ExperimentError> {
 /// The log, cut back to the checkpoint's step: a resumed run's log reads like one that was never stopped.
 fn open_log(path: &Path, step: usize) -> Result<std::fs::File, ExperimentError> {
     let kept: Vec<u8> = match std::fs::read(path) {
-        Ok(bytes) => bytes.split_inclusive(|&byte| byte == b'\n').take(step).flatten().copied().collect(),
+        Ok(bytes) => {
+            // What a power cut tore has no end, and the next line would hang on it.
+            let whole = bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
+            whole.take(step).flatten().copied().collect()
+        }
         Err(_) => Vec::new(),
     };
     files::write_whole(path, &kept)?;
@@ -358,6 +362,18 @@ fn append(log: &mut std::fs::File, path: &Path, line: &StepLine) -> Result<(), E
         .map_err(|cause| ExperimentError::work(format!("{}: {cause}", path.display())))?;
     text.push('\n');
     log.write_all(text.as_bytes()).map_err(ExperimentError::file(path, "write"))
+}
+
+/// Mean of the seconds that the log has of steps, those before an interruption included.
+fn mean_seconds(log: &Path) -> Result<f64, ExperimentError> {
+    #[derive(Deserialize)]
+    struct Took {
+        seconds: f64,
+    }
+    let text = files::read(log)?;
+    let lines = text.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+    let took: Vec<f64> = lines.map(|Took { seconds }| seconds).collect();
+    Ok(took.iter().sum::<f64>() / took.len().max(1) as f64)
 }
 
 /// Captions and videos of val are opened here, and test is not.

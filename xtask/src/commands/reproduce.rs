@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicBool;
 
+use tvr_experiment::collective::launch;
 use tvr_experiment::device::DEFAULT_DEVICE;
 use tvr_experiment::record::FIGURES;
 use tvr_experiment::reproduce::jobs::{Job, Launcher};
@@ -106,11 +107,14 @@ fn data(args: &Args) -> Result<Data, ExperimentError> {
     }
 }
 
-/// A `train` of its own for one run; with one thread where others run beside it.
+/// A `train` of its own for one run, alone whatever launcher started this process; with one thread where others run beside it.
 fn start(job: &Job, args: &Args, workers: usize) -> std::io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("train").arg(&job.recipe).arg("--resume");
     command.arg("--runs").arg(&args.runs).arg("--cache").arg(&args.cache).arg("--device").arg(&args.device);
+    for name in launch::variables() {
+        command.env_remove(name);
+    }
     if workers > 1 {
         command.env("RAYON_NUM_THREADS", "1");
     }

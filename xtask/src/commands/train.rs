@@ -2,15 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tvr_experiment::collective::launch::{self, Place};
-use tvr_experiment::collective::{Process, processes};
+use tvr_experiment::collective::{Process, open_in_turn, processes};
 use tvr_experiment::device::{self, DEFAULT_DEVICE};
 use tvr_experiment::{
-    Event, ExperimentError, Plan, Recipe, Surroundings,
-    experiment::{self, Opened},
-    plan,
+    Event, ExperimentError, Plan, Recipe, Surroundings, experiment, plan,
     plan::PATIENCE,
     record::{FIGURES, Record, half_width},
     weights,
@@ -18,7 +16,6 @@ use tvr_experiment::{
 
 use crate::draw::draw;
 use crate::exit;
-use crate::quoted::quoted;
 use crate::table::Table;
 
 /// Train a recipe and judge it.
@@ -113,13 +110,6 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     processes::run(place, patience, exit::complain, work)
 }
 
-/// An interruption names the command that goes on: the one that was typed, its options included.
-pub fn in_the_user_s_words(error: ExperimentError) -> ExperimentError {
-    let ExperimentError::Interrupted { step, .. } = error else { return error };
-    let typed = std::env::args().skip(2).filter(|word| word != "--resume");
-    ExperimentError::Interrupted { step, arguments: typed.map(quoted).collect::<Vec<_>>().join(" ") }
-}
-
 /// What was run, and the record of every seed.
 fn trained(args: &Args, stop: &AtomicBool) -> Result<(Plan, Vec<Record>), ExperimentError> {
     let plan = args.plan()?;
@@ -144,7 +134,8 @@ fn trained_among(
     let mut log = listener(args.log_steps);
     let mut silent = |_: Event| ();
     let log: &mut dyn FnMut(Event) = if place.rank == 0 { &mut log } else { &mut silent };
-    let opened = opened_after(ranks, &plan, stop, log)?;
+    let open = |events: &mut dyn FnMut(Event)| experiment::open(&plan, stop, events);
+    let opened = open_in_turn(ranks, plan.patience, log, open)?;
     let mut records = Vec::new();
     for &seed in &plan.recipe.seeds {
         let outcome = experiment::run_among(ranks, &plan, &opened, seed, args.resume, stop, log)?;
@@ -152,37 +143,6 @@ fn trained_among(
         ranks.barrier("the end of a seed")?;
     }
     Ok((plan, records))
-}
-
-/// Rank 0 fills the cache, and the others find it filled. It may take hours, so rank 0 tells them now and then that it is
-/// there: patience is for a rank that hangs.
-fn opened_after(
-    ranks: &dyn Process,
-    plan: &Plan,
-    stop: &AtomicBool,
-    log: &mut dyn FnMut(Event),
-) -> Result<Opened, ExperimentError> {
-    let is_filled = |own: bool| {
-        let said = ranks.gather("whether the cache is filled", vec![u8::from(own)])?;
-        Ok::<_, ExperimentError>(said[0].first() == Some(&1))
-    };
-    if ranks.rank() > 0 {
-        while !is_filled(false)? {}
-        return experiment::open(plan, stop, log);
-    }
-    let (mut told, mut lost) = (Instant::now(), None);
-    let mut tell = |event| {
-        if lost.is_none() && told.elapsed() > plan.patience / 4 {
-            lost = is_filled(false).err();
-            told = Instant::now();
-        }
-        log(event);
-    };
-    let opened = experiment::open(plan, stop, &mut tell)?;
-    match lost {
-        Some(error) => Err(error),
-        None => is_filled(true).map(|_| opened),
-    }
 }
 
 /// Draws events and, if asked for, logs steps.

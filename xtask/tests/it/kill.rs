@@ -1,6 +1,8 @@
 //! A run killed at any moment goes on as if it had never been.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -133,17 +135,11 @@ fn an_encoding_killed_twice_ends_with_the_bytes_of_one_that_was_not() {
     assert!(!folder.join("killed.safetensors.parts").exists());
 }
 
-#[test]
-fn ctrl_c_leaves_a_run_that_goes_on_and_says_how() {
-    let folder = folder();
-    let folder = folder.path();
-    let mut child = Command::new(XTASK)
-        .args(["train", "small.toml", "--runs", "a folder", "--log-steps", "--set", "train.epochs=400"])
-        .current_dir(folder)
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+/// A run that gets Ctrl-C at step 9: where it says that it stopped, and the command that goes on.
+fn interrupted(command: &mut Command, runs: &OsStr) -> (String, String) {
+    let given = ["train", "small.toml", "--log-steps", "--set", "train.epochs=400", "--runs"];
+    let mut child =
+        command.args(given).arg(runs).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     assert!(lines.any(|line| line == "step 9"));
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
@@ -152,13 +148,23 @@ fn ctrl_c_leaves_a_run_that_goes_on_and_says_how() {
     let last = rest.iter().find(|line| line.starts_with("error: ")).unwrap();
     let (step, command) = last
         .strip_prefix("error: stopped at step ")
-        .and_then(|rest| rest.split_once("; to go on: cargo xtask "))
+        .and_then(|rest| rest.split_once("; to go on: "))
         .unwrap_or_else(|| panic!("{last}"));
-    assert_eq!(command, "train small.toml --runs 'a folder' --log-steps --set train.epochs=400 --resume");
+    (step.to_string(), command.to_string())
+}
+
+#[test]
+fn ctrl_c_leaves_a_run_that_goes_on_and_says_how() {
+    let folder = folder();
+    let folder = folder.path();
+    let mut run = Command::new(XTASK);
+    let (step, command) =
+        interrupted(run.current_dir(folder).env_remove("CARGO_PKG_NAME"), OsStr::new("a folder"));
+    let words = "train small.toml --log-steps --set train.epochs=400 --runs 'a folder' --resume";
+    assert_eq!(command, format!("{XTASK} {words}"));
     // The command as it was told, in a shell, goes on where the run stopped.
     let mut child = Command::new("sh")
-        .args(["-c", &format!("exec \"$XTASK\" {command}")])
-        .env("XTASK", XTASK)
+        .args(["-c", &format!("exec {command}")])
         .current_dir(folder)
         .stderr(Stdio::piped())
         .stdout(Stdio::null())
@@ -168,6 +174,16 @@ fn ctrl_c_leaves_a_run_that_goes_on_and_says_how() {
     assert_eq!(lines.next().unwrap(), format!("small seed 5: {step}/1200"));
     child.kill().unwrap();
     child.wait().unwrap();
+
+    // Started by the alias, in a folder whose name is no text.
+    let mut run = Command::new(XTASK);
+    run.current_dir(folder).env("CARGO_PKG_NAME", "xtask");
+    let (_, command) = interrupted(&mut run, OsStr::from_bytes(b"a\xff"));
+    // The alias builds none of these in.
+    let more =
+        cfg!(any(feature = "cuda", feature = "vulkan", feature = "tch", feature = "hub", feature = "mpi"));
+    let program = if more { XTASK } else { "cargo xtask" };
+    assert_eq!(command, format!("{program} {}", words.replace("a folder", "a\u{fffd}")));
 }
 
 /// Of a size at which products and kernels share their work among threads: whole runs, and one that is killed on two

@@ -28,7 +28,7 @@ const BACKENDS: [Exception; 2] = [
 ];
 
 /// Where the clock or the number of threads may be read: nothing computed depends on it.
-const CLOCKS: [Exception; 12] = [
+const CLOCKS: [Exception; 13] = [
     Exception {
         path: "crates/tvr-nn/src/kernels/product.rs",
         line: "current_num_threads",
@@ -68,6 +68,11 @@ const CLOCKS: [Exception; 12] = [
         path: "crates/tvr-experiment/src/collective/threads.rs",
         line: "current_num_threads",
         reason: "ranks share the threads there are: no result depends on how many a rank has",
+    },
+    Exception {
+        path: "crates/tvr-experiment/src/collective/in_turn.rs",
+        line: "Instant",
+        reason: "how often a rank tells the others that it still opens its data",
     },
     Exception {
         path: "crates/tvr-experiment/src/collective/waited.rs",

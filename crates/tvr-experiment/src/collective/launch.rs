@@ -78,6 +78,11 @@ pub const LAUNCHERS: [Launcher; 5] = [
     Launcher { name: "Kubernetes", rank: "JOB_COMPLETION_INDEX", size: None, local_rank: None, outer: true },
 ];
 
+/// Every variable of the table: a process that is to train alone is started without them.
+pub fn variables() -> impl Iterator<Item = &'static str> {
+    LAUNCHERS.iter().flat_map(|launcher| [Some(launcher.rank), launcher.size, launcher.local_rank]).flatten()
+}
+
 /// Reads the table. `variable` looks a variable up; `None` is the answer where no launcher started this process.
 ///
 /// # Errors
@@ -92,14 +97,19 @@ pub fn place(variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Place>,
 fn asked(variable: &dyn Fn(&str) -> Option<String>, outer: bool) -> Result<Option<Place>, ExperimentError> {
     let mut found: Option<(Launcher, Place)> = None;
     for launcher in LAUNCHERS.into_iter().filter(|launcher| launcher.outer == outer) {
-        let Some(rank) = number(variable, launcher.rank)? else { continue };
+        // Before anything is read: one of the two alone is some other program's, whatever it says.
+        let is_set = |name| variable(name).is_some();
+        if !is_set(launcher.rank) || launcher.size.is_some_and(|size| !is_set(size)) {
+            continue;
+        }
+        let rank = number(variable, launcher.rank)?;
         let Some(size_name) = launcher.size else {
             return Err(ExperimentError::request(format!(
                 "{} = {rank}, but {} sets no number of ranks; set RANK and WORLD_SIZE, to 0 and 1 where every pod trains alone",
                 launcher.rank, launcher.name
             )));
         };
-        let Some(size) = number(variable, size_name)? else { continue };
+        let size = number(variable, size_name)?;
         if rank >= size {
             return Err(ExperimentError::request(format!(
                 "{} = {rank}, but {size_name} = {size}; a rank must be below the size",
@@ -107,8 +117,8 @@ fn asked(variable: &dyn Fn(&str) -> Option<String>, outer: bool) -> Result<Optio
             )));
         }
         let own = match launcher.local_rank {
-            Some(name) => number(variable, name)?,
-            None => None,
+            Some(name) if is_set(name) => Some(number(variable, name)?),
+            _ => None,
         };
         let local_rank = own.or_else(|| of_another(variable, rank, size)).unwrap_or(rank);
         let place = Place { rank, size, local_rank };
@@ -136,9 +146,9 @@ fn of_another(variable: &dyn Fn(&str) -> Option<String>, rank: usize, size: usiz
     })
 }
 
-fn number(variable: &dyn Fn(&str) -> Option<String>, name: &str) -> Result<Option<usize>, ExperimentError> {
-    let Some(text) = variable(name) else { return Ok(None) };
-    text.trim().parse().map(Some).map_err(|_| {
+fn number(variable: &dyn Fn(&str) -> Option<String>, name: &str) -> Result<usize, ExperimentError> {
+    let text = variable(name).unwrap_or_default();
+    text.trim().parse().map_err(|_| {
         ExperimentError::request(format!(
             "{name} = {text:?}, but it must be a number; unset it or mend the launcher"
         ))

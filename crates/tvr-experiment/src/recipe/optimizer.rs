@@ -74,6 +74,18 @@ impl OptimizerRecipe {
         }
     }
 
+    /// The rate of new modules at `step` (from 0) of `steps`; of BertAdam that of tensors which had a gradient in every step.
+    pub fn rate_at(&self, step: usize, steps: usize) -> f64 {
+        match self {
+            Self::Adamw { learning_rate, schedule, warmup_share, .. } => {
+                learning_rate * schedule.factor(step, steps, *warmup_share)
+            }
+            Self::BertAdam { learning_rate, schedule, warmup_share, .. } => {
+                learning_rate * schedule.factor(step as f64 / steps as f64, *warmup_share)
+            }
+        }
+    }
+
     /// Names the first setting outside its domain.
     pub(crate) fn check(&self) -> Result<(), ExperimentError> {
         match self {

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use burn::module::{Module, Param};
 use burn::prelude::*;
 use tvr_experiment::collective::launch::Place;
-use tvr_experiment::collective::{Collective, Facts, Threads, agree, threads};
+use tvr_experiment::collective::{Collective, Facts, Threads, agree, open_in_turn, threads};
 use tvr_experiment::step::{Batch, Way, gradients};
-use tvr_experiment::{ExperimentError, Recipe, Surroundings, device, plan};
+use tvr_experiment::{Event, ExperimentError, Recipe, Surroundings, device, plan};
 use tvr_heads::MeanPoolingConfig;
 use tvr_objectives::SymmetricConfig;
 
@@ -52,6 +52,32 @@ fn ranks_gather_add_up_and_broadcast_in_their_order() {
         Ok(seen)
     });
     assert_eq!(found.unwrap(), [0.0, 321.0, 642.0, 963.0, 1284.0, 1605.0, 1926.0]);
+}
+
+/// On machines without a common file system the second fills a cache of its own when the first has filled its.
+#[test]
+fn whoever_opens_for_longer_than_the_others_patience_is_waited_for_while_something_happens_there() {
+    let patience = Duration::from_secs(2);
+    let opened = |pause: Duration, pauses: u32| {
+        let order = Mutex::new(Vec::new());
+        let open = |rank: usize, events: &mut dyn FnMut(Event)| {
+            // The third finds everything there.
+            for _ in 0..(if rank == 2 { 0 } else { pauses }) {
+                std::thread::sleep(pause);
+                events(Event::Note("still there".into()));
+            }
+            order.lock().unwrap().push(rank);
+            Ok(rank)
+        };
+        threads::run(vec![(); 3], None, patience, &mut |_| (), |ranks: &Threads, (), events| {
+            open_in_turn(ranks, patience, events, |events| open(ranks.rank(), events))?;
+            ranks.barrier("the beginning")
+        })
+        .map(|()| order.into_inner().unwrap())
+    };
+    assert_eq!(opened(Duration::from_millis(200), 15).unwrap(), [0, 2, 1]);
+    let hangs = opened(patience * 2, 1).unwrap_err().to_string();
+    assert!(hangs.contains("did not come to exchange whether the cache is filled within 2 s"), "{hangs}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Launchers: which rank a process is, by the variables that whoever started it has set.
 
-use tvr_experiment::collective::launch::{Place, place};
+use tvr_experiment::collective::launch::{Place, place, variables};
 
 fn launched(variables: &[(&str, &str)]) -> Result<Option<Place>, String> {
     let look =
@@ -28,8 +28,20 @@ fn every_launcher_says_rank_and_size() {
     }
     assert_eq!(launched(&[]), Ok(None));
     assert_eq!(launched(&[("RANK", "1")]), Ok(None), "a rank without a size is some other program's");
+    assert_eq!(launched(&[("RANK", "captain")]), Ok(None), "and may say anything");
+    assert_eq!(launched(&[("WORLD_SIZE", "large")]), Ok(None));
     let batch = [("SLURM_PROCID", "0"), ("SLURM_NTASKS", "8"), ("SLURM_LOCALID", "0")];
     assert_eq!(launched(&batch), Ok(None), "a script of sbatch is one process, whatever srun could start");
+}
+
+#[test]
+fn a_process_without_the_variables_of_launchers_trains_alone() {
+    let names: Vec<&str> = variables().collect();
+    for name in ["OMPI_COMM_WORLD_RANK", "PMI_SIZE", "LOCAL_RANK", "SLURM_PROCID", "JOB_COMPLETION_INDEX"] {
+        assert!(names.contains(&name), "{name}");
+    }
+    let look = |name: &str| (!names.contains(&name)).then(|| "3".to_string());
+    assert_eq!(place(&look).unwrap(), None);
 }
 
 #[test]
