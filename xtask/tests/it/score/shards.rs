@@ -101,6 +101,7 @@ fn a_shard_that_is_missing_doubled_or_foreign_is_named_and_nothing_is_written() 
     let start = format!("error: {a} and other are shards of different scores: their videos is sha256 ");
     assert!(stderr(&foreign).starts_with(&start), "{}", stderr(&foreign));
     // Two tensors of one file are not one matrix.
+    joined(folder.path(), &[&VECTORS[..], &["--bank-texts", "T.npy", "--bank-videos", "V.npy"]].concat(), 2);
     let all = |key: &str| format!("joined.safetensors:{key}");
     for (key, shard, out) in [("similarity", "0/2", "x"), ("text_bank", "1/2", "y")] {
         let given = ["score", "--similarity", &all(key), "--shard", shard, "--out", out];

@@ -32,6 +32,9 @@ fn refusal(entry: &Entry, bank: bool, by_vectors: bool, emcl: Option<EmclScope>)
     if bank && !by_vectors && entry.name == "dual-bank" {
         return Some("training and test items of one side cannot be compared; choose another normaliser");
     }
+    if bank && emcl.is_some() && entry.name == "dual-bank" {
+        return Some("one side cannot be compared; leave one of the two out");
+    }
     if emcl.is_some() && !by_vectors {
         return Some(
             "eval.emcl works on one vector of each text and of each video, but this [head] judges every pair",
@@ -82,7 +85,7 @@ fn scored<H: Head>(
         };
         Ok(logits(cosines.unwrap()))
     };
-    let scale = by_vectors.then_some(SCALE);
+    let scale = (by_vectors && emcl.is_none()).then_some(SCALE);
     let bank = banks::score(training, test, scale, score).unwrap();
     let seen = match emcl {
         Some((_, EmclScope::Bank)) => Regime::Bank,
