@@ -46,6 +46,7 @@ fn corpus() -> Corpus {
         sentences: Vec::new(),
         streams: Vec::new(),
         experts: Vec::new(),
+        towers: None,
     }
 }
 
