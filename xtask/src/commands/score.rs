@@ -55,7 +55,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires_all = ["texts", "bank_texts"])]
     bank_videos: Option<String>,
     /// EMCL between vectors and cosines, without training: tiles, as published; everything; or bank. Settings follow as in
-    /// a recipe's [eval.emcl.layer]: everything:bases=32,sigma=1,mode=paper
+    /// a recipe's [eval.emcl.layer]: everything:bases=32,sigma=1,mode=paper; similarity=product judges products, as published
     #[arg(long, value_name = "SPEC", requires = "texts")]
     emcl: Option<EmclRecipe>,
     /// For each text the index of its video: .npy or FILE.safetensors:KEY of whole numbers, or text with one a line.
