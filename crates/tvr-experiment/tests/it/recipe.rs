@@ -4,7 +4,9 @@ mod domains;
 
 use std::path::{Path, PathBuf};
 
+use tvr_experiment::recipe::{EmclScope, EmclSimilarity};
 use tvr_experiment::{Recipe, Surroundings, plan};
+use tvr_heads::EmclConfig;
 
 fn recipes() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
@@ -39,6 +41,32 @@ fn every_world_recipe_plans() {
             assert!(plan.steps > 0);
         }
     }
+}
+
+/// What a recipe's first line says of the paper or of the authors' code is written out in it; a key that is left out has
+/// the default of all recipes, and not theirs.
+#[test]
+fn recipes_with_em_have_the_settings_that_they_name() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+    let read = |name: &str| Recipe::read(&folder.join(format!("{name}.toml"))).unwrap();
+    for (name, expected) in [
+        ("world-emcl", EmclConfig::reference()),
+        ("world-emcl-net", EmclConfig::reference()),
+        ("world-emcl-net-paper", EmclConfig::paper()),
+        ("world-emcl-net-global", EmclConfig::global()),
+        ("clip-emcl-net", EmclConfig::reference()),
+        ("msrvtt476-emcl", EmclConfig::reference()),
+        ("msrvtt476-emcl-paper", EmclConfig::paper()),
+        ("msrvtt476-conditioned-emcl", EmclConfig::reference()),
+        ("msrvtt476-experts-emcl", EmclConfig::experts()),
+    ] {
+        assert_eq!(read(name).head.emcl, Some(expected), "{name}");
+    }
+    let published = read("world-emcl-inference").eval.emcl.unwrap();
+    assert_eq!((published.scope, published.similarity), (EmclScope::Tiles, EmclSimilarity::Product));
+    // There is no gradient.
+    let detach = published.layer.detach;
+    assert_eq!(published.layer, EmclConfig { detach, ..EmclConfig::inference() });
 }
 
 #[track_caller]
