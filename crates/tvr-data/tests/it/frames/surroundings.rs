@@ -77,9 +77,9 @@ fn an_ffmpeg_that_is_killed_is_no_fault_of_its_file() {
     let scratch = tempfile::tempdir().unwrap();
     let files = ["a.mp4", "b.mp4"].map(|name| scratch.path().join(name));
     files.iter().for_each(|file| std::fs::write(file, "no matter what").unwrap());
-    // By a signal of its own, behind a script, and as FFmpeg ends when it is asked to.
-    for script in
-        ["kill -9 $$", "kill -TERM $$", "kill -INT $$", "kill -HUP $$", "exit 137", "exit 143", "exit 255"]
+    // By a signal of its own, behind a script, and as FFmpeg ends when it is asked to. HUP and INT behind a script alone:
+    // whoever is started in the background, or by nohup, ignores them.
+    for script in ["kill -9 $$", "kill -TERM $$", "exit 129", "exit 130", "exit 137", "exit 143", "exit 255"]
     {
         let ffmpeg = Ffmpeg::at(&scripted(scratch.path(), "killed", script)).unwrap();
         for found in decode(Some(&ffmpeg), Sampler::All, &files) {
