@@ -121,7 +121,8 @@ pub(super) fn rows(
     Ok(rows)
 }
 
-/// Intervals of a direction's metrics, or of their paired difference from a baseline.
+/// Intervals of a direction's metrics, or of their paired difference from a baseline; not under ties = reference, whose figures
+/// are no means over queries.
 fn intervals(
     summary: &Summary,
     baseline: Option<&Summary>,
@@ -142,9 +143,6 @@ fn intervals(
     }
     let ranks = summary.ranks.per_query();
     let before = baseline.map(|baseline| baseline.ranks.per_query());
-    // Under ties = reference a dropped query has no rank, and the mean rank no sample to draw from.
-    if ranks.iter().chain(before.iter().flatten()).all(|rank| rank.is_finite()) {
-        named.push(("MnR".into(), of(ranks, before)?));
-    }
+    named.push(("MnR".into(), of(ranks, before)?));
     Ok(NamedInterval(named))
 }
