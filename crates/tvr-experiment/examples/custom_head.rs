@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicBool;
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use tvr_experiment::experiment::{self, Outcome};
+use tvr_experiment::own::Own;
 use tvr_experiment::{ExperimentError, Recipe, Surroundings, plan};
 use tvr_heads::{Head, Needs, Similarity, TextCodes, TextFeatures, VideoCodes, VideoFeatures, cosine};
 
@@ -51,13 +52,14 @@ pub fn run(recipe: &Recipe, surroundings: &Surroundings) -> Result<Outcome, Expe
     let mut recipe = recipe.clone();
     recipe.name = "custom-head".into();
     let plan = plan(&recipe, Path::new("custom-head"), surroundings)?;
-    let device = plan.device.clone().autodiff();
-    let head = MaxPooling { linear: LinearConfig::new(plan.offer.width, plan.offer.width).init(&device) };
-    let objective = recipe.objective.init(&plan.offer, &device)?;
-    let plan = plan.with(&head, &objective)?;
+    let own = Own::new("max pooling after a linear map", |parts| {
+        let width = parts.plan.offer.width;
+        Ok((MaxPooling { linear: LinearConfig::new(width, width).init(parts.device) }, parts.objective()?))
+    });
+    let plan = plan.with(&own)?;
     let (stop, seed) = (AtomicBool::new(false), 0);
     let opened = experiment::open(&plan, &stop, &mut |_| ())?;
-    experiment::run_with(&plan, &opened, head, objective, seed, false, &stop, &mut |_| ())
+    experiment::run_with(&plan, &opened, &own, seed, true, &stop, &mut |_| ())
 }
 
 fn main() -> Result<(), ExperimentError> {

@@ -13,6 +13,7 @@ use burn::module::{Module, Param};
 use burn::prelude::*;
 use burn::tensor::activation::log_sigmoid;
 use tvr_experiment::experiment::{self, Outcome};
+use tvr_experiment::own::Own;
 use tvr_experiment::{ExperimentError, Recipe, Surroundings, plan};
 use tvr_objectives::{Loss, Objective, Pairs, Positives};
 
@@ -43,13 +44,14 @@ pub fn run(recipe: &Recipe, surroundings: &Surroundings) -> Result<Outcome, Expe
     let mut recipe = recipe.clone();
     recipe.name = "custom-objective".into();
     let plan = plan(&recipe, Path::new("custom-objective"), surroundings)?;
-    let device = plan.device.clone().autodiff();
-    let head = recipe.head.init(&plan.offer, &device)?;
-    let objective = Sigmoid { bias: Param::from_data([-10.0f32], &device) };
-    let plan = plan.with(&head, &objective)?;
+    // What is recorded, and must be the same where the run goes on: the name with all settings.
+    let own = Own::new("sigmoid, bias from -10", |parts| {
+        Ok((parts.head()?, Sigmoid { bias: Param::from_data([-10.0f32], parts.device) }))
+    });
+    let plan = plan.with(&own)?;
     let (stop, seed) = (AtomicBool::new(false), 0);
     let opened = experiment::open(&plan, &stop, &mut |_| ())?;
-    experiment::run_with(&plan, &opened, head, objective, seed, false, &stop, &mut |_| ())
+    experiment::run_with(&plan, &opened, &own, seed, true, &stop, &mut |_| ())
 }
 
 fn main() -> Result<(), ExperimentError> {

@@ -166,7 +166,7 @@ impl Checkpoints {
             Some(expected) if files::sha256(&bytes) != expected => Err(not_as_written(&path)),
             _ => load_weights(model, &path, bytes),
         };
-        loaded.map_err(train_again)
+        loaded.map_err(|error| self.train_again(error))
     }
 
     /// Whether the weights that a checkpoint names as the best are there, as they were written.
@@ -236,9 +236,15 @@ impl Checkpoints {
             }
         }
         match without_best {
-            Some(error) => Err(train_again(error)),
+            Some(error) => Err(self.train_again(error)),
             None => Ok((model, optimizer, None)),
         }
+    }
+
+    /// What is left to do where the selected weights are not what they were.
+    fn train_again(&self, error: ExperimentError) -> ExperimentError {
+        let run = self.folder.parent().unwrap_or(&self.folder);
+        ExperimentError::work(format!("{error}; remove {} and train the run again", run.display()))
     }
 
     /// Step checkpoints, newest first.
@@ -287,11 +293,6 @@ fn load<M: Module>(
     let model = load_weights(model, &model_path, weights)?;
     let optimizer = load_moments(optimizer, &optimizer_path, moments, state.optimized)?;
     Ok((model, optimizer))
-}
-
-/// What is left to do where the selected weights are not what they were.
-fn train_again(error: ExperimentError) -> ExperimentError {
-    ExperimentError::work(format!("{error}; train the run again, without --resume"))
 }
 
 fn not_as_written(path: &Path) -> ExperimentError {

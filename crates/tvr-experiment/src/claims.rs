@@ -166,6 +166,15 @@ pub fn compare(
         rows.iter().map(|row| of(side.of(row)).clone()).collect()
     };
     let (before, after) = (column(baseline, |of| &of.hits), column(treatment, |of| &of.hits));
+    let queries = |rows: &[Vec<f64>]| -> Vec<usize> { rows.iter().map(Vec::len).collect() };
+    if queries(&before) != queries(&after) {
+        return Err(ExperimentError::work(format!(
+            "claim {claim:?}: its sides have {:?} and {:?} queries, seed by seed; compare runs of the same seeds on the same \
+             gallery",
+            queries(&before),
+            queries(&after)
+        )));
+    }
     let differences: Vec<Vec<f64>> = before
         .iter()
         .zip(&after)

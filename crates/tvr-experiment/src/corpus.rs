@@ -9,11 +9,12 @@ mod world;
 use burn::prelude::*;
 use tvr_data::{Split, World};
 use tvr_heads::{Expert, Needs, VideoFeatures};
+use tvr_metrics::Truth;
 use tvr_objectives::CaptionTokens;
 
 use crate::error::ExperimentError;
 use crate::plan::Plan;
-use crate::recipe::DataRecipe;
+use crate::recipe::{Captions, DataRecipe};
 use crate::sources::Sources;
 
 pub(crate) use features::vocabulary;
@@ -103,6 +104,21 @@ impl Corpus {
             }
             (DataRecipe::World { .. }, _) => {
                 Err(ExperimentError::work("the world's features need its towers, which were not made"))
+            }
+        }
+    }
+
+    /// The captions that look for videos where a model is judged, and whose each is: one of each video in the order of the
+    /// videos, or all in the order of their rows.
+    ///
+    /// # Errors
+    /// A video without a caption, where all look.
+    pub fn asked(&self, captions: Captions) -> Result<(Vec<usize>, Truth), ExperimentError> {
+        match captions {
+            Captions::OnePerVideo => Ok((self.queries.clone(), Truth::diagonal(self.queries.len()))),
+            Captions::All => {
+                let truth = Truth::groups(self.text_video.clone()).map_err(ExperimentError::because)?;
+                Ok(((0..self.text_ids.len()).collect(), truth))
             }
         }
     }

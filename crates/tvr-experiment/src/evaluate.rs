@@ -22,7 +22,7 @@ use crate::error::ExperimentError;
 use crate::known_gallery;
 use crate::model::Model;
 use crate::plan::Plan;
-use crate::recipe::DataRecipe;
+use crate::recipe::{Captions, DataRecipe};
 use crate::score::shards::{Block, blocks};
 use crate::score::{self, Banks, Regime, Row, Rows, Settled, judge_rows};
 use crate::shard::Shard;
@@ -39,8 +39,10 @@ const VALUES: usize = 1 << 26;
 /// A split's similarities and what is true of them.
 #[derive(Clone, Debug)]
 pub struct Judged {
-    /// Logits `[texts, videos]`: one caption of each video.
+    /// Logits `[texts, videos]` of the captions that the recipe's `eval.captions` names.
     pub logits: Array2<f32>,
+    /// Whose each caption is.
+    pub truth: Truth,
     /// A row for each normaliser.
     pub rows: Vec<Row>,
     /// Hash of the gallery's ids and captions.
@@ -98,7 +100,7 @@ pub fn settled<H: Head, O: Objective>(
         return Ok(Settled::as_given(specs));
     }
     let scored = scored(model, val, plan)?;
-    score::settle(specs, &scored.logits, &scored.truth(), scored.banks())
+    score::settle(specs, &scored.logits, &scored.truth, scored.banks())
 }
 
 /// Judges a model on an opened split.
@@ -115,19 +117,22 @@ pub fn judged<H: Head, O: Objective>(
     let scored = scored(model, splits, plan)?;
     let banks = scored.banks();
     let Rows { rows, warnings } =
-        judge_rows(&scored.logits, &scored.truth(), &settled.specs, banks, scored.regime)?;
+        judge_rows(&scored.logits, &scored.truth, &settled.specs, banks, scored.regime)?;
     let corpus = splits.judged;
-    let gallery = gallery(corpus);
+    let gallery = gallery(corpus, &scored.texts);
     let known_as = known_gallery::sentence(&plan.recipe.data, &corpus.video_ids);
     let chosen = settled.chosen.clone();
-    let Scored { logits, mixing, effective_ranks, videos, .. } = scored;
+    let Scored { logits, truth, mixing, effective_ranks, videos, .. } = scored;
     let told = captions::told(&model.valid(), &videos, corpus, plan, sources)?;
-    Ok(Judged { logits, rows, gallery, known_as, mixing, effective_ranks, chosen, told, warnings })
+    Ok(Judged { logits, truth, rows, gallery, known_as, mixing, effective_ranks, chosen, told, warnings })
 }
 
 /// A split's logits before any normaliser, and what normalisers may look at.
 struct Scored {
     logits: Array2<f32>,
+    /// The captions that were asked for, as rows of the split.
+    texts: Vec<usize>,
+    truth: Truth,
     bank: Option<TrainingBank>,
     regime: Regime,
     mixing: Option<String>,
@@ -140,11 +145,6 @@ impl Scored {
     fn banks(&self) -> [Banks<'_>; 2] {
         self.bank.as_ref().map(TrainingBank::of_directions).unwrap_or_default()
     }
-
-    /// One caption of each video, in the order of the videos.
-    fn truth(&self) -> Truth {
-        Truth::diagonal(self.logits.nrows())
-    }
 }
 
 fn scored<H: Head, O: Objective>(
@@ -154,7 +154,8 @@ fn scored<H: Head, O: Objective>(
 ) -> Result<Scored, ExperimentError> {
     let recipe = &plan.recipe.eval;
     let model = &model.valid();
-    let codes = codes(model, splits.judged, plan, 0..splits.judged.video_ids.len())?;
+    let (texts, truth) = splits.judged.asked(recipe.captions)?;
+    let codes = codes(model, splits.judged, plan, &texts, 0..splits.judged.video_ids.len())?;
     let bank = recipe.bank.as_ref().map(|bank| banks::codes(bank, model, splits.train, &plan.device));
     let bank = bank.transpose()?;
     let [_, width] = codes.0.pooled.dims();
@@ -167,7 +168,8 @@ fn scored<H: Head, O: Objective>(
         bank.map(|bank| banks::score(&bank, &codes, scale, |texts, videos| scorer.logits(texts, videos)));
     let effective_ranks = scorer.effective_ranks(&codes.0, &codes.1)?;
     let (regime, mixing) = (scorer.regime(), scorer.mixing());
-    Ok(Scored { logits, bank: bank.transpose()?, regime, mixing, effective_ranks, videos: codes.1.pooled })
+    let (bank, videos) = (bank.transpose()?, codes.1.pooled);
+    Ok(Scored { logits, texts, truth, bank, regime, mixing, effective_ranks, videos })
 }
 
 /// Opens test and scores one share of it, for [`score::merge`] to join.
@@ -203,25 +205,29 @@ pub fn share<H: Head, O: Objective>(
     }
     let model = &model.valid();
     let n_videos = judged.video_ids.len();
-    let (texts, videos) = codes(model, judged, plan, shard.of_items(n_videos, "videos")?)?;
+    let (asked, truth) = judged.asked(recipe.captions)?;
+    let (texts, videos) = codes(model, judged, plan, &asked, shard.of_items(n_videos, "videos")?)?;
     let bank = recipe.bank.as_ref().map(|bank| banks::codes(bank, model, train, &plan.device));
     let bank = bank.transpose()?;
     let scale = (!model.head.needs().judges_pairs).then(|| model.to_logits().into_scalar());
     let score = |texts: &TextCodes, videos: &VideoCodes| matrix(model, texts, videos);
     let blocks = blocks(shard, (&texts, &videos), n_videos, bank.as_ref(), scale, score)?;
-    Ok(Share { blocks, gallery: gallery(judged) })
+    let video_of = (recipe.captions == Captions::All).then(|| truth.video_of().to_vec());
+    Ok(Share { blocks, video_of, gallery: gallery(judged, &asked) })
 }
 
 /// One share of a split's similarities.
 #[derive(Clone, Debug)]
 pub struct Share {
     pub(crate) blocks: Vec<Block>,
+    /// The video of each text; `None` where it is the diagonal.
+    pub(crate) video_of: Option<Vec<usize>>,
     /// Hash of the gallery's ids and captions.
     pub gallery: String,
 }
 
-fn gallery(corpus: &Corpus) -> String {
-    let captions: Vec<String> = corpus.queries.iter().map(|&text| corpus.text_ids[text].clone()).collect();
+fn gallery(corpus: &Corpus, texts: &[usize]) -> String {
+    let captions: Vec<String> = texts.iter().map(|&text| corpus.text_ids[text].clone()).collect();
     tvr_data::gallery_hash(&corpus.video_ids, &captions)
 }
 
@@ -235,23 +241,25 @@ pub fn judge_raw<H: Head, O: Objective>(
     plan: &Plan,
 ) -> Result<Judgement, ExperimentError> {
     let model = &model.valid();
-    let (texts, videos) = codes(model, corpus, plan, 0..corpus.video_ids.len())?;
+    let (asked, truth) = corpus.asked(plan.recipe.eval.captions)?;
+    let (texts, videos) = codes(model, corpus, plan, &asked, 0..corpus.video_ids.len())?;
     let logits = matrix(model, &texts, &videos)?;
-    score::judge_val(&logits, &Truth::diagonal(corpus.queries.len()))
+    score::judge_val(&logits, &truth)
 }
 
-/// Codes of the standard protocol: one caption of each video, and the videos, or some of them.
+/// Codes of the captions that are asked for, and of the videos, or some of them.
 fn codes<H: Head, O: Objective>(
     model: &Model<H, O>,
     corpus: &Corpus,
     plan: &Plan,
+    texts: &[usize],
     videos: Range<usize>,
 ) -> Result<(TextCodes, VideoCodes), ExperimentError> {
     let videos: Vec<usize> = videos.collect();
     let order = matches!(plan.recipe.data, DataRecipe::World { shuffle_frames: true, .. })
         .then_some(crate::step::FrameOrder { corpus, seed: TEST_ORDER });
     Ok((
-        code_texts(model, corpus, &corpus.queries, &plan.device)?,
+        code_texts(model, corpus, texts, &plan.device)?,
         code_videos(model, corpus, &videos, order, &plan.device)?,
     ))
 }

@@ -13,11 +13,12 @@ use crate::corpus::Corpus;
 use crate::error::ExperimentError;
 use crate::evaluate::{self, Judged, Splits};
 use crate::lock;
-use crate::model::{Model, build, own_parts};
+use crate::model::{Model, build};
+use crate::own::{self, Own, Parts};
 use crate::plan::Plan;
 use crate::pretrained::Trained;
 use crate::progress::Events;
-use crate::recipe::{BuiltHead, BuiltObjective, DataRecipe};
+use crate::recipe::{DataRecipe, Recipe};
 use crate::record::{self, Record};
 use crate::score::shards::{self, Written};
 use crate::shard::Shard;
@@ -71,28 +72,43 @@ pub fn run(
     stop: &AtomicBool,
     events: Events<'_>,
 ) -> Result<Outcome, ExperimentError> {
-    let (head, objective) = own_parts(plan, &opened.sources, seed)?;
-    run_with(plan, opened, head, objective, seed, resume, stop, events)
+    run_made(plan, opened, own::built_in, seed, resume, stop, events)
 }
 
 /// Trains and judges one seed of a plan with a head and an objective from outside; the door for new methods.
 ///
+/// - `opened`: with [`Plan::with`] the same parts
+///
 /// # Errors
 /// Broken data, numbers that are not finite, files that cannot be written, or an interruption.
-#[allow(clippy::too_many_arguments, reason = "each is a different thing, and none has a default")]
-pub fn run_with<H: Head, O: Objective>(
+pub fn run_with<F, H, O>(
     plan: &Plan,
     opened: &Opened,
-    head: H,
-    objective: O,
+    own: &Own<F>,
+    seed: u64,
+    resume: bool,
+    stop: &AtomicBool,
+    events: Events<'_>,
+) -> Result<Outcome, ExperimentError>
+where
+    F: Fn(&Parts<'_>) -> Result<(H, O), ExperimentError>,
+    H: Head,
+    O: Objective,
+{
+    run_made(&plan.with(own)?, opened, &own.make, seed, resume, stop, events)
+}
+
+fn run_made<H: Head, O: Objective>(
+    plan: &Plan,
+    opened: &Opened,
+    make: impl FnOnce(&Parts<'_>) -> Result<(H, O), ExperimentError>,
     seed: u64,
     resume: bool,
     stop: &AtomicBool,
     events: Events<'_>,
 ) -> Result<Outcome, ExperimentError> {
-    let plan = &plan.with(&head, &objective)?;
     let _held = lock::hold(&plan.run_folder(seed))?;
-    let model = build(plan, &opened.sources, &opened.train, head, objective, seed)?;
+    let model = build(plan, &opened.sources, &opened.train, make, seed)?;
     let (model, run) = train::train(plan, seed, model, &opened.train, &opened.val, resume, stop, events)?;
     judge(plan, opened, &model, &run)
 }
@@ -111,11 +127,47 @@ pub fn run_among(
     stop: &AtomicBool,
     events: Events<'_>,
 ) -> Result<Option<Outcome>, ExperimentError> {
+    run_made_among(ranks, plan, opened, own::built_in, seed, resume, stop, events)
+}
+
+/// As [`run_among`], with a head and an objective from outside.
+///
+/// # Errors
+/// As [`run_among`].
+#[allow(clippy::too_many_arguments, reason = "each is a different thing, and none has a default")]
+pub fn run_among_with<F, H, O>(
+    ranks: &dyn Collective,
+    plan: &Plan,
+    opened: &Opened,
+    own: &Own<F>,
+    seed: u64,
+    resume: bool,
+    stop: &AtomicBool,
+    events: Events<'_>,
+) -> Result<Option<Outcome>, ExperimentError>
+where
+    F: Fn(&Parts<'_>) -> Result<(H, O), ExperimentError>,
+    H: Head,
+    O: Objective,
+{
+    run_made_among(ranks, &plan.with(own)?, opened, &own.make, seed, resume, stop, events)
+}
+
+#[allow(clippy::too_many_arguments, reason = "each is a different thing, and none has a default")]
+fn run_made_among<H: Head, O: Objective>(
+    ranks: &dyn Collective,
+    plan: &Plan,
+    opened: &Opened,
+    make: impl FnOnce(&Parts<'_>) -> Result<(H, O), ExperimentError>,
+    seed: u64,
+    resume: bool,
+    stop: &AtomicBool,
+    events: Events<'_>,
+) -> Result<Option<Outcome>, ExperimentError> {
     // Where they differ nothing is written, not even a lock.
     agree(ranks, &Facts::of(plan, seed, &opened.train)?)?;
     let _held = (ranks.rank() == 0).then(|| lock::hold(&plan.run_folder(seed))).transpose()?;
-    let (head, objective) = own_parts(plan, &opened.sources, seed)?;
-    let model = build(plan, &opened.sources, &opened.train, head, objective, seed)?;
+    let model = build(plan, &opened.sources, &opened.train, make, seed)?;
     let (train, val) = (&opened.train, &opened.val);
     let (model, run) = train::train_among(ranks, plan, seed, model, train, val, resume, stop, events)?;
     if ranks.rank() == 0 { judge(plan, opened, &model, &run).map(Some) } else { Ok(None) }
@@ -149,12 +201,58 @@ fn judge<H: Head, O: Objective>(
 /// # Errors
 /// A run without selected weights, or as [`run_with`].
 pub fn judge_again(plan: &Plan, opened: &Opened, seed: u64, on_val: bool) -> Result<Judged, ExperimentError> {
-    let (model, _) = selected(plan, opened, seed)?;
-    let settled = evaluate::settled(&model, opened.val_splits(), plan)?;
+    judge_selected(plan, opened, &selected(plan, opened, own::built_in, seed)?, on_val)
+}
+
+/// As [`judge_again`], of a run with a head and an objective from outside.
+///
+/// # Errors
+/// As [`judge_again`].
+pub fn judge_again_with<F, H, O>(
+    plan: &Plan,
+    opened: &Opened,
+    own: &Own<F>,
+    seed: u64,
+    on_val: bool,
+) -> Result<Judged, ExperimentError>
+where
+    F: Fn(&Parts<'_>) -> Result<(H, O), ExperimentError>,
+    H: Head,
+    O: Objective,
+{
+    let plan = &plan.with(own)?;
+    judge_selected(plan, opened, &selected(plan, opened, &own.make, seed)?, on_val)
+}
+
+/// The model of a finished run with a head and an objective from outside, with the weights chosen on val.
+///
+/// # Errors
+/// As [`judge_again`].
+pub fn trained_with<F, H, O>(
+    plan: &Plan,
+    opened: &Opened,
+    own: &Own<F>,
+    seed: u64,
+) -> Result<Model<H, O>, ExperimentError>
+where
+    F: Fn(&Parts<'_>) -> Result<(H, O), ExperimentError>,
+    H: Head,
+    O: Objective,
+{
+    selected(&plan.with(own)?, opened, &own.make, seed)
+}
+
+fn judge_selected<H: Head, O: Objective>(
+    plan: &Plan,
+    opened: &Opened,
+    model: &Model<H, O>,
+    on_val: bool,
+) -> Result<Judged, ExperimentError> {
+    let settled = evaluate::settled(model, opened.val_splits(), plan)?;
     if on_val {
-        evaluate::judged(&model, opened.val_splits(), plan, &opened.sources, &settled)
+        evaluate::judged(model, opened.val_splits(), plan, &opened.sources, &settled)
     } else {
-        evaluate::test(&model, plan, &opened.train, &opened.sources, &settled)
+        evaluate::test(model, plan, &opened.train, &opened.sources, &settled)
     }
 }
 
@@ -170,7 +268,9 @@ pub fn score_share(
     shard: Shard,
     out: &Path,
 ) -> Result<Written, ExperimentError> {
-    let (model, weights) = selected(plan, opened, seed)?;
+    let model = selected(plan, opened, own::built_in, seed)?;
+    let folder = plan.run_folder(seed);
+    let weights = Checkpoints::open(&folder)?.best_hash(record::read(&folder)?.selected)?;
     let share = if on_val {
         evaluate::share(&model, opened.val_splits(), plan, shard)?
     } else {
@@ -186,19 +286,29 @@ pub fn score_share(
         ("gallery", share.gallery),
     ];
     let made_of = made_of.map(|(key, value)| (key.to_owned(), value)).into();
-    shards::write(out, Some(shard), made_of, settled.specs, &share.blocks)
+    shards::write(out, Some(shard), made_of, settled.specs, &share.blocks, share.video_of.as_deref())
 }
 
-/// The selected weights of a finished run in its model, and their hash.
-fn selected(
+/// The selected weights of a finished run in its model.
+fn selected<H: Head, O: Objective>(
     plan: &Plan,
     opened: &Opened,
+    make: impl FnOnce(&Parts<'_>) -> Result<(H, O), ExperimentError>,
     seed: u64,
-) -> Result<(Model<BuiltHead, BuiltObjective>, String), ExperimentError> {
-    let (head, objective) = own_parts(plan, &opened.sources, seed)?;
-    let model = build(plan, &opened.sources, &opened.train, head, objective, seed)?;
+) -> Result<Model<H, O>, ExperimentError> {
+    let model = build(plan, &opened.sources, &opened.train, make, seed)?;
     let folder = plan.run_folder(seed);
     let record = record::read(&folder)?;
+    let kept = Recipe::read(&folder.join("recipe.toml"))?.own;
+    if kept != plan.recipe.own {
+        let said = |own: Option<String>| own.unwrap_or("its recipe's own head and objective".into());
+        return Err(ExperimentError::request(format!(
+            "{}: was trained with {}, not with {}; judge it with what it was trained with",
+            folder.display(),
+            said(kept),
+            said(plan.recipe.own.clone())
+        )));
+    }
     let features = features_sha256(plan, &opened.train, &opened.val);
     if checkpoint::others(record.features_sha256.as_deref(), features.as_deref()) {
         return Err(ExperimentError::work(format!(
@@ -207,8 +317,7 @@ fn selected(
         )));
     }
     let checkpoints = Checkpoints::open(&folder)?;
-    let model = checkpoints.load_best(model, record.selected, record.selected_sha256.as_deref())?;
-    Ok((model, checkpoints.best_hash(record.selected)?))
+    checkpoints.load_best(model, record.selected, record.selected_sha256.as_deref())
 }
 
 /// Seconds of a training step, measured on the plan's own model and data; nothing of it is kept.
@@ -227,8 +336,7 @@ pub fn measure_step(plan: &Plan, opened: &Opened, stop: &AtomicBool) -> Result<f
     trial.recipe.train.evaluations = 1;
     trial.surroundings.runs = folder.clone();
     let mut seconds = Vec::new();
-    let (head, objective) = own_parts(plan, &opened.sources, 0)?;
-    let model = build(plan, &opened.sources, &opened.train, head, objective, 0)?;
+    let model = build(plan, &opened.sources, &opened.train, own::built_in, 0)?;
     let outcome = train::train(&trial, 0, model, &opened.train, &opened.val, false, stop, &mut |event| {
         if let crate::progress::Event::Step { seconds: of_step, .. } = event {
             seconds.push(of_step);

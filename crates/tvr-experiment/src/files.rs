@@ -95,6 +95,14 @@ pub struct FileTensor {
     pub bytes: Vec<u8>,
 }
 
+impl FileTensor {
+    /// The video of each text, `[texts]` i64: what `score --groups` takes.
+    pub(crate) fn groups(name: &str, video_of: &[usize]) -> Self {
+        let bytes = video_of.iter().flat_map(|&video| (video as i64).to_le_bytes()).collect();
+        Self { name: name.to_owned(), dtype: Dtype::I64, shape: vec![video_of.len()], bytes }
+    }
+}
+
 /// Writes tensors as one safetensors file, whole or not at all.
 ///
 /// # Errors

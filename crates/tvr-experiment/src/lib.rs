@@ -54,6 +54,7 @@ mod known_gallery;
 pub mod lock;
 pub mod model;
 pub mod offer;
+pub mod own;
 pub mod optimizer;
 pub mod plan;
 pub mod prepare;

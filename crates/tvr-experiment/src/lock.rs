@@ -41,20 +41,3 @@ pub fn hold(folder: &Path) -> Result<Held, ExperimentError> {
         ))),
     }
 }
-
-/// Removes all that is in `folder` but its lock.
-///
-/// # Errors
-/// What cannot be listed or removed.
-pub(crate) fn clear(folder: &Path) -> Result<(), ExperimentError> {
-    for entry in std::fs::read_dir(folder).map_err(ExperimentError::file(folder, "list"))?.flatten() {
-        let path = entry.path();
-        let removed = match path.is_dir() && !path.is_symlink() {
-            _ if entry.file_name() == NAME => Ok(()),
-            true => std::fs::remove_dir_all(&path),
-            false => std::fs::remove_file(&path),
-        };
-        removed.map_err(ExperimentError::file(&path, "replace"))?;
-    }
-    Ok(())
-}

@@ -12,7 +12,7 @@ use tvr_heads::{Head, Unit, VideoFeatures};
 use tvr_objectives::Objective;
 
 use crate::recipe::FrameTokens;
-pub(crate) use build::{build, own_parts};
+pub(crate) use build::build;
 pub use text::TextEncoder;
 pub(crate) use text::{encode_pooled, padded};
 

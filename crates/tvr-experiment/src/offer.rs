@@ -41,7 +41,7 @@ pub struct Offer {
     pub most_captions: usize,
     /// Videos of the validation split.
     pub val_videos: usize,
-    /// Videos of the smallest gallery that is judged, as far as is known before test is opened; each has one caption there.
+    /// Videos of the smallest gallery that is judged, as far as is known before test is opened; each has one caption there at least.
     pub gallery: Option<usize>,
 }
 
@@ -174,6 +174,13 @@ impl Offer {
         let wants = objective.needs();
         let needs = head.needs();
         // An objective that holds vectors of earlier items compares them by cosine, and so must the head.
+        if wants.codes && needs.judges_pairs && recipe.own.is_none() && recipe.head.emcl.is_some() {
+            return refuse(
+                "[objective] compares single vectors of texts and videos, but [head.emcl] rebuilds them against one another; \
+                 leave it out and take [eval.emcl], or for \"ncl\" set queue = 0 and askers = \"batch\""
+                    .into(),
+            );
+        }
         if wants.codes && needs.judges_pairs {
             return refuse(
                 "[objective] compares single vectors of texts and videos, but this [head] judges every pair by \

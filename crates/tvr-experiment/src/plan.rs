@@ -13,6 +13,7 @@ use tvr_objectives::Objective;
 
 use crate::error::ExperimentError;
 use crate::offer::Offer;
+use crate::own::{Own, Parts};
 use crate::pretrained::Pretrained;
 use crate::recipe::{BuiltHead, DataRecipe, EncoderRecipe, FrameTokens, Frames, Recipe, TrainRecipe};
 use crate::step::Judging;
@@ -152,14 +153,22 @@ pub fn plan(recipe: &Recipe, source: &Path, surroundings: &Surroundings) -> Resu
 }
 
 impl Plan {
-    /// The same plan for a head and an objective from outside.
+    /// The same plan for a head and an objective from outside; data are opened with it.
     ///
     /// # Errors
-    /// What data and encoder of the recipe do not offer.
-    pub fn with<H: Head, O: Objective>(&self, head: &H, objective: &O) -> Result<Self, ExperimentError> {
-        self.offer.check(&self.recipe, head, objective)?;
+    /// What data and encoder of the recipe do not offer; what `make` says.
+    pub fn with<F, H, O>(&self, own: &Own<F>) -> Result<Self, ExperimentError>
+    where
+        F: Fn(&Parts<'_>) -> Result<(H, O), ExperimentError>,
+        H: Head,
+        O: Objective,
+    {
+        let device = self.device.clone().autodiff();
+        let (head, objective) = (own.make)(&Parts { plan: self, device: &device, sources: None })?;
+        self.offer.check(&self.recipe, &head, &objective)?;
         banks::check(&self.recipe.eval, &self.offer, !head.needs().judges_pairs)?;
-        Ok(Self { needs: head.needs(), judging: Judging::of(head, objective), ..self.clone() })
+        let recipe = Recipe { own: Some(own.name.clone()), ..self.recipe.clone() };
+        Ok(Self { recipe, needs: head.needs(), judging: Judging::of(&head, &objective), ..self.clone() })
     }
 
     /// The plan of one process among `size`, made for the one device that it takes ([`device::of_place`]) of those `named`.
@@ -212,6 +221,12 @@ fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
     let odd = |c: char| c.is_control() || matches!(c, '/' | '\\');
     if name.is_empty() || name == "." || name.trim() != name || name.contains(odd) || name.contains("..") {
         return refuse(format!("name = {name:?}, but it must be a plain file name"));
+    }
+    if let Some(own) = &recipe.own {
+        return refuse(format!(
+            "own = {own:?}: head or objective of this run came from outside tvr, and no command has them; train and judge it \
+             by the program that it came from (experiment::run_with, experiment::judge_again_with)"
+        ));
     }
     if recipe.seeds.is_empty() {
         return refuse("seeds is empty; name at least one, as in seeds = [0]");

@@ -37,6 +37,10 @@ pub struct Recipe {
     /// One run for each seed.
     #[serde(default = "one_seed")]
     pub seeds: Vec<u64>,
+    /// Head and objective from outside ([`Own`](crate::own::Own)), which a run was trained with in place of those named
+    /// below; written by such a run, and refused from a file, since no file can bring them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<String>,
     /// Where texts and videos come from.
     pub data: DataRecipe,
     /// How they become features.
@@ -124,15 +128,22 @@ pub struct TrainRecipe {
     pub captions: Captions,
 }
 
-/// Which captions an epoch has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// Which captions an epoch has, or look for videos where a model is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Captions {
-    /// One caption of each video in an epoch.
+    /// One caption of each video: in an epoch one that is drawn, judged always the same.
     #[default]
     OnePerVideo,
-    /// Every caption in an epoch; those of one video may share a batch, and the video is encoded once.
+    /// Every caption. Those of one video may share a batch, and the video is encoded once; judged, T2V is over all
+    /// captions, and V2T `grouped`.
     All,
+}
+
+impl Captions {
+    fn is_one_per_video(&self) -> bool {
+        *self == Self::OnePerVideo
+    }
 }
 
 /// What is measured.
@@ -145,6 +156,10 @@ pub struct EvalRecipe {
     /// Bands that a reader should see, by `row.direction.metric`.
     #[serde(default)]
     pub expect: std::collections::BTreeMap<String, [f64; 2]>,
+    /// Which captions look for videos, on val and test. CLIP4Clip's MSVD has all (`dataloader_msvd_retrieval.py`,
+    /// `multi_sentence_per_video`), MSR-VTT's 1k-A one.
+    #[serde(default, skip_serializing_if = "Captions::is_one_per_video")]
+    pub captions: Captions,
     /// Training items that normalisers may look at; without it they see the test queries or nothing.
     #[serde(default)]
     pub bank: Option<BankRecipe>,
@@ -195,7 +210,13 @@ impl EvalRecipe {
 
 impl Default for EvalRecipe {
     fn default() -> Self {
-        Self { normalize: normalizers(), expect: std::collections::BTreeMap::new(), bank: None, emcl: None }
+        Self {
+            normalize: normalizers(),
+            expect: std::collections::BTreeMap::new(),
+            captions: Captions::default(),
+            bank: None,
+            emcl: None,
+        }
     }
 }
 
@@ -305,14 +326,15 @@ impl Recipe {
     }
 
     /// A hash of what decides which way training takes: [`hash`](Self::hash) without how a step is cut into parts, when it
-    /// is saved, and how the model is judged afterwards. A run goes on with other values of these.
+    /// is saved, and how the model is judged afterwards. A run goes on with other values of these; not with other captions
+    /// that look for videos, since they choose among its weights.
     ///
     /// # Errors
     /// As [`Recipe::to_toml`].
     pub fn training_hash(&self) -> Result<String, ExperimentError> {
         let mut same = self.clone();
         (same.train.chunk, same.train.checkpoint_every) = (0, 0);
-        same.eval = EvalRecipe::default();
+        same.eval = EvalRecipe { captions: same.eval.captions, ..EvalRecipe::default() };
         same.hash()
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ndarray::Array2;
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 use tvr_metrics::{Summary, paired_student};
@@ -13,7 +12,7 @@ use crate::evaluate::{Judged, Told};
 use crate::files::{self, FileTensor};
 use crate::hits;
 use crate::plan::Plan;
-use crate::recipe::{BankRecipe, DataRecipe};
+use crate::recipe::{BankRecipe, Captions, DataRecipe};
 use crate::score::{Changes, NormalisationError, Row};
 use crate::train::Run;
 
@@ -190,7 +189,7 @@ pub fn write(
         val: val.rows.iter().map(RowRecord::of).collect(),
         beside,
     };
-    save_similarities(&run.folder.join("similarity.safetensors"), &test.logits, &val.logits)?;
+    save_similarities(&run.folder.join("similarity.safetensors"), plan.recipe.eval.captions, test, val)?;
     let changes = changes(test)?;
     if !changes.is_empty() {
         files::write_json(&run.folder.join("represented.json"), &changes)?;
@@ -230,14 +229,27 @@ pub fn read(folder: &Path) -> Result<Record, ExperimentError> {
         .map_err(|cause| ExperimentError::work(format!("{}: {cause}", path.display())))
 }
 
-fn save_similarities(path: &Path, test: &Array2<f32>, val: &Array2<f32>) -> Result<(), ExperimentError> {
-    let tensor = |name: &str, matrix: &Array2<f32>| FileTensor {
-        name: name.to_string(),
-        dtype: Dtype::F32,
-        shape: matrix.shape().to_vec(),
-        bytes: matrix.iter().flat_map(|value| value.to_le_bytes()).collect(),
-    };
-    files::write_tensors(path, &[tensor("test", test), tensor("val", val)])
+/// `test` and `val`, `[texts, videos]`; where all captions look for videos, the video of each beside them, as
+/// `score --groups` takes it.
+fn save_similarities(
+    path: &Path,
+    captions: Captions,
+    test: &Judged,
+    val: &Judged,
+) -> Result<(), ExperimentError> {
+    let mut tensors = Vec::new();
+    for (name, Judged { logits, truth, .. }) in [("test", test), ("val", val)] {
+        tensors.push(FileTensor {
+            name: name.to_string(),
+            dtype: Dtype::F32,
+            shape: logits.shape().to_vec(),
+            bytes: logits.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        });
+        if captions == Captions::All {
+            tensors.push(FileTensor::groups(&format!("{name}_groups"), truth.video_of()));
+        }
+    }
+    files::write_tensors(path, &tensors)
 }
 
 /// The process's largest resident memory, in bytes; 0 where the system does not say.
@@ -285,7 +297,7 @@ fn card(plan: &Plan, record: &Record) -> String {
         "# {} · seed {}\n\n\
          | | |\n|---|---|\n\
          | data | {data} |\n\
-         | gallery | {} captions, {} videos, one caption per video; hash {} |\n\
+         | gallery | {} captions, {} videos, {}; hash {} |\n\
          | training | {} steps of {} pairs; step {} chosen on val by the sum of R@1, R@5, R@10 of both directions |\n\
          | ties | average: the expectation under random tie-breaking |\n\
          | device | {}, {} threads, tvr {} |\n{}\n\
@@ -295,6 +307,10 @@ fn card(plan: &Plan, record: &Record) -> String {
         record.seed,
         record.gallery_size[0],
         record.gallery_size[1],
+        match plan.recipe.eval.captions {
+            Captions::OnePerVideo => "one caption per video",
+            Captions::All => "all captions of each",
+        },
         &record.gallery[..16.min(record.gallery.len())],
         record.steps,
         plan.recipe.train.batch,

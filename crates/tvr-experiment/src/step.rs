@@ -234,18 +234,18 @@ fn together(ranks: &dyn Collective, own: Judged, add: bool) -> Result<Judged, Ex
     Ok(Judged { loss: at(0), parts: parts.collect(), broken })
 }
 
-/// Lets the head and the objective remember a batch, after the optimiser has stepped.
+/// Lets the head and the objective remember a batch, after the optimiser has stepped. An objective that judges by rows
+/// keeps nothing, on one device as on several.
 pub fn after_step<H: Head, O: Objective>(model: &mut Model<H, O>, seen: &Seen) {
     let scale = model.to_logits().without_autodiff();
     model.head.after_step(&seen.texts, &seen.videos);
-    // An objective that judges by rows keeps nothing.
-    let Some(similarity) = &seen.similarity else { return };
-    let streams = streams(similarity);
+    let (Some(similarity), None) = (&seen.similarity, model.objective.by_rows()) else { return };
+    let (streams, wants) = (streams(similarity), model.objective.needs());
     let pairs = Pairs {
         streams: &streams,
-        texts: Some(&seen.texts.pooled),
-        videos: Some(&seen.videos.pooled),
-        video_ids: Some(&seen.video_ids),
+        texts: wants.codes.then_some(&seen.texts.pooled),
+        videos: wants.codes.then_some(&seen.videos.pooled),
+        video_ids: wants.video_ids.then_some(&seen.video_ids),
         ..Pairs::new(&similarity.fused, scale, &seen.same)
     };
     model.objective.after_step(&pairs);
@@ -334,9 +334,9 @@ impl<H: Head, O: Objective> Step<'_, H, O> {
             if wants.captions { self.corpus.caption_tokens(&self.batch.texts, &self.device) } else { None };
         let pairs = Pairs {
             streams: &streams,
-            texts: Some(&texts.pooled),
-            videos: Some(&videos.pooled),
-            video_ids: Some(&video_ids),
+            texts: wants.codes.then_some(&texts.pooled),
+            videos: wants.codes.then_some(&videos.pooled),
+            video_ids: wants.video_ids.then_some(&video_ids),
             captions: captions.as_ref(),
             ..Pairs::new(&similarity.fused, self.model.to_logits(), &same)
         };

@@ -20,7 +20,7 @@ use crate::device;
 use crate::error::ExperimentError;
 use crate::evaluate;
 use crate::files;
-use crate::lock;
+
 use crate::model::Model;
 use crate::optimizer;
 use crate::plan::Plan;
@@ -60,6 +60,24 @@ struct StepLine {
     grad_norm: f64,
     logit_scale: f64,
     seconds: f64,
+}
+
+/// Whether a seed's run may begin: without `resume` there is nothing in its folder that it would destroy.
+///
+/// # Errors
+/// A run in the folder, finished or not.
+pub fn check_folder(plan: &Plan, seed: u64, resume: bool) -> Result<(), ExperimentError> {
+    let folder = plan.run_folder(seed);
+    let kept =
+        std::fs::read_dir(folder.join("checkpoints")).is_ok_and(|mut entries| entries.next().is_some());
+    if resume || !(kept || folder.join("record.json").exists()) {
+        return Ok(());
+    }
+    Err(ExperimentError::request(format!(
+        "{}: holds a run already; --resume goes on with it, and keeps it where it is finished; to train it anew, remove the \
+         folder or give the recipe another name",
+        folder.display()
+    )))
 }
 
 /// Trains `model` with one seed; an interrupted run goes on where its newest checkpoint stands if `resume` is set. Over
@@ -173,9 +191,7 @@ impl Work<'_> {
         events: Events<'_>,
     ) -> Result<(Start<Model<H, O>>, Written), ExperimentError> {
         let (recipe, folder) = (&self.plan.recipe, self.plan.run_folder(self.seed));
-        if !self.resume && folder.join("checkpoints").exists() {
-            lock::clear(&folder)?;
-        }
+        check_folder(self.plan, self.seed, self.resume)?;
         let checkpoints = Checkpoints::open(&folder)?;
         let mut note = |word| events(Event::Note(word));
         let features_sha256 = features_sha256(self.plan, self.train, self.val);

@@ -198,7 +198,7 @@ impl EmclConfig {
         let cosines = head.n_cosines();
         if cosines == 0 {
             return together(
-                "the wrapped head judges pairs by no cosine of two vectors",
+                "the wrapped head judges pairs by no cosine of two vectors (its n_cosines is 0)",
                 "leave [head.emcl] out or choose another head",
             );
         }
@@ -309,12 +309,12 @@ impl<H: Head> Emcl<H> {
 
 impl<H: Head> Head for Emcl<H> {
     fn needs(&self) -> Needs {
-        let of_call = self.running.is_none();
+        let (of_call, inner) = (self.running.is_none(), self.head.needs());
         Needs {
-            mixes_items: of_call,
-            tile: of_call.then_some(self.tile),
+            mixes_items: of_call || inner.mixes_items,
+            tile: of_call.then_some(self.tile).or(inner.tile),
             judges_pairs: true,
-            ..self.head.needs()
+            ..inner
         }
     }
 

@@ -206,6 +206,21 @@ impl Family {
         }
     }
 
+    /// What scores are divided by before they weigh; `None` without such a setting.
+    fn temperature(&self) -> Option<f32> {
+        match self {
+            Self::DualSoftmax(method) => Some(method.temperature()),
+            Self::Mutual(method) => Some(method.temperature()),
+            Self::InvertedSoftmax(method) => Some(method.temperature()),
+            Self::Sinkhorn(method) => Some(method.tau()),
+            Self::SingleQuery(method) => Some(method.tau()),
+            Self::Dbsn(method) => Some(method.tau()),
+            Self::QbNorm(method) => Some(method.temperature()),
+            Self::DualBank(method) => Some(method.temperature()),
+            Self::Raw(_) | Self::Csls(_) | Self::Nnn(_) => None,
+        }
+    }
+
     /// Whether a bank, or the test where there is none, of so many queries and gallery items holds as many as are
     /// selected among them: what can be said before there are scores.
     ///
@@ -256,6 +271,10 @@ impl Normalizer for Family {
     }
 
     fn warnings(&self, scores: &Scores) -> Vec<Warning> {
-        self.inner().warnings(scores)
+        let mut warnings = self.inner().warnings(scores);
+        if let Some(temperature) = self.temperature() {
+            warnings.extend(Warning::of_flat(self.name(), temperature, scores));
+        }
+        warnings
     }
 }

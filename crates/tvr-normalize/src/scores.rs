@@ -255,9 +255,36 @@ pub enum Warning {
         /// How many scores there are.
         scores: usize,
     },
+    /// A method that weighs by `exp(score / temperature)` met scores that hardly differ in that unit.
+    Flat {
+        /// The normaliser.
+        method: &'static str,
+        /// Its temperature.
+        temperature: f32,
+        /// The largest score less the smallest.
+        span: f32,
+    },
 }
 
+/// Scores that span no more temperatures than this weigh alike but for a factor of e² = 7.4, the most that cosines can at
+/// a temperature of 1.
+const FLAT: f32 = 2.0;
+
 impl Warning {
+    /// The warning of a method with a temperature, if scores of different size weigh nearly alike.
+    pub(crate) fn of_flat(method: &'static str, temperature: f32, scores: &Scores) -> Vec<Self> {
+        let (least, most) =
+            scores.test.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(least, most), &score| {
+                (least.min(score), most.max(score))
+            });
+        let span = most - least;
+        // A constant matrix is flat at every temperature, and an empty one has no span.
+        match span > 0.0 && span <= FLAT * temperature {
+            true => vec![Self::Flat { method, temperature, span }],
+            false => Vec::new(),
+        }
+    }
+
     /// The warning of a method that multiplies scores, if one of them is negative.
     pub(crate) fn of_negative(method: &'static str, scores: &Scores) -> Vec<Self> {
         match scores.negative() {
@@ -283,6 +310,12 @@ impl std::fmt::Display for Warning {
                      this flaw",
                 )
             }
+            Self::Flat { method, temperature, span } => write!(
+                f,
+                "{method}: scores span {span:.3}, so that at a temperature of {temperature} they weigh alike but for a \
+                 factor of {:.1}; temperatures are in the unit of the scores: 1 for logits, about 0.01 for cosines",
+                (span / temperature).exp()
+            ),
         }
     }
 }

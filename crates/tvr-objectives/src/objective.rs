@@ -166,7 +166,8 @@ pub trait Objective: Module + ModuleDisplay {
         Needs::default()
     }
 
-    /// The loss of a batch that passed [`Pairs::check`]. A pure function: it changes no state.
+    /// The loss of a batch that passed [`Pairs::check`], `[1]`. A pure function: it changes no state and draws no random
+    /// numbers, since of several ranks each may judge the whole batch.
     fn loss(&self, pairs: &Pairs) -> Loss;
 
     /// The same loss in shares, where it is a sum over rows; `None` for a loss that wants the whole batch at once.
@@ -174,7 +175,9 @@ pub trait Objective: Module + ModuleDisplay {
         None
     }
 
-    /// What the objective remembers of a batch, after the optimiser has stepped.
+    /// What the objective remembers of a batch, the same at every rank: the vectors and similarities that the loss has
+    /// judged, outside any graph, the scale as the optimiser has left it. Never called where [`by_rows`](Self::by_rows)
+    /// gives a share of the loss, since no rank holds the batch then. Captions are not given.
     fn after_step(&mut self, _pairs: &Pairs) {}
 
     /// What tells a caption from a video's vector, where the objective trains such a part; no similarity depends on it.

@@ -56,11 +56,13 @@ pub fn scores_said(out: &Path, written: &Written) -> String {
 
 /// The command that judges joined scores.
 fn judging(out: &Path, written: &Written) -> String {
-    let matrices = written
+    let tensors = written
         .matrices
         .iter()
-        .map(|(name, _)| (name.replace('_', "-"), quoted(format!("{}:{name}", out.display()))))
+        .map(|(name, _)| *name)
+        .chain(written.groups)
+        .map(|name| (name.replace('_', "-"), quoted(format!("{}:{name}", out.display()))))
         .map(|(option, file)| format!(" \\\n    --{option} {file}"));
     let rows = written.normalize.iter().map(|spec| format!(" \\\n    --normalize '{spec}'"));
-    format!("cargo xtask score{}", matrices.chain(rows).collect::<String>())
+    format!("cargo xtask score{}", tensors.chain(rows).collect::<String>())
 }

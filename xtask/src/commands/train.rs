@@ -113,6 +113,8 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
 /// What was run, and the record of every seed.
 fn trained(args: &Args, stop: &AtomicBool) -> Result<(Plan, Vec<Record>), ExperimentError> {
     let plan = args.plan()?;
+    // Before towers are trained and videos decoded in vain.
+    plan.recipe.seeds.iter().try_for_each(|&seed| train::check_folder(&plan, seed, args.resume))?;
     let mut log = listener(args.log_steps);
     let opened = experiment::open(&plan, stop, &mut log)?;
     let mut records = Vec::new();

@@ -39,7 +39,7 @@ fn every_paper_runs_on_nineteen_clips_and_says_how_small_that_was() {
         "msrvtt 1k-a: 15 of 9000 training clips, 2 val clips held out of train, since the protocol has no val, 4 of \
          1000 test clips: no known gallery: compare its figures with nobody's\n",
         "1 test clip shows what a training clip shows\n",
-        "clip-mean-pooling: 5 steps of 13 pairs, seeds [42]; 13 pairs a step in place of 128: there are no more clips\n",
+        "clip-mean-pooling: 10 steps of 128 pairs, seeds [42]\n",
         "the temporal transformer starts at random: features are 24 wide, the text tower 32",
         "[S] GARE (Rebalancing Contrastive Alignment), tables 1, 2",
         "not comparable: 4 of 1000 test clips",

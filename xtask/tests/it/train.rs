@@ -103,12 +103,9 @@ fn one_process_at_a_time_works_in_a_folder() {
     assert_eq!(said, format!("error: {}\n", refused("runs/small-5")));
     assert!(!folder.join("runs/small-5/checkpoints").exists());
     drop(other);
-    for _ in 0..2 {
-        // The second takes the place of the first.
-        let output = xtask(folder, &train);
-        assert!(output.status.success(), "{}", stderr(&output));
-        assert!(folder.join("runs/small-5/lock").exists());
-    }
+    let output = xtask(folder, &train);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(folder.join("runs/small-5/lock").exists());
     let _other = held("runs/reproduce");
     fails(&xtask(folder, &["reproduce", "--quick"]), 2, &refused("runs/reproduce"));
 }
@@ -207,6 +204,71 @@ fn a_checkpoint_of_another_recipe_is_refused() {
     assert!(judged.status.success(), "{}", stderr(&judged));
     let kept = std::fs::read_to_string(folder.path().join("runs/small-5/recipe.toml")).unwrap();
     assert!(kept.contains("epochs = 2\n"), "{kept}");
+}
+
+#[test]
+fn a_run_is_never_overwritten() {
+    let folder = folder();
+    let small = ["train", "small.toml", "--set", "train.epochs=2"];
+    let run = folder.path().join("runs/small-5");
+    let there = "runs/small-5: holds a run already; --resume goes on with it, and keeps it where it is finished; to train it anew, remove the folder or give the recipe another name";
+    // Killed before its record; then finished, its checkpoints thrown away; and what a start alone leaves is no run.
+    assert!(xtask(folder.path(), &small).status.success());
+    let record = std::fs::read(run.join("record.json")).unwrap();
+    std::fs::remove_file(run.join("record.json")).unwrap();
+    fails(&xtask(folder.path(), &small), 2, there);
+    std::fs::write(run.join("record.json"), &record).unwrap();
+    fails(&xtask(folder.path(), &small), 2, there);
+    std::fs::remove_dir_all(run.join("checkpoints")).unwrap();
+    fails(&xtask(folder.path(), &small), 2, there);
+    assert_eq!(std::fs::read(run.join("record.json")).unwrap(), record);
+    std::fs::remove_dir_all(&run).unwrap();
+    std::fs::create_dir_all(run.join("checkpoints")).unwrap();
+    let output = xtask(folder.path(), &small);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let output = xtask(folder.path(), &[&small[..], &["--resume"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn all_captions_look_for_videos_where_the_recipe_says_so() {
+    let folder = folder();
+    let all = "eval.captions=\"all\"";
+    let run = |arguments: &[&str]| -> serde_json::Value {
+        let output = xtask(folder.path(), arguments);
+        assert!(output.status.success(), "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let trained =
+        run(&["train", "small.toml", "--set", "train.epochs=2", "--set", all, "--json", "-"])[0].clone();
+    let sizes = trained["gallery_size"].as_array().unwrap();
+    assert_eq!(sizes[0].as_u64(), sizes[1].as_u64().map(|videos| 2 * videos), "two captions each");
+    let card = std::fs::read_to_string(folder.path().join("runs/small-5/card.md")).unwrap();
+    assert!(card.contains(", all captions of each; hash "), "{card}");
+    // What is kept of the run, what shares of it add up to, and `eval` say the same.
+    let recalls = |row: &serde_json::Value| -> Vec<f64> {
+        let of = |direction: &str, key: &str| row[direction][key].as_f64().unwrap();
+        vec![of("text_to_video", "R@1"), of("text_to_video", "MnR"), of("video_to_text", "R@1")]
+    };
+    let expected = recalls(&trained["test"][0]);
+    assert_eq!(recalls(&run(&["eval", "runs/small-5", "--json", "-"])[0]), expected);
+    let judged = |similarity: &str, groups: &str| -> Vec<f64> {
+        let report = run(&["score", "--similarity", similarity, "--groups", groups, "--json", "-"]);
+        recalls(&report["rows"][0])
+    };
+    let kept = "runs/small-5/similarity.safetensors";
+    assert_eq!(judged(&format!("{kept}:test"), &format!("{kept}:test_groups")), expected);
+    for (shard, out) in [("0/2", "0.safetensors"), ("1/2", "1.safetensors")] {
+        let output = xtask(folder.path(), &["eval", "runs/small-5", "--shard", shard, "--out", out]);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    let merge = ["merge", "0.safetensors", "1.safetensors", "--out", "both.safetensors"];
+    let said = crate::succeeds(&xtask(folder.path(), &merge));
+    assert!(said.contains("--groups both.safetensors:groups"), "{said}");
+    assert_eq!(judged("both.safetensors:similarity", "both.safetensors:groups"), expected);
+    // Of a run that chose its weights by one caption a video, another run is made, and the old one judged anew.
+    let one = ["train", "small.toml", "--set", "train.epochs=2", "--resume"];
+    assert_eq!(xtask(folder.path(), &one).status.code(), Some(2));
 }
 
 #[test]

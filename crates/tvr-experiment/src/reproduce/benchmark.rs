@@ -7,8 +7,9 @@
 //!                                                             published figures with their band ─▶ beside them
 //! ```
 //!
-//! A row is set beside a published one only where the gallery is the one that the figure was measured on, the training
-//! clips are complete, and the checkpoint has the shape of ViT-B/32; else it says why not. Everything runs on what is there.
+//! A row is judged by a published one only where the gallery is the one that published figures are of, the training clips
+//! are complete, and the checkpoint has the shape of ViT-B/32; else it says why not, and so do published rows that were
+//! measured on other clips. Everything runs on what is there.
 
 mod fit;
 mod recipes;
@@ -81,6 +82,10 @@ pub struct Size {
     pub val: usize,
     /// Clips that are judged.
     pub test: usize,
+    /// Captions of the clips that are trained on.
+    pub train_captions: usize,
+    /// Captions of the training clip that has the most.
+    pub most_captions: usize,
     /// Clips of the training list.
     pub train_listed: usize,
     /// Clips of the test list.
@@ -229,7 +234,11 @@ impl Prospect {
         let table = examined.table(protocol)?;
         let of = |split: &str| table.iter().filter(|entry| entry.split.as_deref() == Some(split)).count();
         let test = examined.listing(protocol.test)?;
+        let train = table.iter().filter(|entry| entry.split.as_deref() == Some("train"));
+        let captions: Vec<usize> = train.map(|entry| entry.captions.len()).collect();
         Some(Size {
+            train_captions: captions.iter().sum(),
+            most_captions: captions.into_iter().max().unwrap_or(0),
             train: of("train"),
             val: of("val"),
             test: of("test"),
@@ -299,8 +308,9 @@ impl Prospect {
         let comparable = self.comparable(checkpoint, &size);
         for ((name, plan), planned) in plans.iter().zip(&mut planned) {
             let records = train(plan, planned, stop, &mut *events)?;
-            for row in records.iter().flat_map(|record| &record.test) {
-                rows.push(Beside::new(name, row, &self.published, size.test, &comparable));
+            for record in &records {
+                let beside = |row| Beside::new(name, row, &self.published, record.gallery_size, &comparable);
+                rows.extend(record.test.iter().map(beside));
             }
             runs.extend(records);
         }
@@ -334,15 +344,17 @@ impl Prospect {
         let table = doctor::table_path(&self.out, self.protocol);
         recipe.name = format!("{}-{}", self.request.benchmark, recipe.name);
         fit::data(recipe, table, self.request.store.clone(), self.sampler);
-        fit::encoder(recipe, checkpoint, self.request.benchmark, size.train)
+        fit::encoder(recipe, checkpoint, self.request.benchmark, size)
     }
 
     /// Whether figures may be set beside published ones, or why not.
     fn comparable(&self, checkpoint: &ClipCheckpoint, size: &Size) -> Result<(), String> {
         let Some(examined) = &self.examined else { return Err("nothing was looked at".into()) };
         let test = examined.listing(self.protocol.test);
-        if !test.is_some_and(|test| matches!(test.present_gallery, Match::Same(_))) {
-            return Err(format!("{} of {} test clips", size.test, size.test_listed));
+        match test.map(|test| test.present_gallery) {
+            Some(Match::Same(known)) if known.name == published::gallery(self.request.benchmark) => {}
+            Some(Match::Same(known)) => return Err(format!("another gallery, {}", known.name)),
+            _ => return Err(format!("{} of {} test clips", size.test, size.test_listed)),
         }
         let train = examined.listing(self.protocol.train);
         if let Some(train) = train.filter(|train| train.present.len() < train.videos) {

@@ -8,7 +8,7 @@ use super::{Data, Extent, Request};
 use crate::error::ExperimentError;
 use crate::experiment::Opened;
 use crate::plan::Plan;
-use crate::progress::{Event, Events};
+use crate::progress::Events;
 use crate::recipe::EncoderRecipe;
 use crate::sources::Sources;
 
@@ -47,7 +47,6 @@ pub(super) fn trained(
         let own = if seed == 0 || !each_seed(&request.data, request.extent) {
             opened.sources.weights()
         } else {
-            events(Event::Note(format!("the towers of seed {seed}")));
             Sources::open(&of_seed(plan, seed, request), stop, events)?.weights()
         };
         weights.insert(seed, own);

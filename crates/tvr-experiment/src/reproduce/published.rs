@@ -5,6 +5,8 @@
 
 use serde::Serialize;
 
+use tvr_data::benchmarks::Benchmark;
+
 use super::Paper;
 use crate::recipe::rows::{DUAL_SOFTMAX, RAW, SINKHORN};
 
@@ -53,12 +55,34 @@ pub struct Published {
     pub source: &'static str,
     /// The recipe and the row of its table that they are set beside; `None` where tvr trains no such model.
     pub beside: Option<(&'static str, &'static str)>,
+    /// What they were measured on, where that is not what a run here is; `None` where it is.
+    pub unlike: Option<&'static str>,
 }
 
 impl Published {
-    /// Whether a run may be judged by it.
-    pub fn is_judged(&self) -> bool {
-        self.known != Known::Unverified
+    /// Why no run may be judged by it; `None` where one may.
+    pub fn is_not_judged(&self) -> Option<String> {
+        match (self.known, self.unlike) {
+            (Known::Unverified, _) => Some("from memory: not judged".into()),
+            (_, Some(unlike)) => Some(format!("not comparable: measured on {unlike}")),
+            (_, None) => None,
+        }
+    }
+
+    const fn measured_on(self, unlike: &'static str) -> Self {
+        Self { unlike: Some(unlike), ..self }
+    }
+}
+
+/// The gallery that a benchmark's figures are of, by its name among [`GALLERIES`](tvr_data::galleries::GALLERIES).
+pub fn gallery(benchmark: Benchmark) -> &'static str {
+    match benchmark {
+        Benchmark::Msrvtt => "1k-A test (JSFUSION)",
+        Benchmark::Msvd => "test",
+        Benchmark::Lsmdc => "public test",
+        Benchmark::Didemo => "test by clips",
+        Benchmark::Activitynet => "val-1, test by custom",
+        Benchmark::Vatex => "HGR test",
     }
 }
 
@@ -78,7 +102,7 @@ const fn row(
     (known, source): (Known, &'static str),
     beside: Option<(&'static str, &'static str)>,
 ) -> Published {
-    Published { paper, dataset, model, text_to_video, video_to_text, known, source, beside }
+    Published { paper, dataset, model, text_to_video, video_to_text, known, source, beside, unlike: None }
 }
 
 const MEAN_POOLING: Option<(&str, &str)> = Some(("clip-mean-pooling", RAW));
@@ -112,7 +136,8 @@ pub const PUBLISHED: &[Published] = &[
         NONE,
         (SecondHand, GARE),
         SEQ_TRANSF,
-    ),
+    )
+    .measured_on("1,003 clips"),
     row(
         (Clip4clip, "lsmdc", "CLIP4Clip, head not said, another table"),
         at(21.6, 41.8, 49.8, 0.0, 58.0),
@@ -189,7 +214,8 @@ pub const PUBLISHED: &[Published] = &[
         at(42.5, 70.6, 80.2, 0.0, 11.6),
         (SecondHand, ADAPTER),
         MEAN_POOLING,
-    ),
+    )
+    .measured_on("1,003 clips"),
     row(
         (Clip4clip, "activitynet", "CLIP4Clip, head not said"),
         at(40.5, 72.4, 83.6, 2.0, 7.5),
@@ -203,7 +229,8 @@ pub const PUBLISHED: &[Published] = &[
         at(75.2, 96.9, 98.9, 0.0, 1.7),
         (SecondHand, ADAPTER),
         MEAN_POOLING,
-    ),
+    )
+    .measured_on("val"),
     row(
         (Emcl, "msrvtt", "EMCL-Net, the paper's row"),
         at(46.8, 73.1, 83.1, 2.0, 12.8),

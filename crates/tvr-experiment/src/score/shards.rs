@@ -16,6 +16,8 @@
 //! | `gallery_bank_texts` | `[bank texts, texts]` | its texts |
 //! | `bank_similarity` | `[bank texts, bank videos]` | its bank videos |
 //!
+//! Where all captions look for videos, `groups` `[texts]` has the video of each, the same in every shard.
+//!
 //! Nothing is normalised or ranked before the joining: both look at whole rows and columns, and the matrices of N shards
 //! are those of one, to the rounding of f32: a product of few columns may be summed in another order. Scores that depend on other items than their pair (EMCL, a head that
 //! mixes items) are not shared out, since the items of a share would be others. The file is a safetensors file of f32
@@ -39,13 +41,15 @@ use crate::shard::{Shard, ShardFile, in_order};
 /// The key of the metadata, which names the form of the file.
 const FORMAT: &str = "tvr-scores/1";
 
-// `score` takes each matrix by the option of its name.
+// `score` takes each tensor by the option of its name.
 const SIMILARITY: &str = "similarity";
 const TEXT_BANK: &str = "text_bank";
 const VIDEO_BANK: &str = "video_bank";
 const GALLERY_BANK: &str = "gallery_bank";
 const GALLERY_BANK_TEXTS: &str = "gallery_bank_texts";
 const BANK_SIMILARITY: &str = "bank_similarity";
+
+const GROUPS: &str = "groups";
 
 /// The matrices that a file may have, the judged one first.
 const NAMES: [&str; 6] =
@@ -77,6 +81,8 @@ struct About {
 pub struct Written {
     /// Names and shapes of the matrices, the judged one first.
     pub matrices: Vec<(&'static str, [usize; 2])>,
+    /// The tensor of each text's video; `None` where the diagonal is true.
+    pub groups: Option<&'static str>,
     /// The normalisers that were asked for, with what they left open chosen on val.
     pub normalize: Vec<String>,
 }
@@ -101,7 +107,7 @@ pub fn share(given: &Given, shard: Shard, out: &Path) -> Result<Written, Experim
         let key = matrix::file_and_key(&input.path).1.map_or(String::new(), |key| format!(", tensor {key}"));
         (input.role.to_owned(), format!("sha256 {}{key}", input.sha256))
     };
-    write(out, Some(shard), inputs.into_iter().map(hashed).collect(), Vec::new(), &blocks)
+    write(out, Some(shard), inputs.into_iter().map(hashed).collect(), Vec::new(), &blocks, None)
 }
 
 /// A share of the scores of codes, and of a bank's.
@@ -138,30 +144,30 @@ pub(crate) fn blocks(
     Ok(blocks)
 }
 
-/// Writes matrices, whole or not at all.
+/// Writes matrices, whole or not at all, with the video of each text where that is not the diagonal.
 pub(crate) fn write(
     out: &Path,
     shard: Option<Shard>,
     made_of: BTreeMap<String, String>,
     normalize: Vec<String>,
     blocks: &[Block],
+    video_of: Option<&[usize]>,
 ) -> Result<Written, ExperimentError> {
     let columns = blocks.iter().map(|block| (block.name.to_owned(), block.columns)).collect();
     let about = About { shard, made_of, normalize, columns };
     let words = serde_json::to_string(&about)
         .map_err(|cause| ExperimentError::work(format!("{}: cannot be JSON: {cause}", out.display())))?;
-    let tensors: Vec<FileTensor> = blocks
-        .iter()
-        .map(|Block { name, values, .. }| FileTensor {
-            name: (*name).to_owned(),
-            dtype: Dtype::F32,
-            shape: values.shape().to_vec(),
-            bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-        })
-        .collect();
+    let matrices = blocks.iter().map(|Block { name, values, .. }| FileTensor {
+        name: (*name).to_owned(),
+        dtype: Dtype::F32,
+        shape: values.shape().to_vec(),
+        bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+    });
+    let groups = video_of.map(|video_of| FileTensor::groups(GROUPS, video_of));
+    let tensors: Vec<FileTensor> = matrices.chain(groups).collect();
     files::write_tensors_with(out, &tensors, Some(HashMap::from([(FORMAT.to_owned(), words)])))?;
     let shapes = blocks.iter().map(|Block { name, values, .. }| (*name, [values.nrows(), values.ncols()]));
-    Ok(Written { matrices: shapes.collect(), normalize: about.normalize })
+    Ok(Written { matrices: shapes.collect(), groups: video_of.map(|_| GROUPS), normalize: about.normalize })
 }
 
 /// Whether a file holds scores, as shards of them do.
@@ -201,18 +207,30 @@ pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Written, ExperimentError>
     }
     let order = in_order(files, difference)?;
     let Some(common) = order.first().map(|file| file.common.clone()) else {
-        return Ok(Written { matrices: Vec::new(), normalize: Vec::new() });
+        return Ok(Written { matrices: Vec::new(), groups: None, normalize: Vec::new() });
     };
     let named = |name: &&'static str| Some((*name, *common.columns.get(*name)?));
     let mut blocks: Vec<Block> = NAMES.iter().filter_map(named).map(Block::empty).collect();
+    let mut video_of = None;
     for ShardFile { path, shard, .. } in order {
         let bytes = files::map(path)?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(|cause| broken(path, cause))?;
+        // What the scores are made of names the gallery, so that every shard has the same captions.
+        video_of = groups(path, &tensors)?;
         for block in &mut blocks {
             block.take(path, shard, &tensors)?;
         }
     }
-    write(out, None, common.made_of, common.normalize, &blocks)
+    write(out, None, common.made_of, common.normalize, &blocks, video_of.as_deref())
+}
+
+/// The video of each text, where a shard has it.
+fn groups(path: &Path, tensors: &SafeTensors<'_>) -> Result<Option<Vec<usize>>, ExperimentError> {
+    let Ok(tensor) = tensors.tensor(GROUPS) else { return Ok(None) };
+    let (numbers, _) = tensor.data().as_chunks::<8>();
+    let read = |&number: &[u8; 8]| usize::try_from(i64::from_le_bytes(number));
+    let video_of = numbers.iter().map(read).collect::<Result<_, _>>().map_err(|cause| broken(path, cause))?;
+    Ok(Some(video_of))
 }
 
 /// In what two shards are not of one work.

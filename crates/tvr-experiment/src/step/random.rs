@@ -5,7 +5,7 @@
 
 use burn::prelude::*;
 use burn::tensor::Distribution;
-use tvr_heads::Head;
+use tvr_heads::{Head, Similarity, TextCodes, VideoCodes};
 use tvr_objectives::Objective;
 
 use crate::collective::threads::Drawing;
@@ -33,7 +33,7 @@ impl Drop for Turn<'_> {
 /// Whether codes or similarities of a model draw random numbers (dropout): tried on one pair of `corpus`.
 ///
 /// # Errors
-/// A video that cannot be read; as [`Collective::generator`].
+/// A video that cannot be read; a head that does not compare what it says; as [`Collective::generator`].
 pub fn draws<H: Head, O: Objective>(
     model: &Model<H, O>,
     corpus: &Corpus,
@@ -51,8 +51,33 @@ pub fn draws<H: Head, O: Objective>(
     // An encoder that draws nothing leaves the generator as its seed has set it.
     let text_draws = step.next_number() != step.first_number("texts")?;
     let videos = step.code_videos(model, &part)?;
-    let _ = step.model.head.similarity(&texts, &videos);
+    let similarity = step.model.head.similarity(&texts, &videos);
+    compares_vectors(&step.model.head, &texts, &videos, &similarity)?;
     Ok(text_draws || step.next_number() != step.first_number("videos")?)
+}
+
+/// Whether a head that says so compares one vector of each side: queues and banks multiply these.
+///
+/// # Errors
+/// A similarity that is not the product of the vectors.
+fn compares_vectors<H: Head>(
+    head: &H,
+    texts: &TextCodes,
+    videos: &VideoCodes,
+    similarity: &Similarity,
+) -> Result<(), ExperimentError> {
+    if head.needs().judges_pairs {
+        return Ok(());
+    }
+    let product = (texts.pooled.clone() * videos.pooled.clone()).sum().into_scalar::<f32>();
+    let found = similarity.fused.clone().into_scalar::<f32>();
+    if (found - product).abs() > 1e-2 * product.abs().max(1.0) {
+        return Err(ExperimentError::request(format!(
+            "[head] says that it compares one vector of each side, but gives a pair {found}, and the product of its vectors is \
+             {product}; set judges_pairs in Head::needs, or bring the vectors to unit length"
+        )));
+    }
+    Ok(())
 }
 
 impl<H: Head, O: Objective> Step<'_, H, O> {

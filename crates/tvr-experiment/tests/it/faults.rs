@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
+use tvr_experiment::own::Own;
 use tvr_experiment::{ExperimentError, Plan, Recipe, Surroundings, experiment, plan};
 use tvr_heads::{
     Head, MeanPooling, MeanPoolingConfig, Needs, Similarity, TextCodes, TextFeatures, VideoCodes,
@@ -88,10 +89,11 @@ fn stopped(plan: &Plan) -> Result<(), ExperimentError> {
 
 fn run_until(plan: &Plan, resume: bool, stop: &AtomicBool) -> Result<(), ExperimentError> {
     let opened = experiment::open(plan, &AtomicBool::new(false), &mut |_| ())?;
-    let device = plan.device.clone().autodiff();
-    let head = Failing { head: MeanPoolingConfig::reference().init(16, &device).unwrap() };
-    let objective = SymmetricConfig::ours().init().unwrap();
-    experiment::run_with(plan, &opened, head, objective, 0, resume, stop, &mut |_| ()).map(|_| ())
+    let own = Own::new("failing", |parts| {
+        let head = Failing { head: MeanPoolingConfig::reference().init(16, parts.device).unwrap() };
+        Ok((head, SymmetricConfig::ours().init().unwrap()))
+    });
+    experiment::run_with(plan, &opened, &own, 0, resume, stop, &mut |_| ()).map(|_| ())
 }
 
 fn weights(plan: &Plan) -> Vec<u8> {

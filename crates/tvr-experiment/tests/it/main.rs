@@ -31,6 +31,7 @@ mod rows;
 mod run;
 mod select;
 mod offer;
+mod own;
 mod settle;
 mod shards;
 mod step;

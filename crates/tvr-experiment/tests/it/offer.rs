@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use burn::module::Module;
 use burn::prelude::*;
+use tvr_experiment::own::Own;
 use tvr_experiment::{Offer, Plan, Recipe, Surroundings, experiment, plan};
 use tvr_heads::experts::ExpertInput;
 use tvr_heads::{
@@ -162,13 +163,19 @@ fn a_head_gets_what_it_asks_for_and_trains() {
     let (folder, words) = made_up();
     let plan = planned(folder.path(), &words).unwrap();
     let head = Asking { tokens: true, streams: vec!["fusion", "action"], ..Asking::experts(&["sound"]) };
-    let objective = SymmetricConfig::ours().init().unwrap();
-    let plan = plan.with(&head, &objective).unwrap();
+    let own = Own::new("asking", |_| Ok((head.clone(), SymmetricConfig::ours().init().unwrap())));
     let never = AtomicBool::new(false);
+    // Opened without what the head asks for, its streams would pass for those that no text has.
+    let poor = experiment::open(&plan, &never, &mut |_| ()).unwrap();
+    let error = experiment::run_with(&plan, &poor, &own, 0, false, &never, &mut |_| ()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "[head] asks for the stream \"fusion\", but the data were opened without it; open them with the plan of this head (Plan::with)"
+    );
+    let plan = plan.with(&own).unwrap();
     let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
     assert_eq!(opened.train.streams.len(), 2);
-    let outcome =
-        experiment::run_with(&plan, &opened, head, objective, 0, false, &never, &mut |_| ()).unwrap();
+    let outcome = experiment::run_with(&plan, &opened, &own, 0, false, &never, &mut |_| ()).unwrap();
     let recall = outcome.record.metric("raw.text_to_video.R@1").unwrap();
     assert!(recall >= 50.0, "chance is 12.5, found {recall}");
 }
@@ -177,9 +184,9 @@ fn a_head_gets_what_it_asks_for_and_trains() {
 fn a_video_without_any_expert_is_refused_by_name_when_it_is_opened() {
     let (folder, words) = made_up();
     let plan = planned(folder.path(), &words).unwrap();
-    let objective = SymmetricConfig::ours().init().unwrap();
     let open = |head: &Asking| {
-        let plan = plan.with(head, &objective).unwrap();
+        let own = Own::new("asking", |_| Ok((head.clone(), SymmetricConfig::ours().init().unwrap())));
+        let plan = plan.with(&own).unwrap();
         experiment::open(&plan, &AtomicBool::new(false), &mut |_| ()).map(|_| ()).map_err(|e| e.to_string())
     };
     let alone = |names: &[&str]| Asking { frames: false, ..Asking::experts(names) };

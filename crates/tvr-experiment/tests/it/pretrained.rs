@@ -116,9 +116,10 @@ fn planned(folder: &Path, recipe: &Recipe, runs: &str) -> Result<Plan, Experimen
     plan(recipe, Path::new("clip.toml"), &Surroundings { runs, cache, device: "flex".into() })
 }
 
-/// Trains; the record, and all weights at the end by their paths.
+/// Trains anew; the record, and all weights at the end by their paths.
 fn run(plan: &Plan) -> (experiment::Outcome, BTreeMap<String, Vec<f32>>) {
     let never = AtomicBool::new(false);
+    let _ = std::fs::remove_dir_all(plan.run_folder(3));
     let opened = experiment::open(plan, &never, &mut |_| ()).unwrap();
     let outcome = experiment::run(plan, &opened, 3, false, &never, &mut |_| ()).unwrap();
     (outcome, tensors(&plan.run_folder(3).join("model.safetensors")))

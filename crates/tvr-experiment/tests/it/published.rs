@@ -1,7 +1,10 @@
 //! Published figures and the band around them.
 
+use tvr_data::benchmarks::Benchmark;
+use tvr_data::benchmarks::protocols::Protocol;
+use tvr_data::galleries::GALLERIES;
 use tvr_experiment::reproduce::Paper;
-use tvr_experiment::reproduce::published::{PUBLISHED, acceptance, of};
+use tvr_experiment::reproduce::published::{PUBLISHED, acceptance, gallery, of};
 
 #[test]
 fn figures_are_recalls_and_ranks() {
@@ -19,6 +22,24 @@ fn figures_are_recalls_and_ranks() {
         assert!(!of(paper, "msrvtt").is_empty(), "{paper} reports MSR-VTT");
     }
     assert!(of(Paper::Ncl, "lsmdc").is_empty(), "nothing is made up");
+}
+
+#[test]
+fn figures_of_other_clips_than_a_run_s_are_shown_and_not_judged() {
+    for benchmark in Benchmark::ALL {
+        let known =
+            GALLERIES.iter().find(|known| known.benchmark == benchmark && known.name == gallery(benchmark));
+        let protocol = Protocol::of(benchmark).next().unwrap();
+        assert!(known.is_some_and(|known| known.hash.is_some()), "{benchmark} {}", protocol.name);
+    }
+    let not = |dataset: &str, paper| -> Vec<Option<String>> {
+        of(paper, dataset).iter().map(|row| row.is_not_judged()).collect()
+    };
+    assert_eq!(not("vatex", Paper::Clip4clip), [Some("not comparable: measured on val".into())]);
+    let clips = Some("not comparable: measured on 1,003 clips".to_owned());
+    assert_eq!(not("didemo", Paper::Clip4clip), [clips.clone(), clips]);
+    assert!(not("msrvtt", Paper::Clip4clip).iter().all(Option::is_none));
+    assert!(not("msrvtt", Paper::SupportSet).contains(&Some("from memory: not judged".into())));
 }
 
 /// Where a paper and its own repository differ, both stand there, as docs/deviations.md says.

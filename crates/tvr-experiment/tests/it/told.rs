@@ -100,5 +100,6 @@ fn a_decoder_inside_a_sum_tells_too_and_where_there_is_none_nothing_is_told() {
         assert_eq!(outcome.test.told.is_some(), tells);
         assert_eq!(outcome.record.beside.is_empty(), !tells);
         assert_eq!(plan.run_folder(0).join("told.json").exists(), tells);
+        std::fs::remove_dir_all(plan.run_folder(0)).unwrap();
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use tvr_experiment::doctor::Benchmark;
 use tvr_experiment::record::FIGURES;
 use tvr_experiment::reproduce::benchmark::{Beside, Outcome, Planned, Request, Size, look};
-use tvr_experiment::reproduce::published::{Direction, Published};
+use tvr_experiment::reproduce::published::{Direction, Known, Published};
 use tvr_experiment::{ExperimentError, Surroundings};
 
 use super::Args;
@@ -136,7 +136,11 @@ fn shown(outcome: &Outcome) -> String {
         "±: half of the 95 % band of R@1 that the number of queries alone leaves open; one run, one gallery.\n\
          Transductive rows see the other test queries; compare them with transductive rows only.\n",
     );
-    if outcome.rows.iter().any(|row| row.published.iter().any(|verdict| !verdict.row.is_judged())) {
+    if outcome
+        .rows
+        .iter()
+        .any(|row| row.published.iter().any(|verdict| verdict.row.known == Known::Unverified))
+    {
         text.push_str("[M]: from memory, never judged by.\n");
     }
     if !outcome.others.is_empty() {

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use tvr_clip::{ClipCheckpoint, ClipConfig, ImageConfig};
 use tvr_data::Sampler;
 
+use super::Size;
 use crate::doctor::Benchmark;
 use crate::error::ExperimentError;
-use crate::recipe::{DataRecipe, EncoderRecipe, Recipe};
+use crate::recipe::{Captions, DataRecipe, EncoderRecipe, Recipe};
 
 /// CLIP4Clip's words and frames where a caption is a paragraph.
 const PARAGRAPH: usize = 64;
@@ -34,12 +35,12 @@ pub(super) fn data(recipe: &mut Recipe, manifest: PathBuf, store: PathBuf, sampl
     recipe.data = DataRecipe::Videos { manifest, store, sampler };
 }
 
-/// Fits encoder and batch to the checkpoint and to the number of training clips; what had to change, in words.
+/// Fits encoder and batch to the checkpoint and to what there is to train on; what had to change, in words.
 pub(super) fn encoder(
     recipe: &mut Recipe,
     checkpoint: &ClipCheckpoint,
     benchmark: Benchmark,
-    train: usize,
+    size: &Size,
 ) -> Result<Vec<String>, ExperimentError> {
     let mut changes = Vec::new();
     let tower = checkpoint.text_config().map_err(ExperimentError::because)?;
@@ -63,13 +64,24 @@ pub(super) fn encoder(
             at_random(format!("it has {heads} attention heads, the text tower {}", tower.heads));
         }
     }
-    if recipe.train.batch > train {
+    if recipe.train.batch > size.train_captions {
+        let pairs = size.train_captions;
         changes.push(format!(
-            "{train} pairs a step in place of {}: there are no more clips",
+            "{pairs} pairs a step in place of {}: there are no more captions",
             recipe.train.batch
         ));
-        recipe.train.batch = train;
-        recipe.train.chunk = recipe.train.chunk.min(train);
+        recipe.train.batch = pairs;
+        recipe.train.chunk = recipe.train.chunk.min(pairs);
+    }
+    // A contrastive batch must hold two clips at least, whichever captions come together.
+    if recipe.train.captions == Captions::All && recipe.train.batch <= size.most_captions {
+        recipe.train.captions = Captions::OnePerVideo;
+        recipe.train.batch = recipe.train.batch.min(size.train);
+        recipe.train.chunk = recipe.train.chunk.min(size.train);
+        changes.push(format!(
+            "one caption of each clip in an epoch, {} pairs a step: one clip alone has {}",
+            recipe.train.batch, size.most_captions
+        ));
     }
     Ok(changes)
 }

@@ -37,28 +37,29 @@ pub struct Verdict {
 
 impl Beside {
     /// Sets the published rows beside a measured one.
+    ///
+    /// - `queries`: captions that look for videos, and videos that look for captions
     pub(super) fn new(
         recipe: &'static str,
         row: &RowRecord,
         published: &[&'static Published],
-        queries: usize,
+        queries: [usize; 2],
         comparable: &Result<(), String>,
     ) -> Self {
         let figures =
             |of: &std::collections::BTreeMap<String, f64>| FIGURES.map(|name| of.get(name).copied());
         let (text_to_video, video_to_text) = (figures(&row.text_to_video), figures(&row.video_to_text));
-        let band = |figures: &Direction| acceptance(figures[0].unwrap_or(0.0), queries);
+        let band = |figures: &Direction, queries| acceptance(figures[0].unwrap_or(0.0), queries);
         let of_row = published.iter().filter(|known| known.beside == Some((recipe, row.normalize.as_str())));
         let verdict = |known: &&'static Published| {
-            let sides = [(&known.text_to_video, &text_to_video), (&known.video_to_text, &video_to_text)];
-            let bands = sides.map(|(known, _)| known[0].map(|recall| acceptance(recall, queries)));
-            let row_is_judged = known.is_judged();
-            let said = sides.map(|(known, measured)| {
-                if row_is_judged {
-                    said(known[0], measured[0], queries, comparable)
-                } else {
-                    "from memory: not judged".into()
-                }
+            let sides = [
+                (&known.text_to_video, &text_to_video, queries[0]),
+                (&known.video_to_text, &video_to_text, queries[1]),
+            ];
+            let bands = sides.map(|(known, _, queries)| known[0].map(|recall| acceptance(recall, queries)));
+            let said = sides.map(|(figures, measured, queries)| {
+                let not = known.is_not_judged();
+                not.unwrap_or_else(|| said(figures[0], measured[0], queries, comparable))
             });
             Verdict { row: *known, bands, said }
         };
@@ -66,7 +67,7 @@ impl Beside {
             recipe,
             normalize: row.normalize.clone(),
             regime: row.regime.clone(),
-            bands: [band(&text_to_video), band(&video_to_text)],
+            bands: [band(&text_to_video, queries[0]), band(&video_to_text, queries[1])],
             published: of_row.map(verdict).collect(),
             text_to_video,
             video_to_text,

@@ -162,6 +162,7 @@ fn a_checkpoint_without_its_selected_weights_is_passed_over_for_one_that_has_the
 
     // Where none has them, the run says so before it takes a step.
     plan.recipe.train.evaluations = 2;
+    std::fs::remove_dir_all(plan.run_folder(3)).unwrap();
     experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap();
     let checkpoints = plan.run_folder(3).join("checkpoints");
     std::fs::remove_dir_all(checkpoints.join("step-000012")).unwrap();
@@ -177,7 +178,8 @@ fn a_checkpoint_without_its_selected_weights_is_passed_over_for_one_that_has_the
     })
     .unwrap_err();
     let wrong = format!("{}: not the bytes that were written", best.display());
-    assert_eq!(error.to_string(), format!("{wrong}; train the run again, without --resume"));
+    let run = plan.run_folder(3);
+    assert_eq!(error.to_string(), format!("{wrong}; remove {} and train the run again", run.display()));
     assert_eq!(words, [format!("checkpoint at step 9 is damaged ({wrong}); none is left")]);
     assert_eq!(steps, 0, "steps were taken in vain");
     assert!(checkpoints.join("step-000009").is_dir(), "what could be mended is kept");

@@ -282,7 +282,7 @@ fn emcl_refuses_settings_and_heads_by_name() {
     assert!(cold.ends_with(", but it must be a number of at least 1e-20"), "{cold}");
     assert_eq!(
         refused(base.init(tight_transf(1), 8, &device).map(|_| ())),
-        "emcl: the wrapped head judges pairs by no cosine of two vectors; leave [head.emcl] out or choose another head"
+        "emcl: the wrapped head judges pairs by no cosine of two vectors (its n_cosines is 0); leave [head.emcl] out or choose another head"
     );
     assert_eq!(
         refused(base.at_inference(0, 0, &device).map(|_| ())),
