@@ -1,8 +1,8 @@
 //! CLIP: tokenizer and the two towers, from a preset or of any size.
 //!
 //! One crate holds everything that turns an image or a caption into a vector of the joint space, wired exactly
-//! as OpenAI's CLIP. It knows no video, no similarity head and no loss: frames are images here, and what is done
-//! with their codes is decided in `tvr-heads`.
+//! as OpenAI's CLIP. It knows no video, no similarity head and no loss: frames are images here, which under 3d patches
+//! see their neighbours in time, and what is done with their codes is decided in `tvr-heads`.
 //!
 //! Codes are **not** normalised; a head divides by their length where its formula says so. Padding never
 //! changes a code: the text tower is causal and pools at the end-of-text token.

@@ -7,8 +7,9 @@
 //!
 //! A head sees no loss, no file, and never who belongs to whom: a pair's similarity depends on that text and
 //! that video alone, unless the head says that it mixes items. In every mask, true means real; what stands at a
-//! masked place changes nothing. A video without a real frame is refused where features enter
-//! ([`Needs::check_videos`]), not answered with NaN.
+//! masked place changes nothing, but for two settings of published code: `mask = "after"` of [`conditioned`], where it
+//! takes part, and `mask = "multiply"` of [`token_wise`], where it counts as zero. A video without a real frame is
+//! refused where features enter ([`Needs::check_videos`]), not answered with NaN.
 //!
 //! ```
 //! use burn::prelude::*;

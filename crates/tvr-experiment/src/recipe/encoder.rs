@@ -86,7 +86,8 @@ pub enum EncoderRecipe {
         /// Longest caption in tokens, marks included; CLIP4Clip's 32, or 64 for paragraphs.
         #[serde(default = "context")]
         context: usize,
-        /// Whether the positions and blocks of seq-transf and tight-transf start as those of the text tower.
+        /// Whether positions and blocks of every temporal transformer (seq-transf, tight-transf, those inside conditioned,
+        /// token-wise and camoe) start as those of the text tower.
         #[serde(default = "start_from_tower")]
         start_from_tower: bool,
         /// How a stream of a caption becomes a vector, for heads that ask for streams.
