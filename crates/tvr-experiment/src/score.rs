@@ -5,6 +5,7 @@
 //! normalises the transpose with the bank of training videos. So a row can be *bank* in one direction and
 //! *transductive* in the other; its own regime is the one that has seen more.
 
+mod against;
 mod banks;
 mod figures;
 mod groups;
@@ -32,7 +33,9 @@ pub use tvr_metrics::{NonFinite, Policy, Resampling, Ties};
 pub use tvr_normalize::Regime;
 pub use vectors::Vectors;
 
+use against::Other;
 use banks::BankFiles;
+use figures::Figured;
 use normalised::{Both, Normalised};
 pub(crate) use save::Changes;
 use save::{Saved, save};
@@ -49,6 +52,8 @@ pub struct Request {
     pub given: Given,
     /// The video of each text; without it the diagonal is true.
     pub groups: Option<String>,
+    /// Scores of another system on the same texts and videos, `[texts, videos]`, which every row is compared with.
+    pub against: Option<String>,
     /// Normalisers, a row each; empty is `raw`.
     pub normalize: Vec<String>,
     /// Scores of val, `[texts, videos]`, on which settings are chosen that a normaliser leaves open.
@@ -133,6 +138,9 @@ pub struct Report {
     pub inputs: Vec<Input>,
     /// A row for each normaliser, in the order of the request.
     pub rows: Vec<RowFigures>,
+    /// The same rows of the other system, where one was named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub against: Vec<RowFigures>,
     /// Which items a score depends on beside its own pair, in words; nothing where on none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mixing: Option<String>,
@@ -258,6 +266,7 @@ pub fn score(request: &Request) -> Result<Report, ExperimentError> {
         None => [files.text_to_video(), files.video_to_text()],
     };
 
+    let other = Other::read(request, &scores, &mut inputs)?;
     let input = Both::new(&scores, &truth, request.logit_scale);
     let named = |error: Wrong| error.of(name);
     let before = if request.save.is_some() { input.represented() } else { None };
@@ -282,8 +291,15 @@ pub fn score(request: &Request) -> Result<Report, ExperimentError> {
         }
         judged.push(row);
     }
-    let rows = figures::rows(&judged, &request.policy, request.bootstrap.as_ref())
-        .map_err(|error| Wrong::from(error).of(name))?;
+    let figures = Figured { truth: &truth, policy: &request.policy, resampling: request.bootstrap.as_ref() };
+    let against = match &other {
+        Some(other) => other.judged(&specs, &chains, &truth, request, &mut warnings)?,
+        None => Vec::new(),
+    };
+    let first = (against.is_empty()).then(|| judged.first()).flatten();
+    let baseline = |index: usize| against.get(index).or(first.filter(|_| index > 0));
+    let rows = figures.rows(&judged, baseline).map_err(|error| Wrong::from(error).of(name))?;
+    let against = figures.rows(&against, |_| None).map_err(|error| Wrong::from(error).of(name))?;
     let saved = match &request.save {
         Some(folder) => save(folder, &specs, kept, &scores)?,
         None => Vec::new(),
@@ -296,6 +312,7 @@ pub fn score(request: &Request) -> Result<Report, ExperimentError> {
         bootstrap: request.bootstrap,
         inputs,
         rows,
+        against,
         mixing,
         effective_ranks,
         chosen,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! bootstrap     resample the queries with replacement; quantiles of the resampled means
+//! clustered     resample whole groups of queries, as the captions of a video are: they are hits together
 //! hierarchical  resample the seeds, and the queries once for all seeds of a draw; the same quantiles
 //! Student t     mean ± t(n − 1) · deviation / √n        over one difference per seed
 //! ```
@@ -58,6 +59,43 @@ pub struct Interval {
 pub fn bootstrap(values: &[f64], resampling: &Resampling) -> Result<Interval, MetricError> {
     check_values("values", values, 1)?;
     resampled(&[values], resampling)
+}
+
+/// Interval of the mean of `values`, one per query, where queries come in clusters: several captions of one video find it
+/// together or miss it together, and as independent queries would make intervals too narrow. Clusters are drawn whole; a
+/// draw's mean is over its queries. With one query in each cluster this is [`bootstrap`].
+///
+/// - `cluster_of`: the cluster of each value; every number from 0 to the largest has one
+///
+/// # Errors
+/// As [`bootstrap`], and [`MetricError::Unpaired`] for different lengths.
+pub fn clustered_bootstrap(
+    values: &[f64],
+    cluster_of: &[usize],
+    resampling: &Resampling,
+) -> Result<Interval, MetricError> {
+    check_values("values", values, 1)?;
+    if values.len() != cluster_of.len() {
+        let (left, right) = (values.len(), cluster_of.len());
+        return Err(MetricError::Unpaired { what: "values and clusters", left, right });
+    }
+    let clusters = cluster_of.iter().max().map_or(0, |largest| largest + 1);
+    let mut sums = vec![(0.0f64, 0usize); clusters];
+    for (value, &cluster) in values.iter().zip(cluster_of) {
+        let (sum, count) = &mut sums[cluster];
+        *sum += value;
+        *count += 1;
+    }
+    if let Some(empty) = sums.iter().position(|(_, count)| *count == 0) {
+        return Err(MetricError::GroupHole { video: empty, videos: clusters });
+    }
+    let mean_of_draw = |mut random: Random| {
+        let drawn = (0..clusters).map(|_| sums[random.below(clusters)]);
+        let (sum, count) = drawn.fold((0.0, 0), |(sum, count), (of, queries)| (sum + of, count + queries));
+        sum / count as f64
+    };
+    let means = draws_of(resampling, || (), |_, random| mean_of_draw(random))?;
+    Ok(percentiles(means, values.iter().sum::<f64>() / values.len() as f64, resampling.level))
 }
 
 /// Interval of the mean difference `treatment − baseline` over the same queries.
@@ -173,37 +211,45 @@ impl Verdict {
     }
 }
 
-/// Percentile interval over draws; each draw has its own stream, so threads do not matter.
+/// Interval of the mean of `values[seed][query]`.
 fn resampled(seeds: &[&[f64]], resampling: &Resampling) -> Result<Interval, MetricError> {
-    let Resampling { draws, seed, level } = *resampling;
+    let queries = seeds.first().map_or(0, |values| values.len());
+    let cells = (seeds.len() * queries) as f64;
+    let mean_of_draw = |sums: &mut Vec<f64>, mut random: Random| {
+        if let [values] = seeds {
+            return (0..queries).map(|_| values[random.below(queries)]).sum::<f64>() / cells;
+        }
+        sums.fill(0.0);
+        for _ in seeds {
+            let chosen = seeds[random.below(seeds.len())];
+            sums.iter_mut().zip(chosen).for_each(|(sum, value)| *sum += value);
+        }
+        (0..queries).map(|_| sums[random.below(queries)]).sum::<f64>() / cells
+    };
+    let means = draws_of(resampling, || vec![0.0f64; queries], mean_of_draw)?;
+    let mean = seeds.iter().flat_map(|values| values.iter()).sum::<f64>() / cells;
+    Ok(percentiles(means, mean, resampling.level))
+}
+
+/// The mean of each draw; each has its own stream, so threads do not matter.
+fn draws_of<S: Send>(
+    &Resampling { draws, seed, level }: &Resampling,
+    scratch: impl Fn() -> S + Sync + Send,
+    mean: impl Fn(&mut S, Random) -> f64 + Sync + Send,
+) -> Result<Vec<f64>, MetricError> {
     check_level(level)?;
     if draws == 0 {
         return Err(MetricError::Setting { name: "draws", value: 0.0, domain: "at least 1" });
     }
-    let queries = seeds.first().map_or(0, |values| values.len());
-    let cells = (seeds.len() * queries) as f64;
-    let mut means: Vec<f64> = (0..draws)
-        .into_par_iter()
-        .map_init(
-            || vec![0.0f64; queries],
-            |sums, draw| {
-                let mut random = Random::new(seed, draw as u64);
-                if let [values] = seeds {
-                    return (0..queries).map(|_| values[random.below(queries)]).sum::<f64>() / cells;
-                }
-                sums.fill(0.0);
-                for _ in seeds {
-                    let chosen = seeds[random.below(seeds.len())];
-                    sums.iter_mut().zip(chosen).for_each(|(sum, value)| *sum += value);
-                }
-                (0..queries).map(|_| sums[random.below(queries)]).sum::<f64>() / cells
-            },
-        )
-        .collect();
+    let draws = (0..draws).into_par_iter();
+    Ok(draws.map_init(scratch, |scratch, draw| mean(scratch, Random::new(seed, draw as u64))).collect())
+}
+
+/// Percentile interval of draws.
+fn percentiles(mut means: Vec<f64>, mean: f64, level: f64) -> Interval {
     means.sort_unstable_by(f64::total_cmp);
     let tail = (1.0 - level) / 2.0;
-    let mean = seeds.iter().flat_map(|values| values.iter()).sum::<f64>() / cells;
-    Ok(Interval { mean, low: quantile(&means, tail), high: quantile(&means, 1.0 - tail) })
+    Interval { mean, low: quantile(&means, tail), high: quantile(&means, 1.0 - tail) }
 }
 
 /// Linear between order statistics, as numpy's default.

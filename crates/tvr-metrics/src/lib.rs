@@ -59,8 +59,8 @@ pub use caption::{Bleu, Cider, bleu, cider, words};
 pub use error::MetricError;
 pub use hubness::{Hubness, hubness};
 pub use interval::{
-    Interval, MARGIN_POINTS, Resampling, Verdict, bootstrap, hierarchical_bootstrap, is_within_margin,
-    paired_bootstrap, paired_student, student_quantile,
+    Interval, MARGIN_POINTS, Resampling, Verdict, bootstrap, clustered_bootstrap, hierarchical_bootstrap,
+    is_within_margin, paired_bootstrap, paired_student, student_quantile,
 };
 pub use judge::{Judgement, judge};
 pub use multi_caption::{Rule, video_to_text_best};

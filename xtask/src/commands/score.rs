@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use tvr_experiment::ExperimentError;
 use tvr_experiment::recipe::EmclRecipe;
 use tvr_experiment::score::{
-    Figures, Given, NamedInterval, Policy, Report, Request, Resampling, Ties, Vectors, score, share,
+    Figures, Given, NamedInterval, Policy, Report, Request, Resampling, RowFigures, Ties, Vectors, score,
+    share,
 };
 use tvr_experiment::shard::Shard;
 
@@ -22,6 +23,7 @@ Examples:
   cargo xtask score --similarity S.npy
   cargo xtask score --similarity S.npy --normalize raw --normalize dual-softmax:temperature=1 \\
       --normalize sinkhorn:tau=1,iterations=50 --bootstrap 2000
+  cargo xtask score --similarity NEW.npy --against OLD.npy --bootstrap 2000
   cargo xtask score --similarity run.safetensors:test --groups video_of_text.txt --json scores.json
   cargo xtask score --similarity S.npy --text-bank train_texts_by_videos.npy --normalize inverted-softmax:temperature=1
   cargo xtask score --similarity S.npy --text-bank B.npy --video-bank C.npy --normalize qb-norm:temperature=0.87,threshold=3
@@ -62,6 +64,10 @@ pub struct Args {
     /// Without it there are as many texts as videos, and text i belongs to video i
     #[arg(long, value_name = "FILE")]
     groups: Option<String>,
+    /// Another system's scores of the same texts and videos, as --similarity: every row is set beside it, and with
+    /// --bootstrap has the interval of the difference
+    #[arg(long, value_name = "FILE")]
+    against: Option<String>,
     /// A row of the table each: raw, dual-softmax:temperature=1, inverted-softmax:temperature=1,
     /// sinkhorn:tau=1,iterations=50; A+B applies B to what A gives [default: raw]
     #[arg(long, value_name = "SPEC")]
@@ -123,8 +129,9 @@ pub struct Args {
 }
 
 /// What says how joined scores are judged.
-const JUDGING: [&str; 17] = [
+const JUDGING: [&str; 18] = [
     "groups",
+    "against",
     "normalize",
     "val",
     "val_groups",
@@ -152,12 +159,12 @@ pub fn run(args: Args) -> Result<(), ExperimentError> {
         let written = share(&given(args)?, shard, &out)?;
         return exit::print(&merge::scores_said(&out, &written));
     }
-    let json = args.json.clone();
+    let (json, against) = (args.json.clone(), args.against.clone());
     let report = score(&request(args)?)?;
     for warning in &report.warnings {
         exit::say(&format!("warning: {warning}"));
     }
-    exit::results(json.as_deref(), &report, &shown(&report))
+    exit::results(json.as_deref(), &report, &shown(&report, against.as_deref()))
 }
 
 fn request(args: Args) -> Result<Request, ExperimentError> {
@@ -195,6 +202,7 @@ fn request(args: Args) -> Result<Request, ExperimentError> {
         args.bootstrap.map(|draws| Resampling { draws, seed: args.seed.unwrap_or(0), level: 0.95 });
     Ok(Request {
         groups: args.groups.clone(),
+        against: args.against.clone(),
         normalize: args.normalize.clone(),
         val: args.val.clone(),
         val_groups: args.val_groups.clone(),
@@ -222,8 +230,8 @@ fn given(args: Args) -> Result<Given, ExperimentError> {
     }
 }
 
-/// The table, with what a reader must know of it.
-fn shown(report: &Report) -> String {
+/// The table, with what a reader must know of it; `against` is the name of the other system's scores.
+fn shown(report: &Report, against: Option<&str>) -> String {
     let Some(first) = report.rows.first() else { return String::new() };
     let metrics: Vec<String> = first
         .text_to_video
@@ -240,12 +248,9 @@ fn shown(report: &Report) -> String {
     if first.video_to_text_best.is_some() {
         table = table.figures("V2T best", metrics.clone());
     }
-    for row in &report.rows {
-        let sides: Vec<&Figures> =
-            [Some(&row.text_to_video), Some(&row.video_to_text), row.video_to_text_best.as_ref()]
-                .into_iter()
-                .flatten()
-                .collect();
+    let other = against.unwrap_or(&first.normalize);
+    for (index, row) in report.rows.iter().enumerate() {
+        let sides = sides(row);
         let (text, video) = (row.text_to_video.regime, row.video_to_text.regime);
         let regime = if text == video { text.to_string() } else { format!("T2V {text}, V2T {video}") };
         let figures = sides.iter().flat_map(|side| cells(side));
@@ -271,7 +276,11 @@ fn shown(report: &Report) -> String {
             }
         };
         below("  95 % interval".into(), &|side| side.interval.clone(), false);
-        below(format!("  minus {}", first.normalize), &|side| side.difference.clone(), true);
+        below(format!("  minus {other}"), &|side| side.difference.clone(), true);
+        if let Some(row) = report.against.get(index) {
+            let figures = self::sides(row).into_iter().flat_map(cells);
+            table.row([format!("  {other}"), String::new()].into_iter().chain(figures).collect());
+        }
     }
     let summary = &first.text_to_video.summary;
     let mut text = format!(
@@ -301,8 +310,10 @@ fn shown(report: &Report) -> String {
     }
     if let Some(resampling) = &report.bootstrap {
         text.push_str(&format!(
-            "\nIntervals: bootstrap over queries, {} draws, seed {}; differences are paired.\n",
-            resampling.draws, resampling.seed
+            "\nIntervals: bootstrap over queries{}, {} draws, seed {}; differences are paired.\n",
+            if first.video_to_text_best.is_some() { ", captions of a video together" } else { "" },
+            resampling.draws,
+            resampling.seed
         ));
     }
     for path in &report.saved {
@@ -312,6 +323,12 @@ fn shown(report: &Report) -> String {
         text.push('\n');
     }
     text
+}
+
+/// The directions of a row.
+fn sides(row: &RowFigures) -> Vec<&Figures> {
+    let best = row.video_to_text_best.as_ref();
+    [Some(&row.text_to_video), Some(&row.video_to_text), best].into_iter().flatten().collect()
 }
 
 /// R@K with one decimal as in papers; the mean rank with three, so that nothing is lost at 1,000 queries.

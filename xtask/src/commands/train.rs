@@ -11,6 +11,7 @@ use tvr_experiment::{
     Event, ExperimentError, Plan, Recipe, Surroundings, experiment, plan,
     plan::PATIENCE,
     record::{FIGURES, Record, half_width},
+    train::check_folder,
     weights,
 };
 
@@ -114,7 +115,7 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
 fn trained(args: &Args, stop: &AtomicBool) -> Result<(Plan, Vec<Record>), ExperimentError> {
     let plan = args.plan()?;
     // Before towers are trained and videos decoded in vain.
-    plan.recipe.seeds.iter().try_for_each(|&seed| train::check_folder(&plan, seed, args.resume))?;
+    plan.recipe.seeds.iter().try_for_each(|&seed| check_folder(&plan, seed, args.resume))?;
     let mut log = listener(args.log_steps);
     let opened = experiment::open(&plan, stop, &mut log)?;
     let mut records = Vec::new();

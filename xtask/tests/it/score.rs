@@ -1,5 +1,6 @@
 //! `score` on other layouts, with groups, banks, intervals and saved matrices.
 
+mod against;
 mod published;
 mod shards;
 mod vectors;
@@ -305,7 +306,7 @@ fn json_in_a_file_is_the_json_of_stdout() {
 }
 
 #[test]
-fn dual_softmax_on_negative_scores_warns_on_stderr() {
+fn dual_softmax_on_negative_scores_and_on_cosines_as_if_they_were_logits_warns_on_stderr() {
     let folder = tempfile::tempdir().unwrap();
     matrix(folder.path(), "S.npy", [2, 2], &[0.5, -0.25, -0.5, 0.75]);
     let output = xtask(
@@ -314,8 +315,17 @@ fn dual_softmax_on_negative_scores_warns_on_stderr() {
     );
     assert_eq!(output.status.code(), Some(0));
     let said = stderr(&output);
-    assert!(said.starts_with("warning: dual-softmax: 50.0 % of the scores are negative"), "{said}");
-    assert_eq!(said.lines().count(), 1, "said once for both directions: {said}");
+    let [negative, flat] = &said.lines().collect::<Vec<_>>()[..] else {
+        panic!("once for both directions: {said}")
+    };
+    assert!(negative.starts_with("warning: dual-softmax: 50.0 % of the scores are negative"), "{said}");
+    assert_eq!(
+        *flat,
+        "warning: dual-softmax: scores span 1.250, so that at a temperature of 1 they weigh alike but for a factor of 3.5; \
+         temperatures are in the unit of the scores: 1 for logits, about 0.01 for cosines"
+    );
+    let cold = ["score", "--similarity", "S.npy", "--normalize", "inverted-softmax:temperature=0.01"];
+    assert_eq!(stderr(&xtask(folder.path(), &cold)), "");
     assert!(stdout(&output).contains("dual-softmax:temperature=1"));
 }
 

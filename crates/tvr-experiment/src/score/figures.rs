@@ -2,7 +2,8 @@
 
 use serde::ser::{Serialize, Serializer};
 use tvr_metrics::{
-    Interval, MetricError, Policy, Representation, Resampling, Summary, bootstrap, paired_bootstrap,
+    Interval, MetricError, Policy, Representation, Resampling, Rule, Summary, Truth, bootstrap,
+    clustered_bootstrap, paired_bootstrap,
 };
 use tvr_normalize::Regime;
 
@@ -84,65 +85,92 @@ impl Serialize for NamedInterval {
     }
 }
 
-/// The figures of judged rows; differences are paired with the first.
-pub(super) fn rows(
-    judged: &[Row],
-    policy: &Policy,
-    resampling: Option<&Resampling>,
-) -> Result<Vec<RowFigures>, MetricError> {
-    let Some(first) = judged.first().map(|row| &row.judgement) else { return Ok(Vec::new()) };
-    let mut rows = Vec::new();
-    for (index, row) in judged.iter().enumerate() {
-        let of =
-            |summary: &Summary, baseline: &Summary, regime, side: usize| -> Result<Figures, MetricError> {
-                let intervals = |baseline: Option<&Summary>| {
-                    resampling.map(|resampling| intervals(summary, baseline, policy, resampling)).transpose()
-                };
-                Ok(Figures {
+/// How figures are made of judged rows.
+#[derive(Clone, Copy)]
+pub(super) struct Figured<'a> {
+    pub(super) truth: &'a Truth,
+    pub(super) policy: &'a Policy,
+    /// Intervals, where they are asked for.
+    pub(super) resampling: Option<&'a Resampling>,
+}
+
+impl Figured<'_> {
+    /// The figures of judged rows, each with its paired difference from its baseline.
+    pub(super) fn rows<'r>(
+        self,
+        judged: &[Row],
+        baseline: impl Fn(usize) -> Option<&'r Row>,
+    ) -> Result<Vec<RowFigures>, MetricError> {
+        let row = |(index, row): (usize, &Row)| {
+            let before = baseline(index).map(|row| &row.judgement);
+            let of = |summary: &Summary, before: Option<&Summary>, regime, side: usize| {
+                let difference =
+                    before.map(|before| self.intervals(summary, Some(before))).transpose()?.flatten();
+                Ok::<_, MetricError>(Figures {
                     summary: summary.clone(),
                     regime,
                     normalisation_error: row.representation.as_ref().map(|both| (&both[side]).into()),
-                    interval: intervals(None)?,
-                    difference: if index == 0 { None } else { intervals(Some(baseline))? },
+                    interval: self.intervals(summary, None)?,
+                    difference,
                 })
             };
-        let judgement = &row.judgement;
-        let best = judgement.video_to_text_best.as_ref().zip(first.video_to_text_best.as_ref());
-        rows.push(RowFigures {
-            normalize: row.normalize.clone(),
-            regime: row.regime,
-            text_to_video: of(&judgement.text_to_video, &first.text_to_video, row.text_to_video_regime, 0)?,
-            video_to_text: of(&judgement.video_to_text, &first.video_to_text, row.video_to_text_regime, 1)?,
-            video_to_text_best: best
-                .map(|(best, baseline)| of(best, baseline, row.video_to_text_regime, 1))
-                .transpose()?,
-        });
-    }
-    Ok(rows)
-}
-
-/// Intervals of a direction's metrics, or of their paired difference from a baseline; not under ties = reference, whose figures
-/// are no means over queries.
-fn intervals(
-    summary: &Summary,
-    baseline: Option<&Summary>,
-    policy: &Policy,
-    resampling: &Resampling,
-) -> Result<NamedInterval, MetricError> {
-    let of = |own: Vec<f64>, before: Option<Vec<f64>>| -> Result<[f64; 2], MetricError> {
-        let Interval { low, high, .. } = match before {
-            None => bootstrap(&own, resampling)?,
-            Some(before) => paired_bootstrap(&before, &own, resampling)?,
+            let judgement = &row.judgement;
+            let [text, video] = [row.text_to_video_regime, row.video_to_text_regime];
+            let best = judgement
+                .video_to_text_best
+                .as_ref()
+                .map(|best| of(best, before.and_then(|before| before.video_to_text_best.as_ref()), video, 1));
+            Ok(RowFigures {
+                normalize: row.normalize.clone(),
+                regime: row.regime,
+                text_to_video: of(
+                    &judgement.text_to_video,
+                    before.map(|before| &before.text_to_video),
+                    text,
+                    0,
+                )?,
+                video_to_text: of(
+                    &judgement.video_to_text,
+                    before.map(|before| &before.video_to_text),
+                    video,
+                    1,
+                )?,
+                video_to_text_best: best.transpose()?,
+            })
         };
-        Ok([low, high])
-    };
-    let mut named = Vec::new();
-    for &cutoff in &policy.cutoffs {
-        let before = baseline.map(|baseline| baseline.ranks.hits_percent(cutoff));
-        named.push((format!("R@{cutoff}"), of(summary.ranks.hits_percent(cutoff), before)?));
+        judged.iter().enumerate().map(row).collect()
     }
-    let ranks = summary.ranks.per_query();
-    let before = baseline.map(|baseline| baseline.ranks.per_query());
-    named.push(("MnR".into(), of(ranks, before)?));
-    Ok(NamedInterval(named))
+
+    /// Intervals of a direction's metrics, or of their paired difference from a baseline; not under ties = reference, whose
+    /// figures are no means over queries. Captions of one video are drawn together.
+    fn intervals(
+        self,
+        summary: &Summary,
+        baseline: Option<&Summary>,
+    ) -> Result<Option<NamedInterval>, MetricError> {
+        let Some(resampling) = self.resampling else { return Ok(None) };
+        let together = (summary.rule() == Rule::PerCaption && !self.truth.is_one_to_one())
+            .then(|| self.truth.video_of());
+        let of = |own: Vec<f64>, before: Option<Vec<f64>>| -> Result<[f64; 2], MetricError> {
+            let Interval { low, high, .. } = match (before, together) {
+                (None, None) => bootstrap(&own, resampling)?,
+                (Some(before), None) => paired_bootstrap(&before, &own, resampling)?,
+                (before, Some(video_of)) => {
+                    let before = before.unwrap_or(vec![0.0; own.len()]);
+                    let differences: Vec<f64> =
+                        own.iter().zip(before).map(|(own, before)| own - before).collect();
+                    clustered_bootstrap(&differences, video_of, resampling)?
+                }
+            };
+            Ok([low, high])
+        };
+        let mut named = Vec::new();
+        for &cutoff in &self.policy.cutoffs {
+            let before = baseline.map(|baseline| baseline.ranks.hits_percent(cutoff));
+            named.push((format!("R@{cutoff}"), of(summary.ranks.hits_percent(cutoff), before)?));
+        }
+        let before = baseline.map(|baseline| baseline.ranks.per_query());
+        named.push(("MnR".into(), of(summary.ranks.per_query(), before)?));
+        Ok(Some(NamedInterval(named)))
+    }
 }

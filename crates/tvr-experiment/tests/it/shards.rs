@@ -37,6 +37,7 @@ fn judged(file: &Path, written: &Written) -> Report {
     score(&Request {
         given: Given::Similarity(of("similarity").unwrap()),
         groups: None,
+        against: None,
         normalize: written.normalize.clone(),
         val: None,
         val_groups: None,

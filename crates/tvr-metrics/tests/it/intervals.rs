@@ -1,8 +1,8 @@
 //! Intervals against tables, closed forms and a slow bootstrap.
 
 use tvr_metrics::{
-    Interval, Resampling, Verdict, bootstrap, hierarchical_bootstrap, paired_bootstrap, paired_student,
-    student_quantile,
+    Interval, Resampling, Verdict, bootstrap, clustered_bootstrap, hierarchical_bootstrap, paired_bootstrap,
+    paired_student, student_quantile,
 };
 
 use crate::oracles;
@@ -57,6 +57,32 @@ fn paired_student_is_the_formula() {
     close(found.mean - found.low, found.high - found.mean, 1e-12);
     let same = paired_student(&[1.0, 2.0], &[2.0, 3.0], 0.95).unwrap();
     assert_eq!(same, Interval { mean: 1.0, low: 1.0, high: 1.0 });
+}
+
+/// Captions of a video that are always right or wrong together say no more than one of them.
+#[test]
+fn clusters_are_drawn_whole() {
+    let values: Vec<f64> = (0..60).map(|query| f64::from(u8::from(query * 7 % 10 < 4)) * 100.0).collect();
+    let resampling = Resampling { draws: 1500, ..Resampling::default() };
+    let alone: Vec<usize> = (0..60).collect();
+    let one = bootstrap(&values, &resampling).unwrap();
+    assert_eq!(clustered_bootstrap(&values, &alone, &resampling).unwrap(), one);
+    let tenfold: Vec<f64> = values.iter().flat_map(|&value| [value; 10]).collect();
+    let videos: Vec<usize> = (0..60).flat_map(|video| [video; 10]).collect();
+    let together = clustered_bootstrap(&tenfold, &videos, &resampling).unwrap();
+    for (found, expected) in [(together.mean, one.mean), (together.low, one.low), (together.high, one.high)] {
+        assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+    }
+    let apart = bootstrap(&tenfold, &resampling).unwrap();
+    assert!(apart.high - apart.low < 0.5 * (one.high - one.low), "as if there were ten times the videos");
+    // A slow one, over clusters of unequal size.
+    let (values, videos) = ([10.0, 20.0, 60.0, 0.0], [0, 0, 1, 2]);
+    let found = clustered_bootstrap(&values, &videos, &Resampling { draws: 20_000, ..resampling }).unwrap();
+    assert_eq!(found.mean, 22.5);
+    // The least of all 27 draws is three times the third video, the most three times the second.
+    assert_eq!((found.low, found.high), (0.0, 60.0));
+    let error = clustered_bootstrap(&values, &[0, 0, 2, 2], &resampling).unwrap_err().to_string();
+    assert!(error.contains('1'), "{error}");
 }
 
 #[test]
