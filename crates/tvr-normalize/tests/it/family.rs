@@ -164,6 +164,8 @@ fn bad_marginals_and_embeddings_are_answered_with_the_mend() {
     let sinkhorn = Sinkhorn::new(1.0, 5).unwrap();
     let error = sinkhorn.fit_with(&Scores::new(s.view()), &Marginals::uniform(5, 3)).unwrap_err();
     assert_eq!(error.to_string(), "sinkhorn: the query marginal has 5 entries, the scores have 4");
+    let error = sinkhorn.fit_with(&Scores::new(s.view()), &Marginals::uniform(4, 9)).unwrap_err();
+    assert_eq!(error.to_string(), "sinkhorn: the gallery marginal has 9 entries, the scores have 3");
     let other = noise(2, 5, 1.0, 1);
     let error = EmbeddingSource::new(s.view(), other.view(), 1.0).unwrap_err();
     assert_eq!(

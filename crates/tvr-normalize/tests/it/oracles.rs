@@ -165,6 +165,11 @@ pub fn noise(n: usize, m: usize, size: f32, seed: u64) -> Array2<f32> {
     })
 }
 
+/// The largest of some errors; NaN if one is NaN, which `f64::max` would swallow.
+pub fn largest(errors: impl Iterator<Item = f64>) -> f64 {
+    errors.fold(0.0, |most, off| if off <= most { most } else { off })
+}
+
 #[track_caller]
 pub fn assert_close(found: ArrayView2<f32>, expected: &Array2<f64>, tolerance: f64) {
     assert_eq!(found.dim(), expected.dim());

@@ -1,8 +1,8 @@
 //! P-NO of single methods with banks: flat banks, QB-Norm, CSLS, NNN, dual banks, single queries.
 
 use crate::oracles::{
-    World, assert_close, column_lse, inverted_softmax, mean_of_largest, noise, noisy_world, over, with_bank,
-    world,
+    World, assert_close, column_lse, inverted_softmax, largest, mean_of_largest, noise, noisy_world, over,
+    with_bank, world,
 };
 use ndarray::{Array1, Array2, Axis, array, concatenate};
 use proptest::prelude::*;
@@ -187,17 +187,28 @@ proptest! {
         let one = world.test.slice(ndarray::s![..1, ..]);
         let single = SingleQuery::new(1.0, 200).unwrap();
         let own = Sinkhorn::new(1.0, 200).unwrap().bias(&world.scores()).unwrap().unwrap();
-        let mut last = f32::INFINITY;
+        let mut last = f64::INFINITY;
         for times in [1, 4, 16, 64] {
             let bank = concatenate(Axis(0), &vec![world.bank.view(); times]).unwrap();
             let found = single.apply(&Scores::new(one).with_query_bank(bank.view())).unwrap();
             let bias = &found.row(0) - &one.row(0);
-            let distance = bias.iter().zip(&own).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let distance = largest(bias.iter().zip(&own).map(|(a, b)| f64::from((a - b).abs())));
             prop_assert!(distance <= last + 1e-6, "{distance} > {last} at {times}");
             last = distance;
         }
         prop_assert!(last < 0.1, "{last}");
     }
+}
+
+#[test]
+fn p_no_11_the_banks_potentials_save_iterations() {
+    let world = noisy_world([6, 8, 200, 4], 6.0);
+    let apply = |single: SingleQuery| single.apply(&world.scores()).unwrap();
+    let few = SingleQuery::new(1.0, 2).unwrap();
+    let settled = apply(SingleQuery::new(1.0, 300).unwrap());
+    let [cold, warm] = [few, few.with_start(WarmStart::Bank)]
+        .map(|single| largest((apply(single) - &settled).iter().map(|off| f64::from(off.abs()))));
+    assert!(warm < 0.5 * cold, "{warm} {cold}");
 }
 
 #[test]
@@ -254,6 +265,37 @@ fn the_largest_of_a_large_bank_are_those_of_a_sort() {
     assert_eq!(error, "query bank[600, 65] is NaN; every score must be finite");
 }
 
+/// Winners beyond the first group of 32 columns, and in what is left after the last.
+#[test]
+fn p_no_6_a_wide_gallery_has_the_active_items_of_a_sort() {
+    let (s, bank) = (noise(50, 70, 5.0, 1), noise(40, 70, 5.0, 2));
+    let best = |row: ndarray::ArrayView1<f32>, k: usize| {
+        let mut items: Vec<usize> = (0..row.len()).collect();
+        items.sort_by(|&a, &b| row[b].total_cmp(&row[a])); // stable: of equal ones the lowest stays first
+        items.truncate(k);
+        items
+    };
+    let (scores, inverted) =
+        (Scores::new(s.view()).with_query_bank(bank.view()), inverted_softmax(&s, &bank, 1.0));
+    for k in [1, 2, 5] {
+        let mut expected = vec![false; 70];
+        bank.rows()
+            .into_iter()
+            .for_each(|row| best(row, k).into_iter().for_each(|item| expected[item] = true));
+        let qb = QbNorm::new(1.0, k, 1).unwrap();
+        assert_eq!(qb.active(&MatrixSource::new(bank.view())).unwrap(), expected, "k = {k}");
+        let found = qb.apply(&scores).unwrap();
+        for (i, row) in s.rows().into_iter().enumerate() {
+            if expected[best(row, 1)[0]] {
+                let found = found.row(i).insert_axis(Axis(0)).to_owned();
+                assert_order(&found, &inverted.row(i).insert_axis(Axis(0)).to_owned(), 1e-5);
+            } else {
+                assert_eq!(found.row(i), row, "k = {k}, query {i}");
+            }
+        }
+    }
+}
+
 #[test]
 fn p_no_8_a_k_above_the_bank_is_refused() {
     let (s, bank) = (noise(12, 12, 1.0, 1), noise(9, 12, 1.0, 2));
@@ -303,17 +345,21 @@ fn dual_dis_has_rows_of_four_kinds() {
     let items = array![[9.0f32, 0.0, 0.0, 0.0], [0.0, 0.0, 9.0, 0.0]];
     let s = array![[4.0f32, 3.0, 2.0, 1.0], [3.0, 4.0, 2.0, 1.0], [1.0, 2.0, 4.0, 3.0], [1.0, 2.0, 3.0, 4.0]];
     let scores = Scores::new(s.view()).with_query_bank(bank.view()).with_gallery_bank(items.view());
-    let dynamic = method("dual-bank:temperature=1,gallery_temperature=1,rows=active");
+    let spec = "dual-bank:temperature=1,gallery_temperature=3";
+    let dynamic = method(&format!("{spec},rows=active"));
     let found = dynamic.apply(&scores).unwrap();
-    let both = method("dual-bank:temperature=1,gallery_temperature=1").apply(&scores).unwrap();
+    let both = method(spec).apply(&scores).unwrap();
     assert_eq!(found.row(0), both.row(0));
     assert_eq!(found.row(3), s.row(3));
-    for (row, bank) in [(1, &bank), (2, &items)] {
-        let factor = inverted_softmax(&s, bank, 1.0).mapv(f64::exp);
+    for (row, bank, temperature) in [(1, &bank, 1.0), (2, &items, 3.0)] {
+        let factor = inverted_softmax(&s, bank, temperature).mapv(|s| (s / f64::from(temperature)).exp());
         let expected = &s.row(row).mapv(f64::from) * &factor.row(row);
         let ratio = f64::from(found[[row, 0]]) / expected[0];
         assert!(ratio > 0.0);
         assert_close(found.row(row).insert_axis(Axis(0)), &(expected * ratio).insert_axis(Axis(0)), 1e-5);
     }
+    // Among the four best of four items every one is active in both banks.
+    assert_eq!(method(&format!("{spec},rows=active,k=4")).apply(&scores).unwrap(), both);
+    assert_ne!(found, both);
     assert!(dynamic.bias(&scores).unwrap().is_none(), "rows of several kinds have no one bias");
 }

@@ -131,6 +131,8 @@ fn p_ds_6_a_shared_prior_read_the_other_way_is_raw() {
     // One matrix for both directions, up to a rounding: sums run along rows here and along columns there.
     let other = shared.apply(&video_to_text).unwrap();
     assert_close(other.t(), &once.mapv(f64::from), 1e-6);
+    let warmer = DualSoftmax::new(2.0).unwrap().with_prior(Prior::Shared).apply(&video_to_text).unwrap();
+    assert_close(warmer.t(), &dual_softmax(&s, None, 2.0), 2e-6);
     let order = |row: ndarray::ArrayView1<f32>| {
         let mut items: Vec<usize> = (0..row.len()).collect();
         items.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
@@ -231,13 +233,14 @@ fn shares_too_small_for_f32_tie_and_logs_do_not() {
 
 #[test]
 fn mutual_is_its_formula() {
-    let s = noise(9, 6, 4.0, 5);
-    let z = over(&s, 2.0);
-    let transposed = z.t().to_owned();
-    let columns = share(&s, None, 2.0);
-    let expected = Array2::from_shape_fn(s.dim(), |(i, j)| {
-        columns[[i, j]] * (z[[i, j]] - column_lse(&transposed, i)).exp()
-    });
-    let found = Mutual::new(2.0).unwrap().apply(&Scores::new(s.view())).unwrap();
-    assert_close(found.view(), &expected, 1e-6);
+    let (s, bank) = (noise(9, 6, 4.0, 5), noise(7, 6, 4.0, 6));
+    let transposed = over(&s, 2.0).t().to_owned();
+    for bank in [None, Some(&bank)] {
+        let columns = share(&s, bank, 2.0);
+        let expected = Array2::from_shape_fn(s.dim(), |(i, j)| {
+            columns[[i, j]] * (transposed[[j, i]] - column_lse(&transposed, i)).exp()
+        });
+        let scores = Scores { query_bank: bank.map(|bank| bank.view()), ..Scores::new(s.view()) };
+        assert_close(Mutual::new(2.0).unwrap().apply(&scores).unwrap().view(), &expected, 1e-6);
+    }
 }

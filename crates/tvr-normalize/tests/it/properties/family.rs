@@ -118,6 +118,20 @@ proptest! {
     }
 }
 
+/// Rows of several stretches of 256, with the largest in the last and many equal scores.
+#[test]
+fn csls_selects_from_a_wide_gallery() {
+    let mut s = noise(3, 600, 8.0, 5);
+    s.indexed_iter_mut().for_each(|((_, j), score)| *score = score.round() + (j / 100) as f32);
+    let csls = Array2::from_shape_fn(s.dim(), |(i, j)| {
+        2.0 * f64::from(s[[i, j]])
+            - mean_of_largest(s.row(i).iter().copied(), 2)
+            - mean_of_largest(s.column(j).iter().copied(), 2)
+    });
+    let found = "csls:k=2".parse::<Family>().unwrap().apply(&Scores::new(s.view())).unwrap();
+    assert_close(found.view(), &csls, 1e-6);
+}
+
 #[test]
 fn p_no_1_transductive_methods_look_at_other_queries() {
     let s = noise(6, 5, 3.0, 7);
@@ -256,6 +270,16 @@ fn p_no_12_matrix_free_is_dense_at_any_block_and_thread_count() {
 }
 
 #[test]
+fn p_no_12_a_score_is_the_inner_product_times_the_scale() {
+    let (queries, gallery) = (noise(5, 16, 0.5, 1), noise(7, 16, 0.5, 2));
+    let source = EmbeddingSource::new(queries.view(), gallery.view(), 20.0).unwrap();
+    let mut scratch = Vec::new();
+    let block = Array2::from_shape_vec((5, 7), source.block(0..5, &mut scratch).to_vec()).unwrap();
+    let dense = queries.mapv(f64::from).dot(&gallery.mapv(f64::from).t()) * 20.0;
+    assert_close(block.view(), &dense, 1e-6);
+}
+
+#[test]
 fn p_no_12_potentials_of_sinkhorn_are_dense_at_a_low_temperature() {
     let (queries, gallery) = (noise(203, 16, 0.5, 1), noise(67, 16, 0.5, 2));
     let dense = queries.dot(&gallery.t());
@@ -297,6 +321,26 @@ fn p_no_13_raw_is_the_neutral_link() {
             assert_eq!(chained.bias(&world.scores()).unwrap(), plain.bias(&world.scores()).unwrap());
         }
     }
+}
+
+#[test]
+fn p_no_13_a_later_step_reads_what_the_earlier_made_of_test_and_banks() {
+    let world = noisy_world([6, 5, 9, 4], 3.0);
+    for (first, last) in [
+        ("inverted-softmax:temperature=1", "nnn:k=2"),
+        ("csls:k=2", "dual-bank:temperature=1,gallery_temperature=2"),
+    ] {
+        let chain: Chain = format!("{first}+{last}").parse().unwrap();
+        let [first, last] = [first, last].map(|spec| spec.parse::<Family>().unwrap());
+        let step = |queries: &Array2<f32>| first.apply(&world.of(queries.view())).unwrap();
+        let (test, bank, items) = (step(&world.test), step(&world.bank), step(&world.items));
+        let made = World { test, bank, items, own: world.own.clone() };
+        assert_eq!(chain.apply(&world.scores()).unwrap(), last.apply(&made.scores()).unwrap(), "{chain}");
+    }
+    // The weights are those of the test queries; the rows of a bank have none.
+    let chain: Chain = "dual-softmax:temperature=1,prior=videos+nnn:k=2".parse().unwrap();
+    let weighted = world.scores().with_query_weights(&[0.5, 0.5, 1.0, 1.0, 0.25, 0.75]);
+    assert_eq!(chain.apply(&weighted).unwrap(), chain.apply(&world.scores()).unwrap());
 }
 
 #[test]
