@@ -3,6 +3,7 @@
 mod dual_softmax;
 mod hinge;
 mod ncl;
+mod refusals;
 mod rows;
 mod streams;
 mod support_set;
@@ -12,7 +13,7 @@ use burn::prelude::*;
 use proptest::prelude::*;
 use tvr_objectives::ncl::sinkhorn::{Start, potentials};
 use tvr_objectives::{
-    Askers, DualSoftmax, DualSoftmaxConfig, NclConfig, Needs, Objective, Pairs, Positives, Queue,
+    Askers, DualSoftmax, DualSoftmaxConfig, NclConfig, Objective, Pairs, Positives, Queue, Shares,
     SymmetricConfig,
 };
 
@@ -352,33 +353,11 @@ fn settings_outside_their_domain_are_refused_by_name() {
 }
 
 #[test]
-fn broken_batches_are_refused_by_name() {
-    let (wide, same) = (matrix(&vec![vec![0.0; 3]; 2]), indices(&[0, 1]));
-    let pairs = Pairs::new(&wide, scale(1.0), &same);
-    let refuse = |needs: Needs| pairs.check(&needs).unwrap_err().to_string();
-    assert_eq!(
-        refuse(SymmetricConfig::reference().init().unwrap().needs()),
-        "positives = \"diagonal\" needs as many texts as videos, but the batch has 2 and 3; use positives = \"same\""
-    );
-    assert_eq!(
-        refuse(Needs { codes: true, ..Needs::default() }),
-        "the objective needs text vectors, but the batch carries none"
-    );
-    assert_eq!(
-        refuse(Needs { streams: vec!["action"], ..Needs::default() }),
-        "the objective needs action, but the batch carries none"
-    );
-    assert_eq!(
-        refuse(Needs { captions: true, ..Needs::default() }),
-        "the objective needs caption tokens, but the batch carries none"
-    );
-}
-
-#[test]
 fn recipes_name_settings_in_kebab_case_and_unknown_keys_are_refused() {
     let text = r#"{"sweeps": 4, "start": "row", "askers": "batch-and-queue", "queue": 16}"#;
     let config: NclConfig = serde_json::from_str(text).unwrap();
     assert_eq!((config.start, config.askers, config.queue), (Start::Row, Askers::BatchAndQueue, 16));
+    assert_eq!(config.marginals, Shares::Targets);
     let config: SymmetricConfig = serde_json::from_str(r#"{"positives": "diagonal"}"#).unwrap();
     assert_eq!(config, SymmetricConfig::reference());
     let error = serde_json::from_str::<DualSoftmaxConfig>(r#"{"tempreture": 1.0}"#).unwrap_err();

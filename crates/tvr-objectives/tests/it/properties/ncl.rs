@@ -185,22 +185,53 @@ fn p_nc_13_a_queue_of_whatever_content_is_idle_where_the_batch_alone_asks() {
     }
 }
 
-#[test]
-fn p_nc_11_no_gradient_reaches_the_queue() {
+/// Two texts and videos with gradients, beside a queue with two strangers.
+fn beside_strangers() -> (tvr_objectives::Ncl, Batch) {
     let mut objective = ncl(NclConfig::with_queue(4)).train();
     objective.after_step(&Batch::new(2, &[1, 2]).pairs());
-    let plain = Batch::new(1, &[7, 8]);
-    let lift = |x: &Tensor<2>| Tensor::from_inner(x.clone()).require_grad();
-    let device = lift(&plain.texts).device();
     let mut batch = Batch::new(1, &[7, 8]);
-    (batch.texts, batch.videos) = (lift(&plain.texts), lift(&plain.videos));
-    batch.similarity = batch.texts.clone().matmul(batch.videos.clone().transpose());
+    let lift = |x: &Tensor<2>| Tensor::from_inner(x.clone()).require_grad();
+    (batch.texts, batch.videos) = (lift(&batch.texts), lift(&batch.videos));
+    let device = batch.texts.device();
     (batch.same, batch.video_ids) = (batch.same.to_device(&device), batch.video_ids.to_device(&device));
-    let pairs = Pairs { scale: Tensor::from_data([5.0f32], &device), ..batch.pairs() };
+    (objective, batch)
+}
+
+#[test]
+fn p_nc_11_no_gradient_reaches_the_queue() {
+    let (objective, mut batch) = beside_strangers();
+    batch.similarity = batch.texts.clone().matmul(batch.videos.clone().transpose());
+    let pairs = Pairs { scale: Tensor::from_data([5.0f32], &batch.texts.device()), ..batch.pairs() };
     let gradients = objective.loss(&pairs).total.backward();
     assert!(batch.texts.grad(&gradients).is_some() && batch.videos.grad(&gradients).is_some());
     for queue in [objective.texts.as_ref().unwrap(), objective.videos.as_ref().unwrap()] {
         assert!(!queue.vectors.val().is_require_grad());
         assert!(queue.vectors.val().grad(&gradients).is_none());
     }
+}
+
+/// What the strangers want depends on the batch's vectors, not on its similarities alone.
+#[test]
+fn p_nc_11_a_gradient_reaches_the_batch_s_vectors_through_the_queue() {
+    let (objective, mut batch) = beside_strangers();
+    batch.similarity = Tensor::from_inner(batch.similarity);
+    let pairs = Pairs { scale: Tensor::from_data([5.0f32], &batch.texts.device()), ..batch.pairs() };
+    let gradients = objective.loss(&pairs).total.backward();
+    for vectors in [&batch.texts, &batch.videos] {
+        let slopes = floats(&vectors.grad(&gradients).unwrap());
+        assert!(slopes.iter().any(|slope| slope.abs() > 1e-3), "{slopes:?}");
+    }
+}
+
+#[test]
+fn p_nc_13_what_the_queue_wants_is_scaled_as_the_batch_is() {
+    let mut objective = ncl(NclConfig::with_queue(4));
+    objective.after_step(&Batch::new(2, &[1, 2]).pairs());
+    let batch = Batch::new(1, &[7, 8]);
+    let [texts, videos, similarity] =
+        [&batch.texts, &batch.videos, &batch.similarity].map(|x| x.clone() * 5.0);
+    let longer = Batch { texts, videos, similarity, ..Batch::new(1, &[7, 8]) };
+    let pairs = Pairs { scale: Tensor::from_data([1.0f32], &Device::flex()), ..longer.pairs() };
+    let found = objective.loss(&pairs).total.into_scalar::<f32>();
+    assert_close(&[found.into()], &[value(&objective, &batch).into()], 1e-5); // f32 products in another order
 }

@@ -3,11 +3,14 @@
 use burn::prelude::*;
 use proptest::prelude::*;
 use tvr_objectives::{
-    Askers, DualSoftmaxConfig, NclConfig, Objective, Pairs, Stream, StreamName, StreamsConfig,
-    SymmetricConfig,
+    Askers, Decoder, DualSoftmaxConfig, Loss, Ncl, NclConfig, Objective, Pairs, Stream, StreamName, Streams,
+    StreamsConfig, SupportSetConfig, Symmetric, SymmetricConfig,
 };
 
-use crate::common::{Draw, Rows, assert_close, diagonal, floats, indices, loss, matrix, scale};
+use crate::common::{
+    self, Draw, Rows, VOCABULARY, WIDTH, assert_close, diagonal, floats, indices, loss, matrix, scale,
+    small_decoder,
+};
 use crate::oracles;
 
 const NAMES: [&str; 4] = ["entity", "action", "scene", "fusion"];
@@ -145,6 +148,50 @@ fn on_the_diagonal_a_stream_keeps_its_rows_and_their_columns() {
     let (rows, same) = batch.part(0);
     assert_eq!((rows.len(), rows[0].len(), &same[..]), (3, 3, &[0, 1, 2][..]));
     assert_close(&parts[1..], &[loss(&term, &rows, &same)], 1e-12);
+}
+
+#[test]
+fn the_fused_term_remembers_a_step() {
+    let batch = |seed, ids: &[usize]| {
+        let similarity = matrix(&Draw::new(seed).scores(3, 3, 1.0));
+        let batch = common::Batch::new(similarity, &diagonal(3), &diagonal(3));
+        common::Batch { video_ids: indices(ids), ..batch }
+    };
+    let ncl = |config: NclConfig| config.init(WIDTH, &Device::flex()).unwrap();
+    let terms = (ncl(NclConfig::with_queue(6)), ncl(NclConfig::reference()));
+    let mut objective = StreamsConfig::ours().init(terms.0, terms.1).unwrap();
+    let next = batch(2, &[4, 5, 6]);
+    let value = |objective: &Streams<Ncl>| objective.loss(&next.pairs()).total.into_scalar::<f64>();
+    let before = value(&objective);
+    objective.after_step(&batch(1, &[1, 2, 3]).pairs());
+    assert_ne!(value(&objective), before);
+}
+
+/// A term with a decoder or without.
+#[derive(Module, Debug)]
+struct Term {
+    similarities: Symmetric,
+    decoder: Option<Decoder>,
+}
+
+impl Objective for Term {
+    fn loss(&self, pairs: &Pairs) -> Loss {
+        self.similarities.loss(pairs)
+    }
+
+    fn decoder(&self) -> Option<&Decoder> {
+        self.decoder.as_ref()
+    }
+}
+
+#[test]
+fn streams_have_the_decoder_of_the_fused_term() {
+    let config = SupportSetConfig { decoder: small_decoder(), ..SupportSetConfig::paper() };
+    let decoder = config.init(WIDTH, VOCABULARY, &Device::flex()).unwrap().decoder;
+    let term = |decoder| Term { similarities: SymmetricConfig::ours().init().unwrap(), decoder };
+    let ours = StreamsConfig::ours();
+    assert!(ours.init(term(Some(decoder)), term(None)).unwrap().decoder().is_some());
+    assert!(ours.init(term(None), term(None)).unwrap().decoder().is_none());
 }
 
 #[test]

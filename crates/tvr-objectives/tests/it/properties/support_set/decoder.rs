@@ -61,6 +61,24 @@ fn p_ss_7_padding_changes_neither_loss_nor_gradient() {
 }
 
 #[test]
+fn p_ss_7_a_caption_beyond_the_longest_is_cut() {
+    let small = DecoderConfig { max_tokens: 3, ..small_decoder() };
+    let decoder = built(&SupportSetConfig { decoder: small, ..config(Support::Full) }, 8).decoder;
+    let codes = matrix(&Draw::new(8).scores(5, WIDTH, 1.0));
+    let whole = captions(&diagonal(5), &Device::flex()); // lengths 1 to 5
+    let cut = CaptionTokens {
+        ids: whole.ids.clone().slice_dim(1, 0..3),
+        mask: whole.mask.clone().slice_dim(1, 0..3),
+    };
+    for of in [Captions::Mean, Captions::Sum] {
+        let expected = caption_loss(&decoder, &codes, &cut, of);
+        for (found, expected) in caption_loss(&decoder, &codes, &whole, of).iter().zip(&expected) {
+            assert_close(found, expected, 1e-12);
+        }
+    }
+}
+
+#[test]
 fn p_ss_7_the_caption_loss_is_the_mean_of_what_the_logits_say() {
     let decoder = decoder(6);
     let codes = matrix(&Draw::new(6).scores(4, WIDTH, 1.0));

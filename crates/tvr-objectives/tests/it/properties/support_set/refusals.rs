@@ -56,7 +56,10 @@ fn a_text_row_of_a_recipe_makes_the_settings() {
     assert_eq!((config.support, config.bank, config.temperature), (Support::Full, 64, 0.1));
     assert_eq!(config.contrastive, ContrastiveConfig::Symmetric(SymmetricConfig::ours()));
     assert_eq!(config.decoder, DecoderConfig::ours());
-    assert_eq!(serde_json::from_str::<SupportSetConfig>("{}").unwrap(), SupportSetConfig::paper());
+    let silent: SupportSetConfig = serde_json::from_str("{}").unwrap();
+    assert_eq!(silent, SupportSetConfig::paper());
+    let ContrastiveConfig::Hinge(hinge) = silent.contrastive else { panic!("no hinge") };
+    assert_eq!((silent.caption_weight, hinge.margin), (1.0, 0.2));
     let error = serde_json::from_str::<SupportSetConfig>(r#"{"lambda": 1.0}"#).unwrap_err();
     assert!(error.to_string().contains("unknown field `lambda`"), "{error}");
 }
