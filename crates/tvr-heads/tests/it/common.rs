@@ -159,6 +159,13 @@ pub fn floats<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {
     tensor.to_data().iter::<f64>().collect()
 }
 
+/// The largest difference; NaN if one is NaN, which `f64::max` would swallow.
+pub fn largest_gap(found: &[f64], expected: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len(), "sizes differ");
+    let gaps = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
+    gaps.fold(0.0, |most, gap| if gap <= most { most } else { gap })
+}
+
 #[track_caller]
 pub fn assert_close(found: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len(), "sizes differ");

@@ -7,7 +7,8 @@ use tvr_heads::{
 };
 
 use crate::common::{
-    Draw, MAX_FRAMES, WIDTH, assert_close, floats, mask_tensor, refused, scores, texts_of, videos_of,
+    Draw, MAX_FRAMES, WIDTH, assert_close, floats, largest_gap, mask_tensor, refused, scores, texts_of,
+    videos_of,
 };
 
 /// Sizes of the batteries: unequal numbers of texts and videos, one of each, one frame.
@@ -313,7 +314,7 @@ pub fn frames_are_a_set_unless_read_in_time<H: Head>(head: &H) {
     };
     let found = floats(&scores(head, &texts, &moved));
     if head.needs().in_time {
-        let apart = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        let apart = largest_gap(&found, &expected);
         assert!(apart > 1e-4, "the order makes no difference: {apart}");
     } else {
         assert_close(&found, &expected, EQUAL);
@@ -355,6 +356,8 @@ macro_rules! conformance {
             }
             #[test]
             fn training_and_inference_agree() { battery::training_and_inference_agree(&$make); }
+            #[test]
+            fn f32_has_the_gradient_of_f64() { crate::gradients::f32_has_the_gradient_of_f64(&$make); }
         }
     )* };
 }

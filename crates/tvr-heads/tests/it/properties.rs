@@ -2,6 +2,7 @@
 
 mod camoe;
 mod experts;
+mod features;
 
 use burn::nn::Linear;
 use burn::prelude::*;
@@ -13,7 +14,7 @@ use tvr_heads::{
 
 use crate::common::{
     Draw, MAX_FRAMES, WIDTH, adapted_mean_pooling, adapted_seq_transf, assert_close, conditioned, floats,
-    mask_tensor, mean_pooling, refused, scores, seq_lstm, seq_transf, seq_transf_config,
+    largest_gap, mask_tensor, mean_pooling, refused, scores, seq_lstm, seq_transf, seq_transf_config,
     temporal_conditioned, tight_transf, tight_transf_config, token_wise, xpool,
 };
 
@@ -21,7 +22,7 @@ mod emcl;
 mod pairwise;
 
 fn largest_difference(a: &Tensor<2>, b: &Tensor<2>) -> f64 {
-    floats(a).iter().zip(floats(b)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    largest_gap(&floats(a), &floats(b))
 }
 
 fn permuted(videos: &VideoFeatures, order: &[usize]) -> VideoFeatures {
@@ -214,6 +215,14 @@ fn seq_transf_starts_from_a_tower_with_parameters_of_its_own() {
         }
         assert_eq!(floats(&ours.mlp_norm.gamma.val()), floats(&theirs.mlp_norm.gamma.val()));
     }
+    // Every part of a block counts: a head that starts from the whole of a twin acts as the twin does.
+    let twin = Draw::new(5).shake(config.init(WIDTH, &device).unwrap());
+    let head = config.init(WIDTH, &device).unwrap();
+    let head = head.start_from_tower(&twin.positions.val(), &twin.blocks).unwrap();
+    let VideoFeatures { frames, mask, .. } = Draw::new(6).videos(3, 5);
+    let [found, expected] =
+        [head, twin].map(|head| floats(&head.contextualise(frames.clone(), mask.clone())));
+    assert_eq!(found, expected);
     let short = seq_transf_config().init(WIDTH, &device).unwrap();
     assert_eq!(
         refused(short.start_from_tower(&tower.positions.val().slice_dim(0, 0..5), &tower.blocks)),

@@ -1,17 +1,17 @@
 //! The host of feature experts: missing experts, their order, their weights.
 
 use burn::module::Param;
-use burn::nn::Linear;
+use burn::nn::{DropoutConfig, Linear};
 use burn::prelude::*;
 use proptest::prelude::*;
-use tvr_heads::experts::mmt::TransformerConfig;
+use tvr_heads::experts::mmt::{Transformer, TransformerConfig};
 use tvr_heads::experts::{ExpertInput, MissingExpert, Mixing};
 use tvr_heads::{Experts, ExpertsConfig, Head, VideoFeatures};
 
 use super::largest_difference;
 use crate::common::{
-    Draw, WIDTH, expert_inputs, experts, experts_config, floats, gated_experts, mixed_experts, refused,
-    scores,
+    Draw, WIDTH, expert_inputs, experts, experts_config, floats, gated_experts, largest_gap, mixed_experts,
+    refused, scores, videos_of,
 };
 
 fn transformer() -> TransformerConfig {
@@ -118,16 +118,85 @@ fn p_ca_9_fails_with_the_reference_s_kept_weights() {
 fn the_text_weighs_experts_unless_they_are_equal() {
     let mut draw = Draw::new(8);
     let (texts, videos) = (draw.texts(2), draw.videos(3, 2));
+    let layer = experts(9).weights; // of three experts
     let weights = |missing| {
-        let config = ExpertsConfig { missing, ..experts_config(Mixing::None {}) };
-        let head = Draw::new(9).shake(config.init(WIDTH, &Device::flex()).unwrap());
+        let config = ExpertsConfig { missing, frames: true, ..experts_config(Mixing::None {}) };
+        let mut head = config.init(WIDTH, &Device::flex()).unwrap();
+        head.weights = layer.clone();
         assert!(scores(&head, &texts, &videos).dims() == [2, 3]);
         floats(head.code_texts(texts.clone()).extra("weights").unwrap())
     };
-    assert_eq!(weights(MissingExpert::Equal), [1.0; 4]);
-    for text in weights(MissingExpert::Drop).chunks(2) {
-        assert!((text[0] + text[1] - 1.0).abs() <= 1e-6 && text[0] != text[1], "{text:?}");
+    assert_eq!(weights(MissingExpert::Equal), [1.0; 6]);
+    for text in weights(MissingExpert::Drop).chunks(3) {
+        assert!((text.iter().sum::<f64>() - 1.0).abs() <= 1e-6 && text[0] != text[1], "{text:?}");
     }
+    // What is kept for a missing expert is the text's weight.
+    assert_eq!(weights(MissingExpert::Keep), weights(MissingExpert::Drop));
+}
+
+/// How far what training makes of videos is from what evaluation does.
+fn dropped(head: &Experts) -> f64 {
+    let videos = Draw::new(10).videos(6, 3);
+    let expected = floats(&head.code_videos(videos.clone()).steps().features);
+    let mask = videos.mask.to_device(&Device::flex().autodiff());
+    let codes = head.clone().train().code_videos(videos_of(Tensor::from_inner(videos.frames), mask));
+    largest_gap(&floats(&codes.steps().features.clone().inner()), &expected)
+}
+
+/// Each of the four places is left alone in turn, by weights or settings that make the others idle.
+#[test]
+fn training_drops_at_every_place_and_evaluation_at_none() {
+    let device = Device::flex();
+    let config = TransformerConfig { dropout: 0.5, ..transformer() };
+    let head = experts_config(Mixing::Transformer(config)).init(WIDTH, &device).unwrap();
+    let layer = |weight: Tensor<2>, bias: Tensor<1>| Linear {
+        weight: Param::from_tensor(weight),
+        bias: Some(Param::from_tensor(bias)),
+    };
+    let (numbers, nothing) = (Draw::new(11).tensor::<1>([6]), Tensor::<1>::zeros([6], &device));
+    let constant = |bias: &Tensor<1>| layer(Tensor::zeros([6, 6], &device), bias.clone());
+    let silent = || DropoutConfig::new(0.0).init();
+    let alone = |idle: &dyn Fn(&mut Transformer)| {
+        let mut head = head.clone();
+        idle(head.transformer.as_mut().unwrap());
+        dropped(&head)
+    };
+    let no_perceptron = |parts: &mut Transformer| {
+        parts.dropout = silent();
+        parts.encoder[0].contract = layer(Tensor::zeros([8, 6], &device), nothing.clone());
+    };
+    let drifts = [
+        ("input", alone(&|parts| parts.encoder[0].dropout = silent())),
+        (
+            // All values are alike, and the output takes them off: nothing is heard unless a weight is dropped.
+            "attention's weights",
+            alone(&|parts| {
+                no_perceptron(parts);
+                parts.encoder[0].value = constant(&numbers);
+                parts.encoder[0].output = layer(Tensor::eye(6, &device), -numbers.clone());
+            }),
+        ),
+        (
+            "what is heard",
+            alone(&|parts| {
+                no_perceptron(parts);
+                parts.encoder[0].value = constant(&nothing);
+                parts.encoder[0].output = constant(&numbers);
+            }),
+        ),
+        (
+            "the perceptron",
+            alone(&|parts| {
+                parts.dropout = silent();
+                parts.encoder[0].output = constant(&nothing);
+            }),
+        ),
+    ];
+    for (place, drift) in drifts {
+        assert!(drift > 1e-3, "nothing is dropped of {place}: {drift}");
+    }
+    let none = |parts: &mut Transformer| (parts.dropout, parts.encoder[0].dropout) = (silent(), silent());
+    assert!(alone(&none) <= 1e-6);
 }
 
 #[test]

@@ -3,12 +3,13 @@
 use burn::prelude::*;
 use proptest::prelude::*;
 use tvr_heads::{
-    Conditioned, ConditionedConfig, Head, PoolingMask, TextFeatures, TokenMask, TokenWiseConfig, Tokens,
-    Vectors, VideoFeatures, XPoolConfig,
+    Conditioned, ConditionedConfig, Head, PoolingMask, TextFeatures, TightTransfConfig, TokenMask,
+    TokenWiseConfig, Tokens, Vectors, VideoFeatures, XPoolConfig,
 };
 
 use crate::common::{
-    Draw, WIDTH, assert_close, conditioned_config, floats, mask_tensor, refused, scores, token_wise, xpool,
+    Draw, WIDTH, assert_close, conditioned_config, floats, largest_gap, mask_tensor, refused, scores,
+    texts_of, tight_transf_config, token_wise, videos_of, xpool,
 };
 
 use super::largest_difference;
@@ -153,10 +154,32 @@ fn conditioned_masked_after_the_softmax_depends_on_padding() {
             floats(&head.vectors(&codes.0, &codes.1).remove(0).videos)
         };
         let (a, b) = (vectors(0.0), vectors(2.0));
-        a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+        largest_gap(&a, &b)
     };
     assert!(drift(PoolingMask::Before) <= 1e-6);
     assert!(drift(PoolingMask::After) > 1e-3);
+}
+
+/// A head's scores in training and at evaluation.
+fn drift_of_training<H: Head>(head: &H) -> f64 {
+    let mut draw = Draw::new(2);
+    let (texts, videos) = (draw.texts(4), draw.videos(5, 3));
+    let expected = scores(head, &texts, &videos);
+    let (head, mask) = (head.clone().train(), videos.mask.to_device(&Device::flex().autodiff()));
+    let texts = head.code_texts(texts_of(Tensor::from_inner(texts.pooled)));
+    let videos = head.code_videos(videos_of(Tensor::from_inner(videos.frames), mask));
+    largest_difference(&head.similarity(&texts, &videos).fused.inner(), &expected)
+}
+
+#[test]
+fn training_drops_what_the_settings_say_and_evaluation_nothing() {
+    let device = Device::flex();
+    for (dropout, drops) in [(0.0, false), (0.5, true)] {
+        let xpool = XPoolConfig { dropout, ..XPoolConfig::reference() }.init(WIDTH, &device).unwrap();
+        let tight = TightTransfConfig { dropout, ..tight_transf_config() }.init(WIDTH, &device).unwrap();
+        let drifts = [drift_of_training(&xpool), drift_of_training(&Draw::new(3).shake(tight))];
+        assert!(drifts.iter().all(|&drift| (drift > 1e-3) == drops), "{dropout}: {drifts:?}");
+    }
 }
 
 #[test]

@@ -33,6 +33,23 @@ fn p_em_9_a_detached_layer_passes_the_gradient_straight_through() {
     }
 }
 
+/// As it does with clusters that were found elsewhere.
+#[test]
+fn p_em_9_a_detached_layer_with_given_clusters_passes_it_straight_through() {
+    let case = gradient_case(5);
+    let weight: Rows = (0..6).map(|_| Draw::new(14).normals(5)).collect();
+    for mode in MODES {
+        let detach = Detach::All;
+        let layer =
+            EmclConfig { detach, residual: true, weight: 3.0, ..config(mode, &case) }.layer().unwrap();
+        let clusters = layer.clusters(&moments(&tensor(&case.x)), &average(&case.start));
+        let x = leaf(&case.x);
+        let out = layer.of_clusters(x.clone(), clusters);
+        let gradients = (out * Tensor::from_inner(tensor(&weight))).sum().backward();
+        assert_eq!(floats(&x.grad(&gradients).unwrap()), weight.concat());
+    }
+}
+
 #[test]
 fn p_em_9_a_fixed_projection_passes_the_gradient_through_itself() {
     for seed in 0..4 {
