@@ -131,6 +131,30 @@ fn a_long_sum_counts_every_value() {
 }
 
 #[test]
+fn a_block_starts_with_clip_s_deviations() {
+    let activation = Activation::QuickGelu;
+    let config = BlockConfig { width: 256, heads: 4, hidden: 512, layer_norm_epsilon: 1e-5, activation };
+    let block = config.init(3, &Device::flex()).unwrap();
+    let (of_width, inside, deep) = (256f64.powf(-0.5), 512f64.powf(-0.5), (6.0 * 256f64).powf(-0.5));
+    for (name, layer, expected) in [
+        ("query", &block.query, of_width),
+        ("key", &block.key, of_width),
+        ("value", &block.value, of_width),
+        ("output", &block.output, deep),
+        ("expand", &block.expand, inside),
+        ("contract", &block.contract, deep),
+    ] {
+        let deviation = layer.weight.val().square().mean().sqrt().into_scalar::<f64>();
+        // 65,536 numbers at least: 18 standard errors.
+        assert!((deviation / expected - 1.0).abs() < 0.05, "{name}: {deviation} is not {expected}");
+        assert!(
+            layer.bias.as_ref().unwrap().val().into_data().iter::<f32>().all(|bias| bias == 0.0),
+            "{name}"
+        );
+    }
+}
+
+#[test]
 fn a_block_refuses_heads_that_do_not_divide_its_width() {
     let activation = Activation::Gelu;
     let config = BlockConfig { width: 10, heads: 3, hidden: 4, layer_norm_epsilon: 1e-5, activation };

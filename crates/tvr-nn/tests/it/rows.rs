@@ -19,17 +19,28 @@ fn norm(width: usize, wide: &dyn Fn(&Tensor<1>) -> Tensor<1>) -> LayerNorm {
 
 #[test]
 fn unit_rows_agree_with_plain_operations_in_f64() {
-    for shape in [[1, 1, 1], [2, 3, 5], [3, 70, 33], [2, 40, 130]] {
-        // The first row is zeros: it stays so, and its gradient is finite.
-        let x = numbers(shape, 53);
-        let x = Tensor::cat(vec![x.clone().slice_dim(0, 0..1).zeros_like(), x], 0);
-        let upstream = numbers(x.dims(), 54);
+    for shape in [[1, 1, 1], [1, 2, 5], [3, 70, 33], [2, 40, 130]] {
+        let (x, upstream) = (numbers(shape, 53), numbers(shape, 54));
         let expected = both(wide(&x), wide(&upstream), &unit_rows);
         for (found, expected) in both(x, upstream, &unit_rows).into_iter().zip(expected) {
             let error = error(found, expected);
             assert!(error < 2e-6, "{shape:?}: {error} off");
         }
     }
+}
+
+/// By itself: the gradient of such a row is a million times that of others.
+#[test]
+fn a_row_of_zeros_stays_so_and_has_the_gradient_of_plain_operations() {
+    let x = numbers([3, 5], 53);
+    let x = Tensor::cat(vec![x.clone().zeros_like(), x], 0);
+    let upstream = numbers([6, 5], 54);
+    let [found, gradient] = both(x.clone(), upstream.clone(), &unit_rows);
+    let [expected, slope] = both(wide(&x), wide(&upstream), &unit_rows);
+    assert!(error(found.clone(), expected) < 2e-6);
+    assert!(found.slice_dim(0, 0..3).into_data().iter::<f32>().all(|value| value == 0.0));
+    let zeros = |x: Tensor<2>| x.slice_dim(0, 0..3);
+    assert!(error(zeros(gradient), zeros(slope)) < 1e-6);
 }
 
 #[test]
