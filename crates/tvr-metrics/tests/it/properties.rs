@@ -294,6 +294,15 @@ proptest! {
     }
 }
 
+#[test]
+fn a_query_chooses_from_what_its_rule_ranks() {
+    let (scores, policy) = (Array2::zeros((5, 3)), policy(Ties::Average));
+    let truth = Truth::groups(vec![0, 0, 1, 2, 2]).unwrap();
+    let [there, back] = BOTH.map(|direction| ranks(scores.view(), &truth, direction, &policy).unwrap());
+    let best = video_to_text_best(scores.view(), &truth, &policy).unwrap();
+    assert_eq!([there, back, best].map(|ranks| ranks.gallery()), [3, 3, 5]); // videos, groups, texts
+}
+
 /// Larger than the threshold for threads, so that merging is tested as well.
 #[test]
 fn p_m_3_threads_change_nothing_on_a_large_matrix() {
