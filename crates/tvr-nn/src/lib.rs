@@ -40,6 +40,7 @@
 //! | [`parameters`] | draw lazy weights in module order |
 //! | [`precision`] | norms and softmax in f32 beside half-precision weights |
 //! | [`memory`] | keep freed memory in the process |
+//! | [`laws`] | what laws of heads and of objectives share: numbers drawn on the host, and what a broken law says |
 //! | [`widest!`] | one loop, compiled for several processors |
 //!
 //! On flex with f32, [`attention`](fn@attention) and its weights, quick-GELU, GELU, [`gated`], [`added`], layer norm,
@@ -53,6 +54,7 @@ pub mod best_matches;
 pub mod block;
 mod error;
 mod kernels;
+pub mod laws;
 pub mod layer_norm;
 mod linear;
 pub mod lstm;

@@ -43,6 +43,7 @@
 //! | [`support_set`] | support-set: captions told from videos like their own, and the decoder that tells them |
 //! | [`weighted`] | a sum of objectives |
 //! | [`streams`] | one term per stream of the captions |
+//! | [`laws`] | what any objective keeps to, to be asked of one's own |
 
 pub mod error;
 pub mod objective;
@@ -56,6 +57,7 @@ pub mod hinge;
 pub mod support_set;
 pub mod weighted;
 pub mod streams;
+pub mod laws;
 
 pub use dual_softmax::{Directions, DualSoftmax, DualSoftmaxConfig};
 pub use error::ObjectiveError;

@@ -14,6 +14,7 @@ mod common;
 mod conformance;
 mod golden;
 mod gradients;
+mod laws;
 mod oracles;
 mod properties;
 
