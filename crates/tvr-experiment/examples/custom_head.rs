@@ -4,6 +4,9 @@
 //! ```sh
 //! cargo run -p tvr-experiment --example custom_head -- recipes/msrvtt476-mean-pooling.toml
 //! ```
+//!
+//! Its test, at the end, asks it the laws of heads; an example's own tests run with `cargo test --example`, this one with
+//! those of the crate too.
 #![allow(clippy::print_stdout, reason = "an example shows its figures")]
 
 use std::path::Path;
@@ -67,4 +70,26 @@ fn main() -> Result<(), ExperimentError> {
     let outcome = run(&Recipe::read(Path::new(&path))?, &Surroundings::default())?;
     println!("T2V R@1: {:?}", outcome.record.metric("raw.text_to_video.R@1"));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::LinearConfig;
+    use burn::prelude::*;
+    use proptest::prelude::*;
+    use tvr_heads::laws::{self, Draw, Expected};
+
+    use super::MaxPooling;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+
+        #[test]
+        fn it_keeps_the_laws_of_heads(seed: u64) {
+            let expected = Expected::PLAIN;
+            let linear = LinearConfig::new(expected.width, expected.width).init(&Device::default());
+            let head = Draw::new(seed).shake(MaxPooling { linear });
+            prop_assert_eq!(laws::check(&head, &expected, seed), Ok(()));
+        }
+    }
 }

@@ -4,6 +4,9 @@
 //! ```sh
 //! cargo run -p tvr-experiment --example custom_objective -- recipes/msrvtt476-mean-pooling.toml
 //! ```
+//!
+//! Its test, at the end, asks it the laws of objectives; an example's own tests run with `cargo test --example`, this one
+//! with those of the crate too.
 #![allow(clippy::print_stdout, reason = "an example shows its figures")]
 
 use std::path::Path;
@@ -59,4 +62,26 @@ fn main() -> Result<(), ExperimentError> {
     let outcome = run(&Recipe::read(Path::new(&path))?, &Surroundings::default())?;
     println!("T2V R@1: {:?}", outcome.record.metric("raw.text_to_video.R@1"));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::Param;
+    use burn::prelude::*;
+    use proptest::prelude::*;
+    use tvr_objectives::laws::{self, Expected};
+
+    use super::Sigmoid;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+
+        #[test]
+        fn it_keeps_the_laws_of_objectives(seed: u64, bias in -10f32..0.0) {
+            // Its part is for the log alone; and a pair that belongs together costs something, alone or not.
+            let expected = Expected { free_alone: false, ..Expected::PLAIN };
+            let objective = Sigmoid { bias: Param::from_data([bias], &Device::default()) };
+            prop_assert_eq!(laws::check(&objective, &expected, seed), Ok(()));
+        }
+    }
 }

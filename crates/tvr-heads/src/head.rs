@@ -126,8 +126,8 @@ impl Similarity {
 /// From features to similarities, in two parts: what concerns one item, once per item, and what concerns a pair.
 ///
 /// The similarity of a pair depends on that text and that video alone, unless [`Needs::mixes_items`]; no head sees
-/// who belongs to whom. `tests/it/conformance.rs` proves it for every head of this crate. `ModuleDisplay` stands
-/// beside `Module` so that a wrapper (`Emcl<H: Head>`) can derive `Module`.
+/// who belongs to whom. [`laws`](crate::laws) ask it of any head, and `tests/it/conformance.rs` of every head of this crate.
+/// `ModuleDisplay` stands beside `Module` so that a wrapper (`Emcl<H: Head>`) can derive `Module`.
 pub trait Head: Module + ModuleDisplay {
     /// What it takes beside one vector per text.
     fn needs(&self) -> Needs;

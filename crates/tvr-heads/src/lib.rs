@@ -51,6 +51,7 @@
 //! | [`emcl`] | EM between any head and its cosine, in training or at inference alone |
 //! | [`camoe`] | CAMoE: an expert for each stream of the text, one gate |
 //! | [`experts`] | a host of feature experts: CE's gating, MMT's transformer |
+//! | [`laws`] | what any head keeps to, to be asked of one's own |
 
 pub mod error;
 pub mod features;
@@ -71,6 +72,7 @@ pub mod token_wise;
 pub mod emcl;
 pub mod camoe;
 pub mod experts;
+pub mod laws;
 
 pub use adapter::{FrameAdapter, FrameAdapterConfig};
 pub use camoe::{Camoe, CamoeConfig};

@@ -87,6 +87,17 @@ pub fn floats<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {
     tensor.to_data().iter::<f64>().collect()
 }
 
+/// Flags along an axis in another order, stored as they were: a selection on flex stores them otherwise, and burn joins like
+/// with like alone.
+pub fn select_flags<const D: usize>(
+    flags: &Tensor<D, Bool>,
+    axis: usize,
+    places: &[usize],
+) -> Tensor<D, Bool> {
+    let one = |&place: &usize| flags.clone().slice_dim(axis, place..place + 1);
+    Tensor::cat(places.iter().map(one).collect(), axis)
+}
+
 /// The device that laws judge a method on: that of its first parameter, or burn's default one, without a graph.
 pub fn device_of<M: Module>(method: &M) -> Device {
     method.devices().into_iter().next().unwrap_or_default().without_autodiff()

@@ -157,7 +157,7 @@ pub struct Loss {
     pub parts: Vec<(Cow<'static, str>, Tensor<1>)>,
 }
 
-/// From the similarities of a batch to a loss.
+/// From the similarities of a batch to a loss. [`laws`](crate::laws) say what holds for any of them.
 ///
 /// `ModuleDisplay` stands beside `Module` so that a struct that holds an objective can derive `Module`.
 pub trait Objective: Module + ModuleDisplay {

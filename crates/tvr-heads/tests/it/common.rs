@@ -1,5 +1,7 @@
 //! Numbers drawn on the host, and the heads under test.
 
+use std::ops::{Deref, DerefMut};
+
 use burn::module::{ModuleMapper, Param};
 use burn::prelude::*;
 use burn::tensor::DType;
@@ -7,63 +9,34 @@ use tvr_heads::camoe::aggregators::{AggregatorConfig, Excites, SelfAttentionConf
 use tvr_heads::emcl::{Detach, Items, Scale};
 use tvr_heads::experts::mmt::TransformerConfig;
 use tvr_heads::experts::{ExpertInput, Mixing};
+use tvr_heads::laws::{self, Expected};
 use tvr_heads::{
-    Camoe, CamoeConfig, Conditioned, ConditionedConfig, Emcl, EmclConfig, Expert, Experts, ExpertsConfig,
-    FrameAdapterConfig, Head, HeadError, MeanPooling, MeanPoolingConfig, Positions, SeqLstm, SeqLstmConfig,
-    SeqTransf, SeqTransfConfig, TextFeatures, TextStream, TightTransf, TightTransfConfig, Tile, TokenWise,
-    TokenWiseConfig, Tokens, VideoFeatures, XPool, XPoolConfig, code_all_texts, code_all_videos, score_all,
+    Camoe, CamoeConfig, Conditioned, ConditionedConfig, Emcl, EmclConfig, Experts, ExpertsConfig,
+    FrameAdapterConfig, Head, HeadError, MeanPooling, MeanPoolingConfig, Needs, Positions, SeqLstm,
+    SeqLstmConfig, SeqTransf, SeqTransfConfig, TextFeatures, TightTransf, TightTransfConfig, Tile, TokenWise,
+    TokenWiseConfig, VideoFeatures, XPool, XPoolConfig, code_all_texts, code_all_videos, score_all,
 };
 
-pub const WIDTH: usize = 8;
+pub use tvr_nn::laws::floats;
+
+pub const WIDTH: usize = Expected::PLAIN.width;
 pub const MAX_FRAMES: usize = 12;
 
-/// Splitmix64, and the normal numbers made of it.
-pub struct Draw(u64);
+/// The laws' numbers, with what features are made of as methods.
+pub struct Draw(laws::Draw);
 
 impl Draw {
     pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x2545_F491_4F6C_DD1D).wrapping_add(1))
-    }
-
-    pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// In [0, 1).
-    pub fn uniform(&mut self) -> f64 {
-        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    pub fn below(&mut self, bound: usize) -> usize {
-        (self.bits() % bound as u64) as usize
-    }
-
-    pub fn normal(&mut self) -> f64 {
-        let (radius, angle) = (1.0 - self.uniform(), self.uniform());
-        (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
-    }
-
-    pub fn normals(&mut self, count: usize) -> Vec<f64> {
-        (0..count).map(|_| self.normal()).collect()
+        Self(laws::Draw::new(seed))
     }
 
     pub fn tensor<const D: usize>(&mut self, shape: [usize; D]) -> Tensor<D> {
-        let values: Vec<f32> = self.normals(shape.iter().product()).iter().map(|&x| x as f32).collect();
-        Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+        self.0.tensor(shape, &Device::flex())
     }
 
     /// A mask whose real frames come first, at least one each.
     pub fn prefix_mask(&mut self, videos: usize, frames: usize) -> Vec<Vec<bool>> {
-        (0..videos)
-            .map(|_| {
-                let real = 1 + self.below(frames);
-                (0..frames).map(|frame| frame < real).collect()
-            })
-            .collect()
+        laws::prefix_mask(&mut self.0, videos, frames)
     }
 
     pub fn videos(&mut self, videos: usize, frames: usize) -> VideoFeatures {
@@ -74,72 +47,30 @@ impl Draw {
     pub fn texts(&mut self, texts: usize) -> TextFeatures {
         texts_of(self.tensor([texts, WIDTH]))
     }
+}
 
-    /// Every weight a fresh number, so that no part of a head is idle.
-    pub fn shake<M: Module>(&mut self, module: M) -> M {
-        module.map(&mut Shake(self))
+impl Deref for Draw {
+    type Target = laws::Draw;
+
+    fn deref(&self) -> &laws::Draw {
+        &self.0
     }
 }
 
-/// A fixed pattern of the kind of another tensor.
-fn pattern<const D: usize>(seed: u64, shape: [usize; D], like: &Tensor<D>) -> Tensor<D> {
-    let pattern = Draw::new(seed).tensor::<D>(shape).cast(like.dtype());
-    if like.is_autodiff() { Tensor::from_inner(pattern) } else { pattern }
+impl DerefMut for Draw {
+    fn deref_mut(&mut self) -> &mut laws::Draw {
+        &mut self.0
+    }
 }
 
-/// Texts with all that a head may ask for, made of the pooled vectors so that gradients pass through: three streams,
-/// each missing from every third text.
+/// Texts with all that a head may ask for, made of the pooled vectors.
 pub fn texts_of(pooled: Tensor<2>) -> TextFeatures {
-    let [texts, width] = pooled.dims();
-    let stream = |(place, name): (usize, &'static str)| TextStream {
-        name,
-        pooled: pooled.clone() * pattern(90 + place as u64, [1, width], &pooled),
-        available: Tensor::from_data(
-            TensorData::new((0..texts).map(|text| (text + place) % 3 != 0).collect::<Vec<bool>>(), [texts]),
-            &pooled.device(),
-        ),
-    };
-    let streams = ["entity", "action", "scene"].into_iter().enumerate().map(stream).collect();
-    TextFeatures { streams, ..with_tokens(pooled.clone()) }
+    laws::text_features(pooled, &Needs::default())
 }
 
-/// Videos with all that a head may ask for, made of the frames: two experts, of which the second says nothing of
-/// every other video.
+/// Videos with all that a head may ask for, made of the frames.
 pub fn videos_of(frames: Tensor<3>, mask: Tensor<2, Bool>) -> VideoFeatures {
-    let [videos, n_frames, _] = frames.dims();
-    let says: Vec<bool> = (0..videos * n_frames).map(|at| (at / n_frames) % 2 == 0).collect();
-    let says = Tensor::<2, Bool>::from_data(TensorData::new(says, [videos, n_frames]), &mask.device());
-    let expert = |name: &str, channels: std::ops::Range<usize>, mask| Expert {
-        name: name.into(),
-        features: frames.clone().slice_dim(2, channels),
-        mask,
-    };
-    let experts =
-        vec![expert("motion", 0..5, mask.clone()), expert("audio", 4..7, mask.clone().bool_and(says))];
-    VideoFeatures { frames, mask, experts }
-}
-
-struct Shake<'a>(&'a mut Draw);
-
-impl ModuleMapper for Shake<'_> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let noise = self.0.tensor(param.val().dims()) * 0.2;
-        param.map(|value| value.clone() * 0.5 + noise.to_device(&value.device()))
-    }
-}
-
-/// Texts with tokens that are made of the pooled vector, so that its gradient passes through them too; every other
-/// text has one real token less.
-pub fn with_tokens(pooled: Tensor<2>) -> TextFeatures {
-    const TOKENS: usize = 4;
-    let [texts, width] = pooled.dims();
-    let turns = Draw::new(99).tensor::<3>([1, TOKENS, width]).cast(pooled.dtype());
-    let mask: Vec<Vec<bool>> =
-        (0..texts).map(|text| (0..TOKENS).map(|token| token < TOKENS - text % 2).collect()).collect();
-    let mask = mask_tensor(&mask).to_device(&pooled.device());
-    let turns = if pooled.is_autodiff() { Tensor::from_inner(turns) } else { turns };
-    let features = pooled.clone().unsqueeze_dim::<3>(1) * turns;
-    TextFeatures { pooled, tokens: Some(Tokens { features, mask }), streams: Vec::new() }
+    laws::video_features(frames, mask, &Needs::default())
 }
 
 pub struct ToF64;
@@ -151,12 +82,7 @@ impl ModuleMapper for ToF64 {
 }
 
 pub fn mask_tensor(mask: &[Vec<bool>]) -> Tensor<2, Bool> {
-    let shape = [mask.len(), mask[0].len()];
-    Tensor::from_data(TensorData::new(mask.concat(), shape), &Device::flex())
-}
-
-pub fn floats<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {
-    tensor.to_data().iter::<f64>().collect()
+    laws::mask_tensor(mask, &Device::flex())
 }
 
 /// The largest difference; NaN if one is NaN, which `f64::max` would swallow.

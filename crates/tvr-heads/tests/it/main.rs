@@ -14,5 +14,6 @@ mod common;
 mod conformance;
 mod golden;
 mod gradients;
+mod laws;
 mod oracles;
 mod properties;

@@ -2,6 +2,7 @@
 
 use burn::prelude::*;
 use burn::tensor::DType;
+use tvr_nn::laws::select_flags;
 
 use super::{Draw, Expected};
 use crate::objective::{CaptionTokens, Needs, Pairs, Stream};
@@ -81,7 +82,7 @@ impl Batch {
         let stream = |stream: &Stream| Stream {
             name: stream.name,
             similarity: both(&stream.similarity),
-            available: stream.available.clone().select(0, rows.clone()),
+            available: select_flags(&stream.available, 0, texts),
         };
         Self {
             similarity: both(&self.similarity),
@@ -91,7 +92,7 @@ impl Batch {
             videos: self.videos.clone().select(0, columns.clone()),
             captions: CaptionTokens {
                 ids: self.captions.ids.clone().select(0, rows.clone()),
-                mask: self.captions.mask.clone().select(0, rows.clone()),
+                mask: select_flags(&self.captions.mask, 0, texts),
             },
             video_ids: self.video_ids.clone().select(0, columns.clone()),
             streams: self.streams.iter().map(stream).collect(),
