@@ -27,7 +27,8 @@
 //! [`Normalizer::prepare`] reads the banks (or the test queries) once and keeps a few numbers per gallery item, and
 //! [`Prepared`] then takes any block of test queries. Both read a [`ScoreSource`]: a matrix, or embeddings, in which
 //! case no matrix is ever made. Methods in *bias form* reduce to one number per gallery item ([`Normalizer::bias`]),
-//! which a search index carries as one more coordinate.
+//! which a search index carries as one more coordinate. A method from outside implements [`Normalizer`] and makes its
+//! `Prepared` by [`Prepared::by_items`] or [`Prepared::by_rows`].
 //!
 //! Exponents are formed after the maximum is taken off, so results are finite at any temperature, and the work is cut
 //! into pieces that do not depend on the thread count, so they are the same to the bit on any machine of one

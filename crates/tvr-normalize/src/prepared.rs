@@ -135,6 +135,46 @@ pub(crate) trait RowMap: Sync {
 
 /// A method that has read its banks and now takes test queries, any block of them, in any order. A result depends on
 /// its own row alone; for a transductive method the rows must be those that it was prepared on.
+///
+/// A method from outside makes one by [`Prepared::by_items`] or [`Prepared::by_rows`]:
+///
+/// ```
+/// use ndarray::{Array1, array};
+/// use tvr_normalize::{NormalizeError, Normalizer, Prepared, Regime, Scores, Sources};
+///
+/// /// Scores minus the item's mean over the bank.
+/// struct Centred;
+///
+/// impl Normalizer for Centred {
+///     fn name(&self) -> &'static str {
+///         "centred"
+///     }
+///
+///     fn regime(&self, _: &Scores) -> Regime {
+///         Regime::Bank
+///     }
+///
+///     fn prepare<'a>(&self, sources: &Sources<'a>) -> Result<Prepared<'a>, NormalizeError> {
+///         let missing = NormalizeError::BankMissing { method: self.name(), bank: "query bank" };
+///         let bank = sources.query_bank.ok_or(missing)?;
+///         let [queries, gallery] = bank.shape();
+///         let mut bias = Array1::zeros(gallery);
+///         let mut scratch = Vec::new();
+///         for query in 0..queries {
+///             for (bias, score) in bias.iter_mut().zip(bank.block(query..query + 1, &mut scratch)) {
+///                 *bias -= score / queries as f32;
+///             }
+///         }
+///         Prepared::by_items(bias)
+///     }
+/// }
+///
+/// let (test, bank) = (array![[5.0, 4.5]], array![[9.0, 2.0], [7.0, 2.0]]); // item 0 wins everything
+/// let scores = Scores::new(test.view()).with_query_bank(bank.view());
+/// assert_eq!(Centred.apply(&scores)?, array![[-3.0, 2.5]]);
+/// assert_eq!(Centred.bias(&scores)?, Some(array![-8.0, -2.0]));
+/// # Ok::<(), NormalizeError>(())
+/// ```
 pub struct Prepared<'a> {
     gallery: usize,
     rows: Box<dyn RowMap + 'a>,
@@ -142,6 +182,31 @@ pub struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
+    /// A method in *bias form*: its result is the scores plus one number per gallery item, `[gallery]`, in the unit of the
+    /// scores; [`Prepared::bias`] gives them.
+    ///
+    /// # Errors
+    /// [`NormalizeError::NotFinite`] at the first number that is not finite, as a bank's NaN leaves it.
+    pub fn by_items(bias: Array1<f32>) -> Result<Self, NormalizeError> {
+        match bias.iter().position(|value| !value.is_finite()) {
+            None => Ok(Self::shift(bias)),
+            Some(column) => {
+                let value = bias[column].to_string();
+                Err(NormalizeError::NotFinite { block: "bias", row: 0, column, value })
+            }
+        }
+    }
+
+    /// A method whose result for a query is a function of that query's scores: `map` gets them, `[gallery]`, and leaves the
+    /// result in their place. It is called for any row, in any order, on several threads at once; what it leaves must be
+    /// finite, and is not looked at. Its errors are those of [`Prepared::apply`].
+    pub fn by_rows(
+        gallery: usize,
+        map: impl Fn(&mut [f32]) -> Result<(), NormalizeError> + Sync + 'a,
+    ) -> Self {
+        Self::new(gallery, InPlace(map))
+    }
+
     pub(crate) fn new(gallery: usize, rows: impl RowMap + 'a) -> Self {
         Self { gallery, rows: Box::new(rows), bias: None }
     }
@@ -204,6 +269,20 @@ impl std::fmt::Debug for Prepared<'_> {
             .field("gallery", &self.gallery)
             .field("bias", &self.bias)
             .finish_non_exhaustive()
+    }
+}
+
+/// A function of a row from outside.
+struct InPlace<F>(F);
+
+impl<F: Fn(&mut [f32]) -> Result<(), NormalizeError> + Sync> RowMap for InPlace<F> {
+    fn map(&self, scores: &[f32], out: &mut [MaybeUninit<f32>]) -> Result<(), NormalizeError> {
+        let mut row = scores.to_vec();
+        (self.0)(&mut row)?;
+        for (out, value) in out.iter_mut().zip(row) {
+            out.write(value);
+        }
+        Ok(())
     }
 }
 

@@ -12,5 +12,6 @@
 mod family;
 mod golden;
 mod oracles;
+mod outside;
 mod properties;
 mod timing;
