@@ -59,7 +59,9 @@ pub fn run(recipe: &Recipe, surroundings: &Surroundings) -> Result<Outcome, Expe
 
 fn main() -> Result<(), ExperimentError> {
     let path = std::env::args().nth(1).unwrap_or_else(|| "recipes/msrvtt476-mean-pooling.toml".into());
-    let outcome = run(&Recipe::read(Path::new(&path))?, &Surroundings::default())?;
+    let recipe = Recipe::read(Path::new(&path))?;
+    // As the commands do: kernels of the processor share one pool of threads.
+    let outcome = tvr_experiment::in_pool(|| run(&recipe, &Surroundings::default()))?;
     println!("T2V R@1: {:?}", outcome.record.metric("raw.text_to_video.R@1"));
     Ok(())
 }

@@ -50,7 +50,7 @@ impl ExperimentError {
     }
 
     /// Failed work, in the words of whoever did it, for `map_err`.
-    pub(crate) fn because(error: impl std::fmt::Display) -> Self {
+    pub fn because(error: impl std::fmt::Display) -> Self {
         Self::work(error.to_string())
     }
 

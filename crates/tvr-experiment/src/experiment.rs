@@ -18,7 +18,7 @@ use crate::own::{self, Own, Parts};
 use crate::plan::Plan;
 use crate::pretrained::Trained;
 use crate::progress::Events;
-use crate::recipe::{DataRecipe, Recipe};
+use crate::recipe::{BuiltHead, BuiltObjective, DataRecipe, Recipe};
 use crate::record::{self, Record};
 use crate::score::shards::{self, Written};
 use crate::shard::Shard;
@@ -224,7 +224,20 @@ where
     judge_selected(plan, opened, &selected(plan, opened, &own.make, seed)?, on_val)
 }
 
-/// The model of a finished run with a head and an objective from outside, with the weights chosen on val.
+/// The model of a finished run, with the weights chosen on val: its encoders make features of a corpus' items, its head codes
+/// and similarities of features.
+///
+/// # Errors
+/// As [`judge_again`].
+pub fn trained(
+    plan: &Plan,
+    opened: &Opened,
+    seed: u64,
+) -> Result<Model<BuiltHead, BuiltObjective>, ExperimentError> {
+    selected(plan, opened, own::built_in, seed)
+}
+
+/// As [`trained`], of a run with a head and an objective from outside.
 ///
 /// # Errors
 /// As [`judge_again`].

@@ -1,13 +1,13 @@
 //! The training loop: batch, step, optimiser, a look at val, a checkpoint.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+mod log;
+
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
-use serde::{Deserialize, Serialize};
 use tvr_data::{Draw, Loader, Split};
 use tvr_heads::Head;
 use tvr_objectives::Objective;
@@ -20,7 +20,6 @@ use crate::device;
 use crate::error::ExperimentError;
 use crate::evaluate;
 use crate::files;
-
 use crate::model::Model;
 use crate::optimizer;
 use crate::plan::Plan;
@@ -29,6 +28,7 @@ use crate::recipe::{Captions, DataRecipe};
 use crate::select;
 use crate::sources::Sources;
 use crate::step::{self, Batch, Way};
+use log::StepLine;
 
 /// A finished run.
 #[derive(Clone, Debug)]
@@ -47,19 +47,6 @@ pub struct Run {
     pub step_seconds: f64,
     /// Hash of the features that it learned from and was chosen on; `None` for other data, and where this rank wrote nothing.
     pub features_sha256: Option<String>,
-}
-
-/// One line of `steps.jsonl`.
-#[derive(Debug, Serialize)]
-struct StepLine {
-    step: usize,
-    epoch: u64,
-    loss: f64,
-    parts: Vec<(String, f64)>,
-    lr: f64,
-    grad_norm: f64,
-    logit_scale: f64,
-    seconds: f64,
 }
 
 /// Whether a seed's run may begin: without `resume` there is nothing in its folder that it would destroy.
@@ -203,7 +190,7 @@ impl Work<'_> {
         let (start, best) = state.as_ref().map_or((0, None), |state| (state.step, state.best));
         let best_sha256 = state.as_ref().and_then(|state| state.best_sha256.clone());
         let log_path = folder.join("steps.jsonl");
-        let log = open_log(&log_path, start)?;
+        let log = log::open(&log_path, start)?;
         Ok((
             Start { model, optimizer, state },
             Written { checkpoints, log_path, log, best, best_sha256, features_sha256 },
@@ -246,7 +233,7 @@ impl Work<'_> {
             let line;
             (model, line) = self.step(&way, &loader, step, model, &mut optimizer)?;
             if let Some(written) = &mut written {
-                append(&mut written.log, &written.log_path, &line)?;
+                log::append(&mut written.log, &written.log_path, &line)?;
             }
             let done = step + 1;
             events(Event::Step { done, loss: Some(line.loss), seconds: line.seconds });
@@ -267,7 +254,8 @@ impl Work<'_> {
         events(Event::End);
         // Nobody ends before rank 0 has written what it saw last.
         ranks.barrier("the end")?;
-        let step_seconds = written.as_ref().map_or(Ok(0.0), |written| mean_seconds(&written.log_path))?;
+        let step_seconds =
+            written.as_ref().map_or(Ok(0.0), |written| log::mean_seconds(&written.log_path))?;
         let folder = plan.run_folder(seed);
         let best = written.as_ref().and_then(|written| written.best);
         let selected = best.map_or(steps, |(step, _)| step);
@@ -357,39 +345,6 @@ impl Work<'_> {
 /// Whether any rank says so: all take the same turn then.
 fn any(ranks: &dyn Collective, own: bool) -> Result<bool, ExperimentError> {
     Ok(ranks.gather("whether to stop", vec![u8::from(own)])?.iter().any(|said| said.first() == Some(&1)))
-}
-
-/// The log, cut back to the checkpoint's step: a resumed run's log reads like one that was never stopped.
-fn open_log(path: &Path, step: usize) -> Result<std::fs::File, ExperimentError> {
-    let kept: Vec<u8> = match std::fs::read(path) {
-        Ok(bytes) => {
-            // What a power cut tore has no end, and the next line would hang on it.
-            let whole = bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
-            whole.take(step).flatten().copied().collect()
-        }
-        Err(_) => Vec::new(),
-    };
-    files::write_whole(path, &kept)?;
-    std::fs::OpenOptions::new().append(true).open(path).map_err(ExperimentError::file(path, "open"))
-}
-
-fn append(log: &mut std::fs::File, path: &Path, line: &StepLine) -> Result<(), ExperimentError> {
-    let mut text = serde_json::to_string(line)
-        .map_err(|cause| ExperimentError::work(format!("{}: {cause}", path.display())))?;
-    text.push('\n');
-    log.write_all(text.as_bytes()).map_err(ExperimentError::file(path, "write"))
-}
-
-/// Mean of the seconds that the log has of steps, those before an interruption included.
-fn mean_seconds(log: &Path) -> Result<f64, ExperimentError> {
-    #[derive(Deserialize)]
-    struct Took {
-        seconds: f64,
-    }
-    let text = files::read(log)?;
-    let lines = text.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
-    let took: Vec<f64> = lines.map(|Took { seconds }| seconds).collect();
-    Ok(took.iter().sum::<f64>() / took.len().max(1) as f64)
 }
 
 /// Captions and videos of val are opened here, and test is not.

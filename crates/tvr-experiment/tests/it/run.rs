@@ -144,6 +144,10 @@ fn selected_weights_that_have_changed_judge_nothing() {
     let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
     let record = experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap().record;
     let whole = experiment::judge_again(&plan, &opened, 3, false).unwrap();
+    let again = folder.path().join("again.safetensors");
+    let model = experiment::trained(&plan, &opened, 3).unwrap();
+    tvr_experiment::checkpoint::export(&model, &again).unwrap();
+    assert_eq!(std::fs::read(again).unwrap(), weights(&plan));
     let best = plan.run_folder(3).join(format!("checkpoints/best-{:06}.bpk", record.selected));
     assert_eq!(record.selected_sha256, Some(tvr_experiment::files::sha256_of_file(&best).unwrap()));
 
