@@ -83,7 +83,7 @@ pub struct Expected {
     /// Width of frames, of texts and of their tokens: what the head was made for.
     pub width: usize,
     /// How far two numbers may be apart that are equal in exact arithmetic: f32 sums of a few hundred terms, in another
-    /// order where a matrix is cut. Of similarities as they are, and of gradients.
+    /// order where a matrix is cut. Of similarities as they are; of gradients relative to the largest above 1.
     pub tolerance: f64,
     /// How far the order of frames moves some similarity at least, where the head reads it as time.
     pub order: f64,

@@ -120,18 +120,20 @@ pub(super) fn remarks(
     remarks
 }
 
-/// One sentence for each method that warns, with the first run's words: shares differ from run to run.
+/// One sentence for each method and each thing that it warns of, with the first run's words: their numbers differ from run to
+/// run.
 fn warned(records: &[Record]) -> Vec<String> {
-    let mut methods: BTreeMap<&str, (usize, String)> = BTreeMap::new();
+    let mut kinds: BTreeMap<String, (usize, &str, String)> = BTreeMap::new();
     for record in records {
         for warning in &record.warnings {
+            let kind = warning.chars().filter(|c| !c.is_ascii_digit()).collect();
             let method = warning.split(':').next().unwrap_or(warning);
-            let first = || (0, format!("{} with seed {}: {warning}", record.recipe, record.seed));
-            methods.entry(method).or_insert_with(first).0 += 1;
+            let first = || (0, method, format!("{} with seed {}: {warning}", record.recipe, record.seed));
+            kinds.entry(kind).or_insert_with(first).0 += 1;
         }
     }
-    let sentence = |(method, (runs, first)): (&str, (usize, String))| {
+    let sentence = |(runs, method, first): (usize, &str, String)| {
         format!("Warned of {method} in {runs} of {} runs, as in {first}.", records.len())
     };
-    methods.into_iter().map(sentence).collect()
+    kinds.into_values().map(sentence).collect()
 }

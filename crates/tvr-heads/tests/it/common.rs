@@ -208,8 +208,8 @@ pub fn emcl_reference(seed: u64) -> Emcl<MeanPooling> {
 /// After one step, so that there are bases.
 pub fn emcl_global(seed: u64) -> Emcl<XPool> {
     let config = EmclConfig { items: Items::Global, scale: Scale::Mean, ..gentle(EmclConfig::global()) };
-    let mut head = config.init(xpool(seed), WIDTH, &Device::flex()).unwrap();
     let mut draw = Draw::new(seed);
+    let mut head = draw.shake(config.init(xpool(seed), WIDTH, &Device::flex()).unwrap());
     let (texts, videos) = (head.code_texts(draw.texts(6)), head.code_videos(draw.videos(5, 4)));
     head.after_step(&texts, &videos);
     head
