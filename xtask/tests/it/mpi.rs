@@ -185,7 +185,7 @@ fn a_rank_that_is_stopped_is_named_by_the_others_and_all_end() {
     let folder = folder.path();
     let long = ["--patience", "2", "--set", "train.epochs=40000"];
     for (rank, who) in [(1, "error: "), (0, "error: rank 1 of 2: ")] {
-        let said = struck(train(folder, "2", "stopped", &long), "STOP", rank);
+        let said = struck(train(folder, "2", &format!("stopped-{rank}"), &long), "STOP", rank);
         // The launcher wakes a stopped rank to end it: it has nothing to add.
         let said = error(&said);
         assert!(said.starts_with(&format!("{who}rank {rank} of 2: did not come to exchange ")), "{said}");
