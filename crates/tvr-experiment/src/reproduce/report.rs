@@ -126,8 +126,10 @@ fn warned(records: &[Record]) -> Vec<String> {
     let mut kinds: BTreeMap<String, (usize, &str, String)> = BTreeMap::new();
     for record in records {
         for warning in &record.warnings {
-            let kind = warning.chars().filter(|c| !c.is_ascii_digit()).collect();
+            // What was counted comes first, then what is wrong with it.
             let method = warning.split(':').next().unwrap_or(warning);
+            let wrong = warning.split_once(',').map_or(warning.as_str(), |(_, wrong)| wrong);
+            let kind = method.chars().chain(wrong.chars()).filter(|c| !c.is_ascii_digit()).collect();
             let first = || (0, method, format!("{} with seed {}: {warning}", record.recipe, record.seed));
             kinds.entry(kind).or_insert_with(first).0 += 1;
         }
