@@ -38,6 +38,9 @@ pub struct State {
     /// SHA-256 of its weights; `None` before the first look, and where an earlier version wrote the checkpoint.
     #[serde(default)]
     pub best_sha256: Option<String>,
+    /// Who took its steps, each once: devices as they were named; none where an earlier version wrote the checkpoint.
+    #[serde(default)]
+    pub devices: Vec<String>,
     /// Parameters with optimiser state.
     pub optimized: usize,
     /// SHA-256 of `model.bpk`.
@@ -182,8 +185,8 @@ impl Checkpoints {
     /// Loads the newest whole checkpoint of this recipe, seed and features. `None` where there is none.
     ///
     /// # Errors
-    /// A checkpoint of another recipe or seed, or of other features: a wrong request, which overwrites nothing. None that is
-    /// whole, but one that lacks the selected weights alone.
+    /// A checkpoint of another recipe or seed, or of other features, or none that is whole in a finished run: a wrong request,
+    /// which overwrites nothing. None that is whole, but one that lacks the selected weights alone.
     pub fn load_newest<M: Module>(
         &self,
         model: M,
@@ -195,10 +198,11 @@ impl Checkpoints {
     ) -> Result<(M, ModuleOptimizer, Option<State>), ExperimentError> {
         let steps = self.steps()?;
         let oldest = steps.last().map(|(step, _)| *step);
+        let finished = is_finished(self.run());
         let mut damaged = |step: usize, error: &ExperimentError, goes_on: bool| {
             let then = match oldest == Some(step) {
                 false => "trying the one before",
-                true if goes_on => "none is left, so the run starts anew",
+                true if goes_on && !finished => "none is left, so the run starts anew",
                 true => "none is left",
             };
             note(format!("checkpoint at step {step} is damaged ({error}); {then}"));
@@ -237,14 +241,18 @@ impl Checkpoints {
         }
         match without_best {
             Some(error) => Err(self.train_again(error)),
+            None if finished => Err(nothing_to_go_on_with(self.run())),
             None => Ok((model, optimizer, None)),
         }
     }
 
     /// What is left to do where the selected weights are not what they were.
     fn train_again(&self, error: ExperimentError) -> ExperimentError {
-        let run = self.folder.parent().unwrap_or(&self.folder);
-        ExperimentError::work(format!("{error}; remove {} and train the run again", run.display()))
+        ExperimentError::work(format!("{error}; remove {} and train the run again", self.run().display()))
+    }
+
+    fn run(&self) -> &Path {
+        self.folder.parent().unwrap_or(&self.folder)
     }
 
     /// Step checkpoints, newest first.
@@ -260,6 +268,20 @@ impl Checkpoints {
         steps.sort_by_key(|(step, _)| std::cmp::Reverse(*step));
         Ok(steps)
     }
+}
+
+/// Whether a run was judged: its record is written last.
+pub(crate) fn is_finished(run: &Path) -> bool {
+    run.join("record.json").exists()
+}
+
+/// A finished run that could only be trained anew, over what is there.
+pub(crate) fn nothing_to_go_on_with(run: &Path) -> ExperimentError {
+    ExperimentError::request(format!(
+        "{}: holds a finished run without a whole checkpoint of its steps, so --resume would train it anew; eval judges it as it \
+         is; to train it anew, remove the folder or give the recipe another name",
+        run.display()
+    ))
 }
 
 /// Whether two hashes of features are known and differ.

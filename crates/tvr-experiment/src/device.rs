@@ -102,6 +102,14 @@ pub fn open_all(names: &str) -> Result<Vec<Device>, ExperimentError> {
     each(names)?.iter().map(|name| open(name)).collect()
 }
 
+/// How many devices are named, as for [`open_all`]; none is opened.
+///
+/// # Errors
+/// Names that [`open_all`] refuses.
+pub fn count(names: &str) -> Result<usize, ExperimentError> {
+    Ok(each(names)?.len())
+}
+
 /// Of devices named as for [`open_all`], the name of the one that a process takes by its place on its machine; any number of
 /// processes take parts of the one processor. Nothing is opened: each process would hold memory on every card.
 ///

@@ -32,11 +32,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use tvr_clip::{ClipCheckpoint, ClipError, Precision, Tokenizer};
+use tvr_clip::{ClipCheckpoint, ClipError, Precision};
 use tvr_data::Sampler;
 
 use crate::error::ExperimentError;
-use crate::pretrained::preprocessor;
+use crate::pretrained::{preprocessor, wiring};
 use crate::progress::{Event, Events};
 use crate::recipe::FrameTokens;
 use crate::shard::Shard;
@@ -320,16 +320,6 @@ fn named(checkpoint: &ClipCheckpoint) -> String {
     words.push(format!("joint {}", checkpoint.joint()));
     words.push(format!("sha256 {}", checkpoint.sha256()));
     words.join(", ")
-}
-
-/// What makes a code beside weights and pixels: settings of the towers, and the tokenizer of texts.
-fn wiring(checkpoint: &ClipCheckpoint, tokenizer: Option<&Tokenizer>) -> Result<String, ExperimentError> {
-    let towers = (checkpoint.image_config().ok(), checkpoint.text_config().ok());
-    let towers = serde_json::to_string(&towers)
-        .map_err(|cause| ExperimentError::work(format!("the towers' settings cannot be JSON: {cause}")))?;
-    let tokenizer =
-        tokenizer.map(Tokenizer::to_json).transpose().map_err(ExperimentError::because)?.unwrap_or_default();
-    Ok(files::sha256(format!("{towers}\n{tokenizer}").as_bytes()))
 }
 
 impl Job<'_> {

@@ -1,7 +1,8 @@
 //! One recipe from plan to record, with the built-in parts or with a head and an objective from outside.
 
+mod share;
+
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use tvr_heads::Head;
@@ -20,10 +21,9 @@ use crate::pretrained::Trained;
 use crate::progress::Events;
 use crate::recipe::{BuiltHead, BuiltObjective, DataRecipe, Recipe};
 use crate::record::{self, Record};
-use crate::score::shards::{self, Written};
-use crate::shard::Shard;
 use crate::sources::Sources;
 use crate::train;
+pub use share::{score_share, score_share_with};
 
 /// Data and towers of a plan, opened once for all seeds.
 pub struct Opened {
@@ -165,7 +165,7 @@ fn run_made_among<H: Head, O: Objective>(
     events: Events<'_>,
 ) -> Result<Option<Outcome>, ExperimentError> {
     // Where they differ nothing is written, not even a lock.
-    agree(ranks, &Facts::of(plan, seed, &opened.train)?)?;
+    agree(ranks, &Facts::of(plan, seed, &opened.train, opened.sources.pretrained.as_ref())?)?;
     let _held = (ranks.rank() == 0).then(|| lock::hold(&plan.run_folder(seed))).transpose()?;
     let model = build(plan, &opened.sources, &opened.train, make, seed)?;
     let (train, val) = (&opened.train, &opened.val);
@@ -267,39 +267,6 @@ fn judge_selected<H: Head, O: Objective>(
     } else {
         evaluate::test(model, plan, &opened.train, &opened.sources, &settled)
     }
-}
-
-/// Writes one share of the similarities of a finished run to `out`, on test or, if asked for, val.
-///
-/// # Errors
-/// As [`judge_again`]; similarities that cannot be shared out.
-pub fn score_share(
-    plan: &Plan,
-    opened: &Opened,
-    seed: u64,
-    on_val: bool,
-    shard: Shard,
-    out: &Path,
-) -> Result<Written, ExperimentError> {
-    let model = selected(plan, opened, own::built_in, seed)?;
-    let folder = plan.run_folder(seed);
-    let weights = Checkpoints::open(&folder)?.best_hash(record::read(&folder)?.selected)?;
-    let share = if on_val {
-        evaluate::share(&model, opened.val_splits(), plan, shard)?
-    } else {
-        evaluate::test_share(&model, plan, &opened.train, &opened.sources, shard)?
-    };
-    let settled = evaluate::settled(&model, opened.val_splits(), plan)?;
-    let made_of = [
-        ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("recipe", plan.recipe.hash()?),
-        ("seed", seed.to_string()),
-        ("weights", weights),
-        ("split", if on_val { "val" } else { "test" }.to_owned()),
-        ("gallery", share.gallery),
-    ];
-    let made_of = made_of.map(|(key, value)| (key.to_owned(), value)).into();
-    shards::write(out, Some(shard), made_of, settled.specs, &share.blocks, share.video_of.as_deref())
 }
 
 /// The selected weights of a finished run in its model.

@@ -40,8 +40,17 @@ impl Parts<'_> {
     }
 }
 
-/// The recipe's own head and objective.
+/// The recipe's own head and objective, for the doors that take none from outside.
+///
+/// # Errors
+/// A plan of parts from outside: what it names would be judged by another method.
 pub(crate) fn built_in(parts: &Parts<'_>) -> Result<(BuiltHead, BuiltObjective), ExperimentError> {
+    if let Some(own) = &parts.plan.recipe.own {
+        return Err(ExperimentError::request(format!(
+            "the plan is of {own:?}, whose head and objective come from outside; call the function whose name ends in _with, and \
+             hand them over"
+        )));
+    }
     Ok((parts.head()?, parts.objective()?))
 }
 

@@ -86,6 +86,14 @@ impl Pretrained {
         &self.tokenizer
     }
 
+    /// SHA-256 of the towers' settings and of the tokenizer.
+    ///
+    /// # Errors
+    /// Settings that cannot be written out.
+    pub(crate) fn wiring(&self) -> Result<String, ExperimentError> {
+        wiring(&self.checkpoint, Some(&self.tokenizer))
+    }
+
     /// Attention heads of the text tower.
     ///
     /// # Errors
@@ -238,4 +246,17 @@ pub fn preprocessor(checkpoint: &ClipCheckpoint) -> Result<Preprocessor, ClipErr
         return Err(ClipError::Format { path: folder.to_owned(), reason });
     }
     Ok(preprocessor)
+}
+
+/// What makes a code beside weights and pixels: settings of the towers, and the tokenizer of texts.
+pub(crate) fn wiring(
+    checkpoint: &ClipCheckpoint,
+    tokenizer: Option<&Tokenizer>,
+) -> Result<String, ExperimentError> {
+    let towers = (checkpoint.image_config().ok(), checkpoint.text_config().ok());
+    let towers = serde_json::to_string(&towers)
+        .map_err(|cause| ExperimentError::work(format!("the towers' settings cannot be JSON: {cause}")))?;
+    let tokenizer =
+        tokenizer.map(Tokenizer::to_json).transpose().map_err(ExperimentError::because)?.unwrap_or_default();
+    Ok(files::sha256(format!("{towers}\n{tokenizer}").as_bytes()))
 }

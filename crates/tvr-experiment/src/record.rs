@@ -29,9 +29,9 @@ pub struct Record {
     pub version: String,
     /// Backends compiled in.
     pub features: Vec<String>,
-    /// The device.
+    /// The device that trained; of a run that went on on another, all of them.
     pub device: String,
-    /// Threads of the compute pool.
+    /// Threads of the compute pool of the process that judged.
     pub threads: usize,
     /// The seed.
     pub seed: u64,
@@ -166,7 +166,11 @@ pub fn write(
         recipe_hash: plan.recipe.hash()?,
         version: env!("CARGO_PKG_VERSION").into(),
         features: crate::device::features().into_iter().map(String::from).collect(),
-        device: plan.surroundings.device.clone(),
+        device: match &run.devices[..] {
+            // All its steps are an earlier version's.
+            [] => plan.surroundings.device.clone(),
+            devices => devices.join(", then "),
+        },
         threads: rayon::current_num_threads(),
         seed: run.seed,
         gallery: test.gallery.clone(),

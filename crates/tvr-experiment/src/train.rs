@@ -12,7 +12,7 @@ use tvr_data::{Draw, Loader, Split};
 use tvr_heads::Head;
 use tvr_objectives::Objective;
 
-use crate::checkpoint::{Checkpoints, State, export};
+use crate::checkpoint::{self, Checkpoints, State, export};
 use crate::clip_norm::clip_global_norm;
 use crate::collective::{Collective, Facts, Single, Start, agree, features_sha256, share_start, threads};
 use crate::corpus::Corpus;
@@ -47,17 +47,23 @@ pub struct Run {
     pub step_seconds: f64,
     /// Hash of the features that it learned from and was chosen on; `None` for other data, and where this rank wrote nothing.
     pub features_sha256: Option<String>,
+    /// The devices that took its steps, in the order in which they first did; none where this rank wrote nothing.
+    pub devices: Vec<String>,
 }
 
-/// Whether a seed's run may begin: without `resume` there is nothing in its folder that it would destroy.
+/// Whether a seed's run may begin: there is nothing in its folder that it would destroy.
 ///
 /// # Errors
-/// A run in the folder, finished or not.
+/// Without `resume` a run in the folder, finished or not; with it a finished run that has no checkpoint to go on from.
 pub fn check_folder(plan: &Plan, seed: u64, resume: bool) -> Result<(), ExperimentError> {
-    let folder = plan.run_folder(seed);
-    let kept =
-        std::fs::read_dir(folder.join("checkpoints")).is_ok_and(|mut entries| entries.next().is_some());
-    if resume || !(kept || folder.join("record.json").exists()) {
+    let (folder, finished) = (plan.run_folder(seed), checkpoint::is_finished(&plan.run_folder(seed)));
+    let kept: Vec<_> =
+        std::fs::read_dir(folder.join("checkpoints")).into_iter().flatten().flatten().collect();
+    let of_step = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("step-");
+    if resume && finished && !kept.iter().any(of_step) {
+        return Err(checkpoint::nothing_to_go_on_with(&folder));
+    }
+    if resume || (kept.is_empty() && !finished) {
         return Ok(());
     }
     Err(ExperimentError::request(format!(
@@ -132,6 +138,7 @@ struct Written {
     best: Option<(usize, f64)>,
     best_sha256: Option<String>,
     features_sha256: Option<String>,
+    devices: Vec<String>,
 }
 
 impl Written {
@@ -160,6 +167,7 @@ impl Written {
             features_sha256: self.features_sha256.clone(),
             best: self.best,
             best_sha256: self.best_sha256.clone(),
+            devices: self.devices.clone(),
             optimized: 0,
             model_sha256: String::new(),
             optimizer_sha256: String::new(),
@@ -189,11 +197,16 @@ impl Work<'_> {
         files::write_whole(&folder.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
         let (start, best) = state.as_ref().map_or((0, None), |state| (state.step, state.best));
         let best_sha256 = state.as_ref().and_then(|state| state.best_sha256.clone());
+        let mut devices = state.as_ref().map_or(Vec::new(), |state| state.devices.clone());
+        let device = &self.plan.surroundings.device;
+        if start < self.plan.steps && !devices.contains(device) {
+            devices.push(device.clone());
+        }
         let log_path = folder.join("steps.jsonl");
         let log = log::open(&log_path, start)?;
         Ok((
             Start { model, optimizer, state },
-            Written { checkpoints, log_path, log, best, best_sha256, features_sha256 },
+            Written { checkpoints, log_path, log, best, best_sha256, features_sha256, devices },
         ))
     }
 
@@ -266,9 +279,13 @@ impl Work<'_> {
             }
             export(&model, &folder.join("model.safetensors"))?;
         }
-        let (selected_sha256, features_sha256) =
-            written.map_or((None, None), |written| (written.best_sha256, written.features_sha256));
-        Ok((model, Run { folder, seed, selected, selected_sha256, steps, step_seconds, features_sha256 }))
+        let (selected_sha256, features_sha256, devices) = written
+            .map_or((None, None, Vec::new()), |written| {
+                (written.best_sha256, written.features_sha256, written.devices)
+            });
+        let run =
+            Run { folder, seed, selected, selected_sha256, steps, step_seconds, features_sha256, devices };
+        Ok((model, run))
     }
 
     /// One step from batch to weights: the model after it, and its line in the log.

@@ -72,8 +72,8 @@ pub use masks::{
     frames_are_a_set_unless_read_in_time, padded_tokens_change_nothing, padding_changes_nothing,
 };
 pub use pairs::{
-    a_batch_of_one_is_a_row_of_many, columns_stay_when_queries_leave, one_query_at_a_time_is_the_whole,
-    permuted_captions_permute_rows_only, tiles_give_the_same_scores,
+    a_batch_of_one_is_a_row_of_many, columns_stay_when_queries_leave, cosines_make_the_similarity,
+    one_query_at_a_time_is_the_whole, permuted_captions_permute_rows_only, tiles_give_the_same_scores,
 };
 pub use tvr_nn::laws::{Broken, Draw};
 
@@ -115,6 +115,7 @@ pub fn check<H: Head>(head: &H, expected: &Expected, seed: u64) -> Result<(), Br
     permuted_captions_permute_rows_only(head, expected, seed)?;
     one_query_at_a_time_is_the_whole(head, expected, seed)?;
     columns_stay_when_queries_leave(head, expected, seed)?;
+    cosines_make_the_similarity(head, expected, seed)?;
     frames_are_a_set_unless_read_in_time(head, expected, seed)?;
     broken_features_are_refused_by_name(head, expected, seed)?;
     training_and_inference_agree(head, expected, seed)?;

@@ -264,6 +264,17 @@ pub enum Warning {
         /// The largest score less the smallest.
         span: f32,
     },
+    /// A method that repeats until a tolerance is met stopped before.
+    NotConverged {
+        /// The normaliser.
+        method: &'static str,
+        /// Iterations done, all it may do.
+        iterations: usize,
+        /// The largest relative deviation of a row sum from its marginal.
+        error: f32,
+        /// What it was to be at most.
+        tol: f32,
+    },
 }
 
 /// Scores that span no more temperatures than this weigh alike but for a factor of e² = 7.4, the most that cosines can at
@@ -315,6 +326,11 @@ impl std::fmt::Display for Warning {
                 "{method}: scores span {span:.3}, so that at a temperature of {temperature} they weigh alike but for a \
                  factor of {:.1}; temperatures are in the unit of the scores: 1 for logits, about 0.01 for cosines",
                 (span / temperature).exp()
+            ),
+            Self::NotConverged { method, iterations, error, tol } => write!(
+                f,
+                "{method}: after {iterations} iterations a row sum is still {error:.1e} off, above its tol of {tol:e}; \
+                 allow more iterations or a larger tau"
             ),
         }
     }

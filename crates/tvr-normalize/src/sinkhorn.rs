@@ -35,7 +35,7 @@ pub use single_query::{SingleQuery, WarmStart};
 
 use crate::error::{self, NormalizeError, above_zero};
 use crate::prepared::{Prepared, Sources};
-use crate::scores::{Normalizer, Regime, Scores};
+use crate::scores::{Normalizer, Regime, Scores, Warning};
 use crate::source::{MatrixSource, ScoreSource};
 use ndarray::Array1;
 
@@ -216,5 +216,16 @@ impl Normalizer for Sinkhorn {
         let source = sources.reference(self.name(), LONELY)?;
         let [rows, columns] = source.shape();
         Ok(Prepared::shift(self.bias_of(&self.solve(source, &Marginals::uniform(rows, columns))?)))
+    }
+
+    /// Solves once more where a `tol` is set, to see whether it is met.
+    fn warnings(&self, scores: &Scores) -> Vec<Warning> {
+        let Some(tol) = self.tol else { return Vec::new() };
+        match self.fit(scores) {
+            Ok(Fit { converged: false, iterations, marginal_error: error, .. }) => {
+                vec![Warning::NotConverged { method: self.name(), iterations, error, tol }]
+            }
+            _ => Vec::new(),
+        }
     }
 }

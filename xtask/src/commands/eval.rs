@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use tvr_experiment::device::DEFAULT_DEVICE;
+use tvr_experiment::device::{self, DEFAULT_DEVICE};
 use tvr_experiment::evaluate::Told;
 use tvr_experiment::shard::Shard;
 use tvr_experiment::{ExperimentError, Recipe, Surroundings, experiment, plan, record};
@@ -88,6 +88,12 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
                 )));
             }
         }
+    }
+    if device::count(&args.device)? > 1 {
+        return Err(ExperimentError::request(format!(
+            "--device {}: a run is judged on one device; name one, and share the videos out with --shard",
+            args.device
+        )));
     }
     let surroundings = Surroundings {
         runs: folder.parent().map(PathBuf::from).unwrap_or_default(),

@@ -65,13 +65,13 @@ impl Args {
     /// # Errors
     /// A recipe that does not plan.
     pub fn plan(&self) -> Result<Plan, ExperimentError> {
-        self.plan_on(&self.devices)
+        self.plan_on(&self.devices, &mut draw())
     }
 
-    fn plan_on(&self, devices: &str) -> Result<Plan, ExperimentError> {
+    fn plan_on(&self, devices: &str, events: &mut dyn FnMut(Event)) -> Result<Plan, ExperimentError> {
         let mut recipe = Recipe::read(&self.recipe)?;
         apply(&mut recipe, &self.set)?;
-        weights::fetch(&recipe, &mut draw())?;
+        weights::fetch(&recipe, events)?;
         let surroundings =
             Surroundings { runs: self.runs.clone(), cache: self.cache.clone(), device: devices.into() };
         let planned = plan(&recipe, &self.recipe, &surroundings)?;
@@ -132,11 +132,19 @@ fn trained_among(
     args: &Args,
     stop: &AtomicBool,
 ) -> Result<(Plan, Vec<Record>), ExperimentError> {
-    let plan =
-        args.plan_on(&device::of_place(&args.devices, place)?)?.of_process(place.size, &args.devices)?;
     let mut log = listener(args.log_steps);
     let mut silent = |_: Event| ();
     let log: &mut dyn FnMut(Event) = if place.rank == 0 { &mut log } else { &mut silent };
+    let patience = Duration::from_secs(args.patience.max(1));
+    // Rank 0 first here too: a checkpoint may have to be downloaded.
+    let plan = |events: &mut dyn FnMut(Event)| {
+        let plan = args.plan_on(&device::of_place(&args.devices, place)?, events)?;
+        plan.of_process(place.size, &args.devices)
+    };
+    let plan = open_in_turn(ranks, patience, log, plan)?;
+    if place.rank == 0 {
+        plan.recipe.seeds.iter().try_for_each(|&seed| check_folder(&plan, seed, args.resume))?;
+    }
     let open = |events: &mut dyn FnMut(Event)| experiment::open(&plan, stop, events);
     let opened = open_in_turn(ranks, plan.patience, log, open)?;
     let mut records = Vec::new();

@@ -267,6 +267,21 @@ fn a_folder_that_another_run_holds_is_one_error_of_all_ranks() {
 }
 
 #[test]
+fn a_run_of_a_later_seed_is_refused_before_the_first_is_trained() {
+    if !there() {
+        return;
+    }
+    let folder = kill::folder();
+    let output = train(folder.path(), "2", "runs", &["--set", "seeds=[6]"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let output = train(folder.path(), "2", "runs", &["--set", "seeds=[5, 6]"]).output().unwrap();
+    let said = stderr(&output);
+    assert!(error(&said).starts_with("error: runs/small-6: holds a run already; "), "{said}");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!folder.path().join("runs/small-5").exists(), "the first seed was trained");
+}
+
+#[test]
 fn a_loss_that_is_not_finite_ends_every_rank_with_one_error() {
     if !there() {
         return;

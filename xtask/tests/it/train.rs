@@ -184,6 +184,12 @@ fn a_run_goes_on_in_other_parts_on_other_devices_and_is_judged_otherwise() {
     assert_eq!(records[0]["test"].as_array().unwrap().len(), 2, "{records}");
     let kept = std::fs::read_to_string(folder.path().join("runs/small-5/recipe.toml")).unwrap();
     assert!(kept.contains("chunk = 2\n"), "{kept}");
+    assert_eq!(records[0]["device"], "flex:2, then flex");
+    fails(
+        &xtask(folder.path(), &["eval", "runs/small-5", "--device", "flex:2"]),
+        2,
+        "--device flex:2: a run is judged on one device; name one, and share the videos out with --shard",
+    );
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::device;
 use crate::error::ExperimentError;
 use crate::files;
 use crate::plan::Plan;
+use crate::pretrained::Pretrained;
 use crate::recipe::DataRecipe;
 
 /// What must be the same at every rank: names and values, in the order in which they are compared.
@@ -19,11 +20,17 @@ use crate::recipe::DataRecipe;
 pub struct Facts(pub Vec<(String, String)>);
 
 impl Facts {
-    /// Of a request: version, features compiled in, every key of the recipe and its hash, seed, training data.
+    /// Of a request: version, features compiled in, every key of the recipe and its hash, seed, training data, and of a
+    /// pretrained checkpoint what its weights do not show.
     ///
     /// # Errors
     /// A recipe that cannot be written out.
-    pub fn of(plan: &Plan, seed: u64, train: &Corpus) -> Result<Self, ExperimentError> {
+    pub fn of(
+        plan: &Plan,
+        seed: u64,
+        train: &Corpus,
+        pretrained: Option<&Pretrained>,
+    ) -> Result<Self, ExperimentError> {
         let recipe = plan.recipe.to_toml()?.parse::<toml::Table>().map_err(|error| {
             ExperimentError::work(format!(
                 "{}: the recipe cannot be read back: {error}",
@@ -35,8 +42,13 @@ impl Facts {
         let named = |(name, value): (&str, String)| (name.to_string(), value);
         let before =
             [("version", env!("CARGO_PKG_VERSION").into()), ("features", device::features().join(", "))];
-        let after =
-            [("recipe hash", plan.recipe.hash()?), ("seed", seed.to_string()), ("data hash", data(train))];
+        let wiring = pretrained.map_or(Ok("none".into()), Pretrained::wiring)?;
+        let after = [
+            ("recipe hash", plan.recipe.hash()?),
+            ("seed", seed.to_string()),
+            ("data hash", data(train)),
+            ("hash of the checkpoint's config and tokenizer", wiring),
+        ];
         Ok(Self(before.map(named).into_iter().chain(keys).chain(after.map(named)).collect()))
     }
 

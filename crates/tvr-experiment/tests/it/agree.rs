@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use burn::prelude::*;
 use tvr_experiment::collective::{Facts, threads};
 use tvr_experiment::corpus::{Corpus, FrameRows, Texts};
+use tvr_experiment::pretrained::Pretrained;
 use tvr_experiment::{ExperimentError, Plan, Recipe, Surroundings, experiment, lock, plan};
 use tvr_heads::MeanPoolingConfig;
 use tvr_objectives::SymmetricConfig;
@@ -37,8 +38,10 @@ fn facts_tell_of_every_part_of_the_data_of_the_recipe_and_of_the_seed() {
     let plan = planned(folder.path(), 8, "flex");
     // The names of what differs from the facts of the same request.
     let differ = |plan: &Plan, seed: u64, before: &Corpus, after: &Corpus| -> Vec<String> {
-        let [before, after] =
-            [Facts::of(&planned(folder.path(), 8, "flex"), 3, before), Facts::of(plan, seed, after)];
+        let [before, after] = [
+            Facts::of(&planned(folder.path(), 8, "flex"), 3, before, None),
+            Facts::of(plan, seed, after, None),
+        ];
         let pairs = before.unwrap().0.into_iter().zip(after.unwrap().0);
         pairs.filter(|(before, after)| before != after).map(|(before, _)| before.0).collect()
     };
@@ -76,6 +79,34 @@ fn facts_tell_of_every_part_of_the_data_of_the_recipe_and_of_the_seed() {
         change(&mut after);
         assert_eq!(differ(&plan, 3, before, &after), ["data hash"], "{name}");
     }
+}
+
+/// Another epsilon leaves weights, captions and pixels as they are.
+#[test]
+fn facts_tell_of_a_checkpoints_config() {
+    let folder = tempfile::tempdir().unwrap();
+    crate::run::features(&folder.path().join("data"));
+    let plan = planned(folder.path(), 8, "flex");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tvr-clip/tests/fixtures/clip");
+    let weights = folder.path().join("weights");
+    std::fs::create_dir(&weights).unwrap();
+    for file in std::fs::read_dir(fixture).unwrap().flatten().filter(|file| file.path().is_file()) {
+        std::fs::copy(file.path(), weights.join(file.file_name())).unwrap();
+    }
+    let corpus = Encoder::Projection.corpus();
+    let facts = || {
+        let encoder = format!("kind = \"clip\"\nweights = {:?}\ncontext = 20", weights.to_str().unwrap());
+        let encoder = toml::from_str(&encoder).unwrap();
+        let pretrained = Pretrained::open(&encoder, &mut |_| ()).unwrap();
+        Facts::of(&plan, 3, &corpus, pretrained.as_ref()).unwrap().0
+    };
+    let before = facts();
+    assert_eq!(before, facts());
+    let config = std::fs::read_to_string(weights.join("config.json")).unwrap();
+    std::fs::write(weights.join("config.json"), config.replace("1e-05", "1e-06")).unwrap();
+    let differ: Vec<_> = before.iter().zip(facts()).filter(|(before, after)| *before != after).collect();
+    assert_eq!(differ.len(), 1, "{differ:?}");
+    assert_eq!(differ[0].0.0, "hash of the checkpoint's config and tokenizer");
 }
 
 #[test]

@@ -100,6 +100,12 @@ fn error(found: &[f64], expected: &[f64]) -> f64 {
     apart(found, expected) / largest(expected).max(1.0)
 }
 
+/// How far, in parts, a factor of a product of f32 may be rounded on a device: CubeCL's go through a card's TF32 units,
+/// whose mantissa has ten bits.
+fn rounding(device: &str) -> f64 {
+    if device.starts_with("cuda") { 2f64.powi(-11) } else { 1e-6 }
+}
+
 /// Values and gradients of everything that has a kernel of its own on flex.
 fn kernels(device: &Device, dtype: DType) -> Vec<(&'static str, Vec<f64>)> {
     fn tensor<const D: usize>(data: TensorData, device: &Device, dtype: DType) -> Tensor<D> {
@@ -147,7 +153,10 @@ fn what_has_a_kernel_on_flex_takes_plain_operations_elsewhere_and_agrees() {
     for (name, device) in std::iter::once(("flex", Device::flex())).chain(opened()) {
         for ((what, found), (_, expected)) in kernels(&device, DType::F32).iter().zip(&expected) {
             let error = error(found, expected);
-            assert!(error < 5e-6, "{name}, {what}: {error} off");
+            // Only attention takes products.
+            let may = if what.contains("attention") { 5.0 * rounding(name) } else { 5e-6 };
+            println!("{name}, {what}: {error:.1e} off");
+            assert!(error < may, "{name}, {what}: {error} off");
         }
     }
 }
@@ -199,7 +208,7 @@ fn every_head_and_objective_has_the_gradient_of_flex() {
         return;
     }
     let _alone = generator();
-    let mut compared = 0;
+    let (mut compared, mut wrong) = (0, Vec::new());
     let (symmetric, pooling) = (objectives().remove(0), heads().remove(0));
     let mut pairs: Vec<(HeadRecipe, ObjectiveRecipe)> =
         heads().into_iter().map(|head| (head, symmetric.clone())).collect();
@@ -223,22 +232,29 @@ fn every_head_and_objective_has_the_gradient_of_flex() {
             let (loss, expected) = here(1.0);
             let largest = largest(&expected);
             assert!(largest > 1e-4, "{encoder:?}, {head:?}, {objective:?}: the gradient is nothing");
-            // Nine rounds of EMCL magnify rounding: what weights that differ by a millionth change on flex, another
-            // backend may change as well.
-            let (nudged_loss, nudged) = here(1.0 + 1e-6);
-            let loss_may = 1e-5 * loss.abs().max(1.0) + (loss - nudged_loss).abs();
-            let may = 2e-5 * largest + apart(&nudged, &expected);
             for (device_name, device) in &devices {
+                // Nine rounds of EMCL magnify rounding: what weights that differ by a rounding change on flex, another
+                // backend may change as well.
+                let by = rounding(device_name);
+                let (nudged_loss, nudged) = here(1.0 + by);
+                let loss_may = 10.0 * by * loss.abs().max(1.0) + (loss - nudged_loss).abs();
+                let may = 20.0 * by * largest + apart(&nudged, &expected);
                 let name = format!("{device_name}, {encoder:?}, {head:?}, {objective:?}");
                 let (found_loss, found) = second_step(head, objective, encoder, 1.0, device);
-                assert!((loss - found_loss).abs() <= loss_may, "{name}: {loss} {found_loss}");
                 let difference = apart(&found, &expected);
-                assert!(difference <= may, "{name}: {difference} of {largest}");
+                let (of_loss, of_gradient) = ((loss - found_loss).abs() / loss_may, difference / may);
+                println!("{name}: {of_loss:.3} and {of_gradient:.3} of what loss and gradient may differ");
+                if !(of_loss <= 1.0 && of_gradient <= 1.0) {
+                    wrong.push(format!(
+                        "{name}: losses {loss} {found_loss}, gradients {difference} of {largest}"
+                    ));
+                }
                 compared += 1;
             }
         }
     }
     println!("{compared} gradients compared");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 fn planned(folder: &Path, device: &str) -> Plan {

@@ -8,6 +8,7 @@ use burn::module::{Module, Param};
 use burn::prelude::*;
 use burn::tensor::Distribution;
 use tvr_experiment::own::{Own, Parts};
+use tvr_experiment::shard::Shard;
 use tvr_experiment::{ExperimentError, Plan, Recipe, Surroundings, experiment, plan};
 use tvr_heads::{Head, Needs, Similarity, TextCodes, TextFeatures, VideoCodes, VideoFeatures, cosine};
 use tvr_objectives::{Symmetric, SymmetricConfig};
@@ -128,6 +129,24 @@ fn each_seed_draws_its_own_and_a_run_is_judged_by_what_made_it_alone() {
             folder.display()
         )
     );
+    // The plan of the own parts, at doors that know the recipe's alone.
+    let sentence = "the plan is of \"weighed\", whose head and objective come from outside; call the function whose name ends \
+                    in _with, and hand them over";
+    let (out, shard) = (plan.surroundings.runs.join("share.safetensors"), Shard { index: 0, of: 1 });
+    for error in [
+        experiment::run(&asked, &opened, 1, true, &never, &mut |_| ()).map(|_| ()).unwrap_err(),
+        experiment::judge_again(&asked, &opened, 1, false).map(|_| ()).unwrap_err(),
+        experiment::trained(&asked, &opened, 1).map(|_| ()).unwrap_err(),
+        experiment::score_share(&asked, &opened, 1, false, shard, &out).map(|_| ()).unwrap_err(),
+        experiment::measure_step(&asked, &opened, &never).map(|_| ()).unwrap_err(),
+    ] {
+        assert_eq!((error.to_string(), error.exit_code()), (sentence.into(), 2));
+    }
+    experiment::score_share_with(&plan, &opened, &own, 1, false, shard, &out).unwrap();
+    let bytes = std::fs::read(&out).unwrap();
+    let share = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let whole: Vec<u8> = again.logits.iter().flat_map(|logit| logit.to_le_bytes()).collect();
+    assert_eq!(share.tensor("similarity").unwrap().data(), whole);
 }
 
 #[test]

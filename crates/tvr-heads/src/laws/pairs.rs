@@ -6,6 +6,7 @@ use super::features::select_texts;
 use super::{Broken, Expected, Trial};
 use crate::head::Head;
 use crate::tiles::{Tile, score_all, score_tiles};
+use crate::vectors::Vectors;
 
 fn row(matrix: &[f64], columns: usize, row: usize) -> &[f64] {
     &matrix[row * columns..(row + 1) * columns]
@@ -155,5 +156,38 @@ pub fn columns_stay_when_queries_leave(
         let found = trial.scores(&texts, &videos.rows(1..3))?;
         let kept: Vec<f64> = (0..6).flat_map(|text| &row(&whole, 4, text)[1..3]).copied().collect();
         close(&found, &kept, expected.tolerance, || "6 texts, videos 1 and 2 of 4".into())
+    })
+}
+
+/// A head made of cosines gives the similarity that its cosines make: who stands between its vectors and their cosines
+/// ([`Emcl`](crate::Emcl)) then changes nothing else.
+///
+/// 5 texts, 3 videos, 4 frames, within the tolerance. Asks [`Head::n_cosines`], [`Head::vectors`], [`Head::fuse`] and
+/// [`Head::similarity`]; not of a head without cosines.
+///
+/// # Errors
+/// [`Broken`] with another number of cosines, or the first similarity that differs.
+pub fn cosines_make_the_similarity(head: &impl Head, expected: &Expected, seed: u64) -> Result<(), Broken> {
+    law("cosines_make_the_similarity", seed, || {
+        let (trial, context) = (Trial::new(head, expected), "5 texts, 3 videos, 4 frames");
+        let named = trial.head.n_cosines();
+        if named == 0 {
+            return Ok(());
+        }
+        let (texts, videos) = trial.draw(seed.wrapping_add(15), [5, 3, 4]);
+        let (texts, videos) = (trial.head.code_texts(texts), trial.head.code_videos(videos));
+        let cosines: Vec<_> = trial.head.vectors(&texts, &videos).into_iter().map(Vectors::cosine).collect();
+        if cosines.len() != named {
+            return Err(format!("{context}: {} pairs of vectors, but n_cosines is {named}", cosines.len()));
+        }
+        let (found, made) =
+            (trial.head.similarity(&texts, &videos), trial.head.fuse(&texts, &videos, cosines));
+        close(&floats(&found.fused), &floats(&made.fused), expected.tolerance, || context.into())?;
+        for (found, made) in found.streams.iter().zip(&made.streams) {
+            close(&floats(&found.similarity), &floats(&made.similarity), expected.tolerance, || {
+                format!("{context}: stream {}", made.name)
+            })?;
+        }
+        Ok(())
     })
 }

@@ -41,6 +41,8 @@ macro_rules! conformance {
             #[test]
             fn columns_stay_when_queries_leave() { holds(laws::columns_stay_when_queries_leave(&$make, &PLAIN, 0)); }
             #[test]
+            fn cosines_make_the_similarity() { holds(laws::cosines_make_the_similarity(&$make, &PLAIN, 0)); }
+            #[test]
             fn broken_features_are_refused_by_name() { holds(laws::broken_features_are_refused_by_name(&$make, &PLAIN, 0)); }
             #[test]
             fn parts_give_the_gradient_of_the_whole() { holds(laws::parts_give_the_gradient_of_the_whole(&$make, &PLAIN, 0)); }

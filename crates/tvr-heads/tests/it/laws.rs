@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use tvr_heads::experts::ExpertInput;
 use tvr_heads::laws::{self, Broken, Draw, Expected};
 use tvr_heads::{
-    Head, Needs, Similarity, StreamSimilarity, TextCodes, TextFeatures, VideoCodes, VideoFeatures, cosine,
+    Head, Needs, Similarity, StreamSimilarity, TextCodes, TextFeatures, Vectors, VideoCodes, VideoFeatures,
+    cosine,
 };
 use tvr_nn::{masked_mean, unit_rows};
 
@@ -58,6 +59,10 @@ enum Wrong {
     Unsaved,
     /// Burn stops at its shapes.
     Panics,
+    /// Says that it is a cosine, and is less.
+    Cosine,
+    /// Says that it is made of two cosines, and names the vectors of one.
+    Cosines,
 }
 
 #[derive(Module, Debug)]
@@ -131,6 +136,18 @@ impl Head for Flawed {
         TextCodes::new(unit_rows(texts.pooled + mean))
     }
 
+    fn n_cosines(&self) -> usize {
+        match self.wrong {
+            Some(Wrong::Cosine) => 1,
+            Some(Wrong::Cosines) => 2,
+            _ => 0,
+        }
+    }
+
+    fn vectors(&self, texts: &TextCodes, videos: &VideoCodes) -> Vec<Vectors> {
+        vec![Vectors::of_items(texts.pooled.clone(), videos.pooled.clone())]
+    }
+
     fn similarity(&self, texts: &TextCodes, videos: &VideoCodes) -> Similarity {
         let cosines = cosine(texts, videos);
         let [rows, columns] = cosines.dims();
@@ -157,6 +174,7 @@ impl Head for Flawed {
                     + Tensor::<2>::eye(rows.max(columns), &device).slice(s![0..rows, 0..columns]) * 0.1
             }
             Some(Wrong::Shape) => cosines.transpose(),
+            Some(Wrong::Cosine) => cosines * 0.9,
             Some(Wrong::Unsaved) => cosines / self.unsaved,
             Some(Wrong::Training) if cosines.is_autodiff() => cosines * 0.9,
             Some(Wrong::Panics) => cosines.slice_dim(1, 0..3) + Tensor::<2>::ones([1, 2], &device),
@@ -188,6 +206,8 @@ fn a_wrong_head_breaks_the_law_that_names_its_fault() {
         (Wrong::NeighbourInPairs, "tiles_give_the_same_scores"),
         (Wrong::Place, "tiles_give_the_same_scores"),
         (Wrong::Diagonal, "tiles_give_the_same_scores"),
+        (Wrong::Cosine, "cosines_make_the_similarity"),
+        (Wrong::Cosines, "cosines_make_the_similarity"),
         (Wrong::Timeless, "frames_are_a_set_unless_read_in_time"),
         (Wrong::Timely, "frames_are_a_set_unless_read_in_time"),
         (Wrong::TimesMask, "broken_features_are_refused_by_name"),

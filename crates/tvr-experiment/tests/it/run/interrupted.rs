@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tvr_experiment::experiment::Opened;
-use tvr_experiment::{Event, ExperimentError, Plan, experiment};
+use tvr_experiment::train::check_folder;
+use tvr_experiment::{Event, ExperimentError, Plan, Surroundings, experiment};
 
 use super::{features, generator, lines, planned, weights};
 
@@ -112,6 +113,28 @@ fn a_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_word() {
             std::fs::write(folder.join("state.json"), "{").unwrap();
         }
     }
+    // Of a finished run it takes no step.
+    let run = straight.run_folder(3);
+    let finished = format!(
+        "{}: holds a finished run without a whole checkpoint of its steps, so --resume would train it anew; eval judges it as it \
+         is; to train it anew, remove the folder or give the recipe another name",
+        run.display()
+    );
+    let mut words = Vec::new();
+    let error = experiment::run(&straight, &opened, 3, true, &never, &mut |event| match event {
+        Event::Note(word) => words.push(word),
+        event => panic!("{event:?}"),
+    })
+    .unwrap_err();
+    assert_eq!((error.to_string(), error.exit_code()), (finished.clone(), 2));
+    assert!(words.len() == 2 && words[1].ends_with("; none is left"), "{words:?}");
+    assert_eq!(weights(&straight), expected);
+    let whole = |entry: &std::fs::DirEntry| entry.path().is_file();
+    let count = std::fs::read_dir(&checkpoints).unwrap().flatten().filter(whole).count();
+    assert!(count > 0 && run.join("record.json").exists(), "something is gone");
+    experiment::judge_again(&straight, &opened, 3, false).unwrap();
+
+    std::fs::remove_file(run.join("record.json")).unwrap();
     let (mut words, stop) = (Vec::new(), AtomicBool::new(false));
     let error = experiment::run(&straight, &opened, 3, true, &stop, &mut |event| match event {
         Event::Note(word) => words.push(word),
@@ -131,6 +154,34 @@ fn a_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_word() {
     .unwrap();
     assert_eq!(begun, Some(2));
     assert_eq!(weights(&straight), expected);
+
+    // Who removes them to save space has the run still, before data are opened and after.
+    for entry in std::fs::read_dir(&checkpoints).unwrap().flatten().filter(|entry| !whole(entry)) {
+        std::fs::remove_dir_all(entry.path()).unwrap();
+    }
+    assert_eq!(check_folder(&straight, 3, true).unwrap_err().to_string(), finished);
+    let error = experiment::run(&straight, &opened, 3, true, &never, &mut |_| ()).unwrap_err();
+    assert_eq!(error.to_string(), finished);
+    assert_eq!(weights(&straight), expected);
+}
+
+#[test]
+fn a_record_names_the_devices_that_trained() {
+    let _alone = generator();
+    let folder = tempfile::tempdir().unwrap();
+    features(&folder.path().join("data"));
+    let never = AtomicBool::new(false);
+    let plan = planned(folder.path(), "runs");
+    let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
+    interrupted(&plan, &opened, 5);
+    let on = |device: &str| {
+        let surroundings = Surroundings { device: device.into(), ..plan.surroundings.clone() };
+        let plan = tvr_experiment::plan(&plan.recipe, &plan.source, &surroundings).unwrap();
+        experiment::run(&plan, &opened, 3, true, &never, &mut |_| ()).unwrap().record.device
+    };
+    assert_eq!(on("flex:2"), "flex, then flex:2");
+    // Nothing is left to do for these.
+    assert_eq!(on("flex:3"), "flex, then flex:2");
 }
 
 #[test]

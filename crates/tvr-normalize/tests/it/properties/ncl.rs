@@ -209,6 +209,22 @@ fn sinkhorn_stops_once_rows_are_within_tol() {
     for fit in [dense, streamed] {
         assert!(fit.converged && fit.iterations < 10_000, "{fit:?}");
     }
+    let scores = Scores::new(s.view());
+    assert!(settings.warnings(&scores).is_empty());
+    let short = method(1.0, 2);
+    assert!(short.warnings(&scores).is_empty());
+    let error = short.fit(&scores).unwrap().marginal_error;
+    let short = short.with_tol(1e-6).unwrap();
+    assert_eq!(
+        short.warnings(&scores)[0].to_string(),
+        format!(
+            "sinkhorn: after 2 iterations a row sum is still {error:.1e} off, above its tol of 1e-6; allow more iterations \
+         or a larger tau"
+        )
+    );
+    // Of the bank, where there is one: a single row is solved by the first iteration.
+    let bank = noise(1, 5, 1.0, 4);
+    assert!(short.warnings(&scores.with_query_bank(bank.view())).is_empty());
 }
 
 /// Column sums of several chunks are added up in stretches of 4,096 columns.
