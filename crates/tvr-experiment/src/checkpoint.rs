@@ -164,7 +164,7 @@ impl Checkpoints {
         sha256: Option<&str>,
     ) -> Result<M, ExperimentError> {
         let path = self.best_path(step);
-        let bytes = files::read(&path)?;
+        let bytes = files::read(&path).map_err(|error| self.train_again(error))?;
         let loaded = match sha256 {
             Some(expected) if files::sha256(&bytes) != expected => Err(not_as_written(&path)),
             _ => load_weights(model, &path, bytes),
@@ -278,8 +278,8 @@ pub(crate) fn is_finished(run: &Path) -> bool {
 /// A finished run that could only be trained anew, over what is there.
 pub(crate) fn nothing_to_go_on_with(run: &Path) -> ExperimentError {
     ExperimentError::request(format!(
-        "{}: holds a finished run without a whole checkpoint of its steps, so --resume would train it anew; eval judges it as it \
-         is; to train it anew, remove the folder or give the recipe another name",
+        "{}: holds a finished run without a whole checkpoint of its steps, so --resume would train it anew, over \
+         what is there; to do so, remove the folder or give the recipe another name",
         run.display()
     ))
 }

@@ -238,6 +238,9 @@ fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
     check_train(&recipe.train)?;
     recipe.train.optimizer.check()?;
     check_pair(&recipe.data, &recipe.encoder)?;
+    if recipe.eval.normalize.is_empty() {
+        return refuse("eval.normalize is empty; name at least one row, as in eval.normalize = [\"raw\"]");
+    }
     recipe.eval.check_bands()
 }
 

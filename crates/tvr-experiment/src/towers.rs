@@ -19,6 +19,7 @@ use tvr_data::{Prefetch, Split, World};
 use tvr_objectives::{Objective, Pairs, SymmetricConfig};
 
 use crate::checkpoint::{load_weights, packed};
+use crate::collective::weights_sha256;
 use crate::error::ExperimentError;
 use crate::files;
 use crate::model::encode_pooled;
@@ -52,7 +53,7 @@ pub struct Towers {
     pub clip: Clip,
     /// The tokenizer of the world's captions.
     pub tokenizer: Tokenizer,
-    /// SHA-256 of the weights file.
+    /// SHA-256 of the weights. Their file has another whenever they are trained: burn draws a name for each parameter.
     pub sha256: String,
     device: Device,
     folder: PathBuf,
@@ -105,19 +106,19 @@ impl Towers {
         let tokenizer = tokenizer()?;
         let fresh = init(encoder, &tokenizer, device)?;
         let weights = folder.join("towers.bpk");
-        let (clip, sha256) = if weights.exists() {
-            let bytes = files::read(&weights)?;
-            let sha256 = files::sha256(&bytes);
-            let clip = load_weights(fresh, &weights, bytes).map_err(|error| {
+        let clip = if weights.exists() {
+            load_weights(fresh, &weights, files::read(&weights)?).map_err(|error| {
                 ExperimentError::work(format!("{error}; remove the file to train the towers anew"))
-            })?;
-            (clip, sha256)
+            })?
         } else {
+            // Before minutes of training, and not after them.
+            std::fs::create_dir_all(&folder).map_err(ExperimentError::file(&folder, "create the folder"))?;
             let trained = pretrain(fresh, encoder, &tokenizer, device, stop, events)?;
             let bytes = packed(trained.clone().into_record().into_bytes(), &weights)?;
             files::write_whole(&weights, &bytes)?;
-            (trained, files::sha256(&bytes))
+            trained
         };
+        let sha256 = weights_sha256(&clip);
         Ok(Self { clip, tokenizer, sha256, device: device.clone(), folder })
     }
 

@@ -111,11 +111,22 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     processes::run(place, patience, exit::complain, work)
 }
 
+/// What there is to say before towers are trained and videos decoded in vain.
+fn check(args: &Args, plan: &Plan) -> Result<(), ExperimentError> {
+    plan.recipe.seeds.iter().try_for_each(|&seed| check_folder(plan, seed, args.resume))?;
+    if let Some(cap) = plan.recipe.train.steps.filter(|&cap| cap > plan.steps) {
+        exit::say(&format!(
+            "note: train.steps = {cap} is a cap, and train.epochs = {} are {} steps; raise epochs for more",
+            plan.recipe.train.epochs, plan.steps
+        ));
+    }
+    Ok(())
+}
+
 /// What was run, and the record of every seed.
 fn trained(args: &Args, stop: &AtomicBool) -> Result<(Plan, Vec<Record>), ExperimentError> {
     let plan = args.plan()?;
-    // Before towers are trained and videos decoded in vain.
-    plan.recipe.seeds.iter().try_for_each(|&seed| check_folder(&plan, seed, args.resume))?;
+    check(args, &plan)?;
     let mut log = listener(args.log_steps);
     let opened = experiment::open(&plan, stop, &mut log)?;
     let mut records = Vec::new();
@@ -143,7 +154,7 @@ fn trained_among(
     };
     let plan = open_in_turn(ranks, patience, log, plan)?;
     if place.rank == 0 {
-        plan.recipe.seeds.iter().try_for_each(|&seed| check_folder(&plan, seed, args.resume))?;
+        check(args, &plan)?;
     }
     let open = |events: &mut dyn FnMut(Event)| experiment::open(&plan, stop, events);
     let opened = open_in_turn(ranks, plan.patience, log, open)?;

@@ -47,4 +47,20 @@ fn other_towers_neither_resume_a_run_nor_judge_it() {
     std::fs::write(own, before).unwrap();
     let eval = xtask(folder, &["eval", "runs/small-5"]);
     assert!(eval.status.success(), "{}", stderr(&eval));
+
+    // Whoever empties the cache gets the same towers again, though not the same bytes of a file.
+    std::fs::remove_dir_all(folder.join("cache")).unwrap();
+    let eval = xtask(folder, &["eval", "runs/small-5"]);
+    assert!(eval.status.success(), "{}", stderr(&eval));
+    assert!(stderr(&eval).contains("towers on stills, seed 0: "), "{}", stderr(&eval));
+
+    // A place that cannot be written is found before the training.
+    std::fs::write(folder.join("file"), "").unwrap();
+    let output = xtask(folder, &["train", "small.toml", "--cache", "file", "--set", "name=other"]);
+    let said = stderr(&output);
+    assert!(
+        said.starts_with("error: file/world-") && said.contains(": cannot create the folder: "),
+        "{said}"
+    );
+    assert_eq!(output.status.code(), Some(1));
 }

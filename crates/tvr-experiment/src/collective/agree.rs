@@ -54,7 +54,7 @@ impl Facts {
 
     /// Of the weights that a run starts from.
     pub fn of_weights<M: Module>(model: &M) -> Self {
-        Self(vec![("weights hash".into(), weights(model))])
+        Self(vec![("weights hash".into(), weights_sha256(model))])
     }
 }
 
@@ -142,7 +142,8 @@ fn data(corpus: &Corpus) -> String {
     hex(hash)
 }
 
-fn weights<M: Module>(model: &M) -> String {
+/// SHA-256 of all weights, one after another.
+pub(crate) fn weights_sha256<M: Module>(model: &M) -> String {
     struct Weights(Sha256);
     impl ModuleVisitor for Weights {
         fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {

@@ -13,6 +13,8 @@ fn a_number_beyond_all_measure_is_refused_before_anything_is_made() {
         &example().replace("evaluations = 4", "evaluations = 9000000000000000000"),
         "recipes/x.toml: train.evaluations = 9000000000000000000, but it must be at most 1000000",
     );
+    let rows = "[\"raw\", \"dual-softmax:temperature=1\", \"sinkhorn:tau=1,iterations=50\"]";
+    refused(&example().replace(rows, "[]"), "eval.normalize is empty; name at least one row");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
     let videos = std::fs::read_to_string(folder.join("clip-mean-pooling.toml")).unwrap();
     refused(

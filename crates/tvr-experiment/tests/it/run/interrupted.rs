@@ -116,8 +116,8 @@ fn a_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_word() {
     // Of a finished run it takes no step.
     let run = straight.run_folder(3);
     let finished = format!(
-        "{}: holds a finished run without a whole checkpoint of its steps, so --resume would train it anew; eval judges it as it \
-         is; to train it anew, remove the folder or give the recipe another name",
+        "{}: holds a finished run without a whole checkpoint of its steps, so --resume would train it anew, over what is \
+         there; to do so, remove the folder or give the recipe another name",
         run.display()
     );
     let mut words = Vec::new();
