@@ -48,7 +48,7 @@ pub struct Args {
     #[arg(long, value_name = "I/N", requires = "out", conflicts_with = "json")]
     shard: Option<Shard>,
     /// The file of the share.
-    #[arg(long, value_name = "FILE", requires = "shard")]
+    #[arg(long, value_name = "FILE", requires = "shard", conflicts_with = "json")]
     out: Option<PathBuf>,
 }
 

@@ -49,7 +49,7 @@ pub struct Args {
     pub devices: String,
     /// How long devices wait for one another before all stop; longer than a look at val takes. Time in which the run was
     /// stopped (Ctrl-Z) does not count.
-    #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE.as_secs())]
+    #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE.as_secs(), allow_negative_numbers = true)]
     pub patience: u64,
     /// Write the records as JSON to this file, or to stdout with "-".
     #[arg(long, value_name = "FILE")]

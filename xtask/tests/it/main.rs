@@ -17,6 +17,7 @@ mod own_videos;
 mod prepare;
 mod reproduce;
 mod score;
+mod together;
 mod towers;
 mod train;
 mod verify;
