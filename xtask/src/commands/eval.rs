@@ -8,6 +8,7 @@ use tvr_experiment::evaluate::Told;
 use tvr_experiment::shard::Shard;
 use tvr_experiment::{ExperimentError, Recipe, Surroundings, experiment, plan, record};
 
+use crate::apart;
 use crate::commands::{merge, train};
 use crate::draw::draw;
 use crate::exit;
@@ -89,6 +90,7 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
             }
         }
     }
+    apart::from_recipe(&recipe, &[("json", args.json.as_deref()), ("out", args.out.as_deref())])?;
     if device::count(&args.device)? > 1 {
         return Err(ExperimentError::request(format!(
             "--device {}: a run is judged on one device; name one, and share the videos out with --shard",

@@ -13,6 +13,7 @@ mod kill;
 mod made_up;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod outputs;
 mod own_videos;
 mod prepare;
 mod reproduce;
