@@ -66,6 +66,19 @@ pub fn results(
     }
 }
 
+/// Results as JSON, the name of their schema first.
+#[derive(serde::Serialize)]
+pub struct Named<'a, T> {
+    schema: &'static str,
+    #[serde(flatten)]
+    results: &'a T,
+}
+
+/// Names the schema of results whose type does not say it.
+pub fn named<T>(schema: &'static str, results: &T) -> Named<'_, T> {
+    Named { schema, results }
+}
+
 /// Whether JSON goes to stdout, where nothing else may stand then.
 pub fn is_stdout(json: Option<&Path>) -> bool {
     json == Some(Path::new("-"))

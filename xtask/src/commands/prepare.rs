@@ -112,7 +112,7 @@ pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError>
         shard: args.shard,
     };
     let report = prepare(&request, stop, &mut draw())?;
-    exit::results(args.json.as_deref(), &report, &said(&request, &report))?;
+    exit::results(args.json.as_deref(), &exit::named("tvr-prepare/1", &report), &said(&request, &report))?;
     match report.ready {
         // A share may have broken clips alone.
         0 if request.shard.is_none() => Err(ExperimentError::work(format!(
