@@ -11,8 +11,20 @@ use tvr_experiment::{ExperimentError, Recipe};
 /// The options that name a file to write. Every other one that names a file reads it.
 const WRITTEN: [&str; 2] = ["json", "out"];
 
-/// The options that name a folder to write into. Every other one that names a folder reads what is in it.
-const WRITTEN_INTO: [&str; 3] = ["runs", "cache", "save"];
+/// The options that name a folder to write into, or one that holds everything. Every other one that names a folder reads what is in it.
+const WRITTEN_INTO: [&str; 4] = ["runs", "cache", "save", "data_root"];
+
+/// What `--json` alone writes, by schema: the next call may write it anew, wherever it lies.
+const RESULTS: [&str; 8] = [
+    "tvr-doctor/",
+    "tvr-eval/",
+    "tvr-parity/",
+    "tvr-plan/",
+    "tvr-prepare/",
+    "tvr-score/",
+    "tvr-store-gc/",
+    "tvr-store-stat/",
+];
 
 /// Refuses to write over what is read, before anything is done.
 ///
@@ -81,12 +93,13 @@ fn not_over(id: &str, file: &Path, read: &OsStr) -> Result<(), ExperimentError> 
     }
 }
 
-/// Refuses a file that is there, in a folder that is read or below it. A new one may be written there.
+/// Refuses a file that is there, in a folder that is read or below it. A new one may be written there, and the results of an
+/// earlier call.
 fn not_within(id: &str, file: &Path, folder: &Path) -> Result<(), ExperimentError> {
     let Ok(read) = folder.canonicalize() else { return Ok(()) };
     // A link in the folder counts as what it leads to does, wherever that is.
     let within = read.is_dir() && places(file).iter().any(|place| place.starts_with(&read));
-    if !within {
+    if !within || (id == "json" && is_result(file)) {
         return Ok(());
     }
     Err(ExperimentError::request(format!(
@@ -94,6 +107,12 @@ fn not_within(id: &str, file: &Path, folder: &Path) -> Result<(), ExperimentErro
         file.display(),
         folder.display()
     )))
+}
+
+fn is_result(file: &Path) -> bool {
+    let value = std::fs::read(file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let schema = value.as_ref().and_then(|value: &serde_json::Value| value["schema"].as_str());
+    schema.is_some_and(|schema| RESULTS.iter().any(|result| schema.starts_with(result)))
 }
 
 /// What was typed for options that name files and folders, by their ids.

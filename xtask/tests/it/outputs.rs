@@ -58,12 +58,13 @@ fn a_file_in_a_folder_that_is_read_is_not_written_over() {
         fails(&xtask(folder.path(), &[arguments, &written[..]].concat()), 2, &sentence);
         assert!(held(folder.path()) == before, "{arguments:?} {file}");
     }
-    // A new one may lie there; what was written once is there then.
+    // A new one may lie there, and the next call may write it anew.
     let plan = ["plan", "small.toml", "--json", "data/plan.json"];
     let output = xtask(folder.path(), &plan);
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(at("data/plan.json").is_file());
-    assert_eq!(xtask(folder.path(), &plan).status.code(), Some(2));
+    let output = xtask(folder.path(), &plan);
+    assert!(output.status.success(), "{}", stderr(&output));
 }
 
 #[test]
