@@ -41,7 +41,8 @@ pub fn print(text: &str) -> Result<(), ExperimentError> {
     }
 }
 
-/// Gives out results: as text and, where a file is named, as JSON, whole or not at all; or, for `-`, as JSON alone.
+/// Gives out results: as text and, where a file is named, as JSON, whole or not at all; or, for `-`, as JSON alone. The
+/// text comes first: where the file fails, the results are not lost, and where stdout fails, the file is written.
 ///
 /// # Errors
 /// A file or a stdout that cannot be written.
@@ -51,15 +52,31 @@ pub fn results(
     text: &str,
 ) -> Result<(), ExperimentError> {
     match json {
-        Some(path) if !is_stdout(json) => tvr_experiment::files::write_json(path, value)?,
+        Some(path) if !is_stdout(json) => {
+            let printed = print(text);
+            tvr_experiment::files::write_json(path, value)?;
+            printed
+        }
         Some(_) => {
             let text = serde_json::to_string_pretty(value)
                 .map_err(|cause| ExperimentError::work(format!("the results cannot be JSON: {cause}")))?;
-            return print(&format!("{text}\n"));
+            print(&format!("{text}\n"))
         }
-        None => {}
+        None => print(text),
     }
-    print(text)
+}
+
+/// Results as JSON, the name of their schema first.
+#[derive(serde::Serialize)]
+pub struct Named<'a, T> {
+    schema: &'static str,
+    #[serde(flatten)]
+    results: &'a T,
+}
+
+/// Names the schema of results whose type does not say it.
+pub fn named<T>(schema: &'static str, results: &T) -> Named<'_, T> {
+    Named { schema, results }
 }
 
 /// Whether JSON goes to stdout, where nothing else may stand then.

@@ -19,8 +19,8 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
 }
 
 /// Lets `write` write beside `path`, syncs, and renames: a reader sees the old file or the new one, never half. What a
-/// link leads to is replaced, and the link stays. A pipe or a device is written to, and stays what it is, and so is a file that
-/// is open already (`/dev/stdout`, `/dev/fd/3`): what a log held before stays in it.
+/// link leads to is replaced or made, and the link stays. A pipe or a device is written to, and stays what it is, and so is
+/// a file that is open already (`/dev/stdout`, `/dev/fd/3`): what a log held before stays in it.
 ///
 /// # Errors
 /// The system's word, or that of `write`; nothing is left behind.
@@ -39,10 +39,9 @@ pub fn write_with(
     if std::fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
         return fill(File::options().write(true).open(path)?).map(drop);
     }
-    let linked = if path.is_symlink() { std::fs::canonicalize(path).ok() } else { None };
-    let place = linked.as_deref().unwrap_or(path);
-    let (beside, file) = new_beside(place)?;
-    let written = fill(file).and_then(|file| file.sync_all()).and_then(|()| std::fs::rename(&beside, place));
+    let place = led_to(path)?;
+    let (beside, file) = new_beside(&place)?;
+    let written = fill(file).and_then(|file| file.sync_all()).and_then(|()| std::fs::rename(&beside, &place));
     if written.is_err() {
         // The first error is the one to report.
         let _ = std::fs::remove_file(&beside);
@@ -69,6 +68,17 @@ fn opened(path: &Path) -> Option<std::io::Result<File>> {
         place = folder.join(std::fs::read_link(&place).ok()?);
     }
     None
+}
+
+/// What a path leads to by links, whether or not anything is there yet.
+fn led_to(path: &Path) -> std::io::Result<PathBuf> {
+    let mut place = path.to_path_buf();
+    for _ in 0..LINKS {
+        let Ok(target) = std::fs::read_link(&place) else { return Ok(place) };
+        place = place.parent().unwrap_or(Path::new("")).join(target);
+    }
+    // In a circle: the system's word for that.
+    std::fs::canonicalize(path)
 }
 
 /// A file that nobody else writes. The number of a process is not enough: every container has a process 1.

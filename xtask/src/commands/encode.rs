@@ -60,7 +60,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Pictures or texts that pass a tower at once
-    #[arg(long, value_name = "N", default_value_t = 32)]
+    #[arg(long, value_name = "N", default_value_t = 32, allow_negative_numbers = true)]
     batch: usize,
     #[arg(long, value_name = "D", default_value = DEFAULT_DEVICE, help = format!("The device: {DEVICE_HELP}"))]
     device: String,

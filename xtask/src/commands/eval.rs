@@ -1,13 +1,16 @@
 //! `eval`: judges a finished run again.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::device::{self, DEFAULT_DEVICE};
 use tvr_experiment::evaluate::Told;
+use tvr_experiment::record::RowRecord;
 use tvr_experiment::shard::Shard;
 use tvr_experiment::{ExperimentError, Recipe, Surroundings, experiment, plan, record};
 
+use crate::apart;
 use crate::commands::{merge, train};
 use crate::draw::draw;
 use crate::exit;
@@ -40,7 +43,7 @@ pub struct Args {
     /// The device.
     #[arg(long, default_value = DEFAULT_DEVICE)]
     device: String,
-    /// Write the rows as JSON to this file, or to stdout with "-".
+    /// Write what was found as JSON to this file, or to stdout with "-".
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Encode one share of N of the videos, and write its similarities in place of judging; I counts from 0. `merge` joins
@@ -48,8 +51,25 @@ pub struct Args {
     #[arg(long, value_name = "I/N", requires = "out", conflicts_with = "json")]
     shard: Option<Shard>,
     /// The file of the share.
-    #[arg(long, value_name = "FILE", requires = "shard")]
+    #[arg(long, value_name = "FILE", requires = "shard", conflicts_with = "json")]
     out: Option<PathBuf>,
+}
+
+/// What `--json` says.
+#[derive(serde::Serialize)]
+struct Evaluation<'a> {
+    schema: &'static str,
+    run: String,
+    recipe: &'a str,
+    seed: u64,
+    split: &'a str,
+    gallery: &'a str,
+    gallery_size: [usize; 2],
+    chosen: &'a BTreeMap<String, String>,
+    effective_ranks: Option<[f64; 2]>,
+    beside: &'a BTreeMap<String, f64>,
+    warnings: &'a [String],
+    rows: &'a [RowRecord],
 }
 
 /// Runs the command.
@@ -89,6 +109,7 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
             }
         }
     }
+    apart::from_recipe(&recipe, &[("json", args.json.as_deref()), ("out", args.out.as_deref())])?;
     if device::count(&args.device)? > 1 {
         return Err(ExperimentError::request(format!(
             "--device {}: a run is judged on one device; name one, and share the videos out with --shard",
@@ -116,12 +137,26 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
         return exit::print(&merge::scores_said(out, &written));
     }
     let judged = experiment::judge_again(&plan, &opened, record.seed, on_val)?;
-    record.test = judged.rows.iter().map(record::RowRecord::of).collect();
+    record.test = judged.rows.iter().map(RowRecord::of).collect();
     record.chosen = judged.chosen;
     record.effective_ranks = judged.effective_ranks;
     for warning in &judged.warnings {
         exit::say(&format!("warning: {warning}"));
     }
     record.beside = judged.told.iter().flat_map(Told::figures).collect();
-    exit::results(args.json.as_deref(), &record.test, &train::shown(std::slice::from_ref(&record)))
+    let evaluation = Evaluation {
+        schema: "tvr-eval/1",
+        run: folder.file_name().unwrap_or_default().display().to_string(),
+        recipe: &record.recipe,
+        seed: record.seed,
+        split: &args.split,
+        gallery: &judged.gallery,
+        gallery_size: [judged.logits.nrows(), judged.logits.ncols()],
+        chosen: &record.chosen,
+        effective_ranks: record.effective_ranks,
+        beside: &record.beside,
+        warnings: &judged.warnings,
+        rows: &record.test,
+    };
+    exit::results(args.json.as_deref(), &evaluation, &train::shown(std::slice::from_ref(&record)))
 }

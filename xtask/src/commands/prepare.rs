@@ -42,16 +42,16 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
     /// The folder below which a benchmark's videos are
-    #[arg(long, value_name = "DIR", requires = "dataset")]
+    #[arg(long, value_name = "DIR", requires = "dataset", conflicts_with = "manifest")]
     data_root: Option<PathBuf>,
     /// The folder of a benchmark's annotation files
-    #[arg(long, value_name = "DIR", requires = "dataset")]
+    #[arg(long, value_name = "DIR", requires = "dataset", conflicts_with = "manifest")]
     annotations: Option<PathBuf>,
     /// Ids to leave out, one a line; gallery.json and the evaluation card say so
-    #[arg(long, value_name = "FILE", requires = "dataset")]
+    #[arg(long, value_name = "FILE", requires = "dataset", conflicts_with = "manifest")]
     quarantine: Option<PathBuf>,
     /// Where gallery.json and the tables of a benchmark go; prepared/NAME if absent
-    #[arg(long, value_name = "DIR", requires = "dataset")]
+    #[arg(long, value_name = "DIR", requires = "dataset", conflicts_with = "manifest")]
     out: Option<PathBuf>,
     /// The store; it is made where there is none
     #[arg(long, value_name = "DIR", default_value = "store")]
@@ -61,10 +61,10 @@ pub struct Args {
     #[arg(long, value_name = "SPEC", default_value = "rate:1,frames=12,cut=uniform")]
     sampler: String,
     /// Side of the square that is kept, pixels: CLIP's resize of the short side, and its centre crop
-    #[arg(long, value_name = "N", default_value_t = 224)]
+    #[arg(long, value_name = "N", default_value_t = 224, allow_negative_numbers = true)]
     size: usize,
     /// Seconds after which a clip is given up
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, allow_negative_numbers = true)]
     limit: u64,
     /// Prepare one share of N neighbouring ones; I counts from 0
     #[arg(long, value_name = "I/N")]
@@ -112,7 +112,7 @@ pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError>
         shard: args.shard,
     };
     let report = prepare(&request, stop, &mut draw())?;
-    exit::results(args.json.as_deref(), &report, &said(&request, &report))?;
+    exit::results(args.json.as_deref(), &exit::named("tvr-prepare/1", &report), &said(&request, &report))?;
     match report.ready {
         // A share may have broken clips alone.
         0 if request.shard.is_none() => Err(ExperimentError::work(format!(

@@ -37,19 +37,19 @@ pub struct Args {
     full: bool,
     /// On real data instead: msrvtt476, a feature file with 476 test videos of MSR-VTT; or msrvtt, msvd, lsmdc, didemo,
     /// activitynet or vatex, a benchmark's videos, from a checkpoint.
-    #[arg(long, conflicts_with_all = ["quick", "full"])]
+    #[arg(long, conflicts_with_all = OF_THE_WORLD)]
     dataset: Option<String>,
     /// The folder of the data set, or below which a benchmark's videos are.
-    #[arg(long, value_name = "DIR", requires = "dataset")]
+    #[arg(long, value_name = "DIR", requires = "dataset", conflicts_with_all = OF_THE_WORLD)]
     data_root: Option<PathBuf>,
     /// The checkpoint that a benchmark's models start from: a folder, or OWNER/NAME on the hub (feature hub).
-    #[arg(long, value_name = "DIR|NAME", requires = "dataset")]
+    #[arg(long, value_name = "DIR|NAME", requires = "dataset", conflicts_with_all = OF_THE_WORLD)]
     weights: Option<String>,
     /// The folder of a benchmark's annotation files.
-    #[arg(long, value_name = "DIR", requires = "dataset")]
+    #[arg(long, value_name = "DIR", requires = "dataset", conflicts_with_all = OF_THE_WORLD)]
     annotations: Option<PathBuf>,
     /// A benchmark's ids to leave out, one a line.
-    #[arg(long, value_name = "FILE", requires = "dataset")]
+    #[arg(long, value_name = "FILE", requires = "dataset", conflicts_with_all = OF_THE_WORLD)]
     quarantine: Option<PathBuf>,
     /// The store of frames.
     #[arg(long, value_name = "DIR", default_value = "store")]
@@ -67,6 +67,9 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
+
+/// What has a meaning in the built-in world alone.
+const OF_THE_WORLD: [&str; 2] = ["quick", "full"];
 
 /// Runs the command.
 ///
@@ -94,6 +97,18 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
 }
 
 fn data(args: &Args) -> Result<Data, ExperimentError> {
+    let of_videos = [
+        ("weights", args.weights.is_some()),
+        ("annotations", args.annotations.is_some()),
+        ("quarantine", args.quarantine.is_some()),
+    ];
+    if let Some((option, _)) = of_videos.iter().find(|(_, given)| *given)
+        && args.dataset.as_deref() == Some("msrvtt476")
+    {
+        return Err(ExperimentError::request(format!(
+            "--{option}: it is for a benchmark's videos, and --dataset msrvtt476 is features; leave it out"
+        )));
+    }
     match (args.dataset.as_deref(), &args.data_root) {
         (None, _) => Ok(Data::World),
         (Some("msrvtt476"), Some(folder)) => Ok(Data::Msrvtt476(folder.clone())),

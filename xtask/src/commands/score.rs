@@ -41,7 +41,7 @@ Rows marked transductive have seen the other test queries; compare them with tra
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Scores [texts, videos], larger is better: .npy (f16, f32 or f64, any layout) or FILE.safetensors:KEY
-    #[arg(long, value_name = "FILE", required_unless_present = "texts", conflicts_with = "texts")]
+    #[arg(long, value_name = "FILE", required_unless_present = "texts", conflicts_with_all = OF_VECTORS)]
     similarity: Option<String>,
     /// Vectors [texts, width] in place of scores: what is judged are cosines
     #[arg(long, value_name = "FILE", requires = "videos")]
@@ -50,11 +50,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "texts")]
     videos: Option<String>,
     /// Vectors of training texts: with --bank-videos a bank for every normaliser, in place of the five below
-    #[arg(long, value_name = "FILE", requires_all = ["texts", "bank_videos"],
-          conflicts_with_all = ["text_bank", "video_bank", "gallery_bank", "gallery_bank_texts", "bank_similarity"])]
+    #[arg(long, value_name = "FILE", requires_all = ["texts", "bank_videos"], conflicts_with_all = BANKS)]
     bank_texts: Option<String>,
     /// Vectors of training videos
-    #[arg(long, value_name = "FILE", requires_all = ["texts", "bank_texts"])]
+    #[arg(long, value_name = "FILE", requires_all = ["texts", "bank_texts"], conflicts_with_all = BANKS)]
     bank_videos: Option<String>,
     /// EMCL between vectors and cosines, without training: tiles, as published; everything; or bank. Settings follow as in
     /// a recipe's [eval.emcl.layer]: everything:bases=32,sigma=1,mode=paper; similarity=product judges products, as published
@@ -94,7 +93,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     bank_similarity: Option<String>,
     /// What a score is multiplied with to be a logit (100 for CLIP's cosines); the normalisation error alone asks
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
     logit_scale: f32,
     /// Where the true item stands among items of the same score
     #[arg(long, value_name = "POLICY", default_value = "average",
@@ -104,13 +103,19 @@ pub struct Args {
     #[arg(long, value_name = "POLICY", default_value = "refuse", value_parser = ["refuse", "miss"])]
     non_finite: String,
     /// The K of R@K
-    #[arg(long, value_name = "K,...", value_delimiter = ',', default_value = "1,5,10,50")]
+    #[arg(
+        long,
+        value_name = "K,...",
+        value_delimiter = ',',
+        default_value = "1,5,10,50",
+        allow_negative_numbers = true
+    )]
     k: Vec<usize>,
     /// 95 % intervals over the queries from N resamplings; differences are paired with the first row
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     bootstrap: Option<usize>,
     /// Seed of the resampling [default: 0]
-    #[arg(long, value_name = "SEED", requires = "bootstrap")]
+    #[arg(long, value_name = "SEED", requires = "bootstrap", allow_negative_numbers = true)]
     seed: Option<u64>,
     /// Also write the figures as JSON; - prints JSON in place of the table
     #[arg(long, value_name = "FILE|-")]
@@ -124,9 +129,17 @@ pub struct Args {
     #[arg(long, value_name = "I/N", requires = "out", conflicts_with_all = JUDGING)]
     shard: Option<Shard>,
     /// The file of the share
-    #[arg(long, value_name = "FILE", requires = "shard")]
+    #[arg(long, value_name = "FILE", requires = "shard", conflicts_with_all = JUDGING)]
     out: Option<PathBuf>,
 }
+
+// clap drops what an option requires where that conflicts with another one given; so both name the conflict.
+
+/// What has a meaning with vectors alone.
+const OF_VECTORS: [&str; 5] = ["texts", "videos", "bank_texts", "bank_videos", "emcl"];
+
+/// Matrices in place of which vectors of a bank are given.
+const BANKS: [&str; 5] = ["text_bank", "video_bank", "gallery_bank", "gallery_bank_texts", "bank_similarity"];
 
 /// What says how joined scores are judged.
 const JUDGING: [&str; 18] = [

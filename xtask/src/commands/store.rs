@@ -59,7 +59,7 @@ pub fn run(args: Args) -> Result<(), ExperimentError> {
                 stat.doubled,
                 stat.torn_bytes
             );
-            (text, serde_json::to_value(stat))
+            (text, serde_json::to_value(exit::named("tvr-store-stat/1", &stat)))
         }
         What::Verify => {
             let records = verify(&args.store, &mut draw())?;
@@ -75,7 +75,7 @@ pub fn run(args: Args) -> Result<(), ExperimentError> {
                 done.bytes[0] as f64 / 1e6,
                 done.bytes[1] as f64 / 1e6
             );
-            (text, serde_json::to_value(done))
+            (text, serde_json::to_value(exit::named("tvr-store-gc/1", &done)))
         }
     };
     let value =

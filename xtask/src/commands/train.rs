@@ -15,6 +15,7 @@ use tvr_experiment::{
     weights,
 };
 
+use crate::apart;
 use crate::draw::draw;
 use crate::exit;
 use crate::table::Table;
@@ -49,7 +50,7 @@ pub struct Args {
     pub devices: String,
     /// How long devices wait for one another before all stop; longer than a look at val takes. Time in which the run was
     /// stopped (Ctrl-Z) does not count.
-    #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE.as_secs())]
+    #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE.as_secs(), allow_negative_numbers = true)]
     pub patience: u64,
     /// Write the records as JSON to this file, or to stdout with "-".
     #[arg(long, value_name = "FILE")]
@@ -63,7 +64,7 @@ impl Args {
     /// The checked plan.
     ///
     /// # Errors
-    /// A recipe that does not plan.
+    /// A recipe that does not plan, or reads what `--json` would write over.
     pub fn plan(&self) -> Result<Plan, ExperimentError> {
         self.plan_on(&self.devices, &mut draw())
     }
@@ -71,6 +72,7 @@ impl Args {
     fn plan_on(&self, devices: &str, events: &mut dyn FnMut(Event)) -> Result<Plan, ExperimentError> {
         let mut recipe = Recipe::read(&self.recipe)?;
         apply(&mut recipe, &self.set)?;
+        apart::from_recipe(&recipe, &[("json", self.json.as_deref())])?;
         weights::fetch(&recipe, events)?;
         let surroundings =
             Surroundings { runs: self.runs.clone(), cache: self.cache.clone(), device: devices.into() };

@@ -338,15 +338,16 @@ fn a_full_disk_leaves_nothing_half_written() {
     matrix(folder.path(), "S.npy", [100, 100], &[0.5; 10_000]);
     let before = std::fs::read_dir(folder.path()).unwrap().count();
     // Blocks of 512 bytes in sh: the matrices have 40 KB, the JSON about 1 KB.
-    for (limit, option, path) in
-        [(4, "--save out", "out/1-raw.text_to_video.npy"), (0, "--json scores.json", "scores.json")]
-    {
+    for (limit, option, path, printed) in [
+        (4, "--save out", "out/1-raw.text_to_video.npy", false),
+        (0, "--json scores.json", "scores.json", true),
+    ] {
         let line = format!("ulimit -f {limit}; \"$XTASK\" score --similarity S.npy {option}");
         let output = shell(folder.path(), &line);
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert_eq!(said, format!("error: {path}: cannot write: File too large (os error 27)\n"));
-        assert!(output.stdout.is_empty());
+        assert_eq!(output.stdout.is_empty(), !printed, "what was found is printed before a file is written");
     }
     let _ = std::fs::remove_dir(folder.path().join("out")); // removes an empty folder only
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), before, "something was left behind");

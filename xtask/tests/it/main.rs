@@ -13,10 +13,12 @@ mod kill;
 mod made_up;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod outputs;
 mod own_videos;
 mod prepare;
 mod reproduce;
 mod score;
+mod together;
 mod towers;
 mod train;
 mod verify;

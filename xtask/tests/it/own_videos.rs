@@ -122,7 +122,7 @@ fn real_clips_become_frames_features_and_similarities() {
     let report: serde_json::Value =
         serde_json::from_slice(&std::fs::read(folder.join("report.json")).unwrap()).unwrap();
     assert_eq!((&report["videos"], &report["ready"]), (&30.into(), &30.into()), "{report}");
-    assert_eq!(report["without_captions"], 3);
+    assert_eq!((&report["schema"], &report["without_captions"]), (&"tvr-prepare/1".into(), &3.into()));
     let captions = report["captions"].as_u64().unwrap() as usize;
 
     let encoded = xtask(

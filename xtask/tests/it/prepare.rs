@@ -67,7 +67,8 @@ fn a_list_is_prepared_once_and_every_failure_is_named() {
     let kept = says(folder, &["store", "gc", "--keep", "one.csv"]);
     assert_eq!(kept, "store: 1 record kept, 1 dropped; 0.3 MB before, 0.2 MB now\n");
     let json = says(folder, &["store", "stat", "--json", "-"]);
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["records"], 1);
+    let stat: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&stat["schema"], &stat["records"]), (&"tvr-store-stat/1".into(), &1.into()));
     assert!(!folder.parent().unwrap().join("tvr-id-is-no-path").exists(), "an id is no path");
 }
 

@@ -50,8 +50,13 @@ fn train_plan_and_eval_agree_on_a_small_recipe() {
 
     let eval = xtask(folder, &["eval", "runs/small-5", "--json", "-"]);
     assert!(eval.status.success(), "{}", stderr(&eval));
-    let rows: serde_json::Value = serde_json::from_str(&stdout(&eval)).unwrap();
-    assert_eq!(rows, records[0]["test"]);
+    let found: serde_json::Value = serde_json::from_str(&stdout(&eval)).unwrap();
+    assert_eq!(found["rows"], records[0]["test"]);
+    assert_eq!((&found["schema"], &found["run"]), (&"tvr-eval/1".into(), &"small-5".into()));
+    assert_eq!((&found["recipe"], &found["split"]), (&"small".into(), &"test".into()));
+    for same in ["seed", "gallery", "gallery_size"] {
+        assert_eq!(found[same], records[0][same], "{same}");
+    }
 
     // Every output names how V2T counts.
     let card = std::fs::read_to_string(run.join("card.md")).unwrap();
@@ -261,7 +266,7 @@ fn all_captions_look_for_videos_where_the_recipe_says_so() {
         vec![of("text_to_video", "R@1"), of("text_to_video", "MnR"), of("video_to_text", "R@1")]
     };
     let expected = recalls(&trained["test"][0]);
-    assert_eq!(recalls(&run(&["eval", "runs/small-5", "--json", "-"])[0]), expected);
+    assert_eq!(recalls(&run(&["eval", "runs/small-5", "--json", "-"])["rows"][0]), expected);
     let judged = |similarity: &str, groups: &str| -> Vec<f64> {
         let report = run(&["score", "--similarity", similarity, "--groups", groups, "--json", "-"]);
         recalls(&report["rows"][0])

@@ -282,4 +282,17 @@ fn a_link_to_a_table_stays_and_what_it_leads_to_is_replaced() {
     assert!(link.is_symlink());
     assert_eq!(Manifest::read(&table).unwrap().entries[0].captions, ["one"]);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "a leftover");
+    // Nothing is there yet, and a link leads on to a link.
+    std::fs::remove_file(&table).unwrap();
+    let above = folder.path().join("above.jsonl");
+    std::os::unix::fs::symlink(&link, &above).unwrap();
+    Manifest::write(&above, &[entry("a", "a.mp4", &["two"], None)]).unwrap();
+    assert!(link.is_symlink() && above.is_symlink());
+    assert_eq!(Manifest::read(&table).unwrap().entries[0].captions, ["two"]);
+    // What leads round in a circle leads to no place.
+    std::fs::remove_file(&table).unwrap();
+    std::os::unix::fs::symlink("above.jsonl", &table).unwrap();
+    let error = Manifest::write(&above, &[entry("a", "a.mp4", &["one"], None)]).unwrap_err().to_string();
+    assert!(error.contains("above.jsonl: cannot write: "), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "a leftover");
 }
