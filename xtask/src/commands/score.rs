@@ -106,7 +106,7 @@ pub struct Args {
     /// The K of R@K
     #[arg(long, value_name = "K,...", value_delimiter = ',', default_value = "1,5,10,50")]
     k: Vec<usize>,
-    /// 95 % intervals over the queries from N resamplings; differences are paired with the first row
+    /// 95 % intervals over the queries from N resamplings, 100 at least; differences are paired with the first row
     #[arg(long, value_name = "N")]
     bootstrap: Option<usize>,
     /// Seed of the resampling [default: 0]

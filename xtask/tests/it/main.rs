@@ -15,6 +15,7 @@ mod made_up;
 mod mpi;
 mod own_videos;
 mod prepare;
+mod refused;
 mod reproduce;
 mod score;
 mod towers;
