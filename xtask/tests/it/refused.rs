@@ -12,7 +12,7 @@ fn score(folder: &Path, arguments: &[&str]) -> std::process::Output {
 
 const ITEMS: usize = 40;
 
-/// Scores from -5 to 8, no two of a row equal.
+/// Scores from -5 to 8, of which hardly two in a row are equal.
 fn wide() -> Vec<f64> {
     let score = |text: usize, video: usize| {
         let noise = (text * 37 + video * 101 + text * video * 7) % 997;
