@@ -263,7 +263,11 @@ fn judge_selected<H: Head, O: Objective>(
 ) -> Result<Judged, ExperimentError> {
     let settled = evaluate::settled(model, opened.val_splits(), plan)?;
     if on_val {
-        evaluate::judged(model, opened.val_splits(), plan, &opened.sources, &settled)
+        let mut judged = evaluate::judged(model, opened.val_splits(), plan, &opened.sources, &settled)?;
+        if !judged.chosen.is_empty() {
+            judged.warnings.push("settings were chosen on val, which is what is judged here".into());
+        }
+        Ok(judged)
     } else {
         evaluate::test(model, plan, &opened.train, &opened.sources, &settled)
     }

@@ -10,7 +10,9 @@ mod banks;
 mod figures;
 mod groups;
 mod matrix;
+mod narrow;
 mod normalised;
+mod request;
 mod save;
 mod settle;
 pub(crate) mod shards;
@@ -23,10 +25,11 @@ use std::path::PathBuf;
 use ndarray::Array2;
 use serde::Serialize;
 use tvr_metrics::{Judgement, Representation, Truth};
-use tvr_normalize::{Chain, Family, NormalizeError};
+use tvr_normalize::{Chain, NormalizeError};
 
 pub use banks::Banks;
 pub use figures::{Figures, NamedInterval, NormalisationError, RowFigures};
+pub use request::{Given, Request};
 pub use settle::Settled;
 pub use shards::{Written, holds_scores, merge, share};
 pub use tvr_metrics::{NonFinite, Policy, Resampling, Ties};
@@ -38,79 +41,17 @@ use banks::BankFiles;
 use figures::Figured;
 use normalised::{Both, Normalised};
 pub(crate) use save::Changes;
-use save::{Saved, save};
+use save::{Saved, refuse_inputs, save};
 pub(crate) use settle::{open, settle};
 use wrong::Wrong;
 
 use crate::banks::TrainingBank;
 use crate::error::ExperimentError;
 
-/// What is judged, and how.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The scores.
-    pub given: Given,
-    /// The video of each text; without it the diagonal is true.
-    pub groups: Option<String>,
-    /// Scores of another system on the same texts and videos, `[texts, videos]`, which every row is compared with.
-    pub against: Option<String>,
-    /// Normalisers, a row each; empty is `raw`.
-    pub normalize: Vec<String>,
-    /// Scores of val, `[texts, videos]`, on which settings are chosen that a normaliser leaves open.
-    pub val: Option<String>,
-    /// The video of each text of val.
-    pub val_groups: Option<String>,
-    /// `[bank texts, videos]`.
-    pub text_bank: Option<String>,
-    /// `[texts, bank videos]`.
-    pub video_bank: Option<String>,
-    /// `[bank videos, videos]`: the gallery bank of T2V.
-    pub gallery_bank: Option<String>,
-    /// `[bank texts, texts]`: the gallery bank of V2T.
-    pub gallery_bank_texts: Option<String>,
-    /// `[bank texts, bank videos]`: the bank's own gallery, for both directions.
-    pub bank_similarity: Option<String>,
-    /// What a score is multiplied with to be a logit; the normalisation error alone asks.
-    pub logit_scale: f32,
-    /// Ties, scores that are no numbers, cut-offs.
-    pub policy: Policy,
-    /// 95 % intervals over queries.
-    pub bootstrap: Option<Resampling>,
-    /// Where the normalised matrices go.
-    pub save: Option<PathBuf>,
-}
-
-impl Request {
-    fn has_bank(&self) -> bool {
-        let files = [&self.text_bank, &self.video_bank, &self.gallery_bank, &self.gallery_bank_texts];
-        let vectors = matches!(&self.given, Given::Vectors(Vectors { bank: Some(_), .. }));
-        vectors || files.into_iter().any(Option::is_some)
-    }
-}
-
-/// Where the scores come from.
-#[derive(Clone, Debug)]
-pub enum Given {
-    /// A matrix `[texts, videos]`: `S.npy`, or `FILE.safetensors:KEY`.
-    Similarity(String),
-    /// Vectors, whose cosines are the scores.
-    Vectors(Vectors),
-}
-
-impl Given {
-    /// What errors call the scores.
-    fn name(&self) -> &str {
-        match self {
-            Self::Similarity(name) => name,
-            Self::Vectors(vectors) => &vectors.texts,
-        }
-    }
-}
-
 /// A file that was read.
 #[derive(Clone, Debug, Serialize)]
 pub struct Input {
-    /// `similarity`, `groups`, or the name of a bank, as the option that gave it.
+    /// The option that named it, without dashes before it: `similarity`, `groups`, `text-bank`.
     pub role: &'static str,
     /// As it was named.
     pub path: String,
@@ -222,10 +163,26 @@ fn specs(request: &Request, inputs: &mut Vec<Input>) -> Result<Settled, Experime
         )),
         (Some(_), Some(val)) => {
             let scores = matrix::read("val", "[texts, videos]", val, inputs)?;
-            let truth = groups::truth(val, scores.dim(), request.val_groups.as_deref(), inputs)?;
+            let truth =
+                groups::truth("val-groups", val, scores.dim(), request.val_groups.as_deref(), inputs)?;
             settle(&request.normalize, &scores, &truth, [Banks::default(); 2])
         }
     }
+}
+
+/// Refuses scores of val that are the judged ones: what is chosen on them is chosen on what is judged.
+fn refuse_val(inputs: &[Input]) -> Result<(), ExperimentError> {
+    let of = |role: &str| inputs.iter().find(|input| input.role == role);
+    let (Some(val), Some(judged)) = (of("val"), of("similarity")) else { return Ok(()) };
+    // One file may hold both, as two tensors.
+    let key = |input: &Input| matrix::file_and_key(&input.path).1.map(str::to_owned);
+    if val.sha256 != judged.sha256 || key(val) != key(judged) {
+        return Ok(());
+    }
+    let (val, judged) = (&val.path, &judged.path);
+    Err(ExperimentError::request(format!(
+        "--val {val}: these are the scores of {judged}, which are judged; give scores of other items, those of val"
+    )))
 }
 
 /// Reads, normalises and judges.
@@ -236,30 +193,18 @@ fn specs(request: &Request, inputs: &mut Vec<Input>) -> Result<Settled, Experime
 pub fn score(request: &Request) -> Result<Report, ExperimentError> {
     let name = request.given.name();
     let mut inputs = Vec::new();
-    if request.bootstrap.is_some() && request.policy.ties == Ties::Reference {
-        return Err(ExperimentError::request(
-            "--ties reference has no --bootstrap: its figures are no means over queries, since a tied query counts several \
-             times and a dropped one never; leave one of them out",
-        ));
-    }
+    request.check()?;
     let Settled { specs, chosen } = specs(request, &mut inputs)?;
     let chains = parse(&specs).map_err(|error| ExperimentError::request(format!("--normalize: {error}")))?;
-    let wants_gallery = |chain: &Chain| chain.steps().iter().any(|step| matches!(step, Family::DualBank(_)));
-    if matches!(&request.given, Given::Vectors(Vectors { emcl: Some(_), .. }))
-        && chains.iter().any(wants_gallery)
-    {
-        return Err(ExperimentError::request(
-            "--emcl rebuilds texts and videos against one another, so that dual-bank cannot compare training and test \
-             items of one side; leave one of the two out",
-        ));
-    }
+    request.check_rows(&specs, &chains)?;
     let Scored { scores, bank, regime: least, mixing, effective_ranks } = match &request.given {
         Given::Similarity(name) => {
             Scored::raw(matrix::read("similarity", "[texts, videos]", name, &mut inputs)?)
         }
         Given::Vectors(vectors) => vectors.score(&mut inputs)?,
     };
-    let truth = groups::truth(name, scores.dim(), request.groups.as_deref(), &mut inputs)?;
+    refuse_val(&inputs)?;
+    let truth = groups::truth("groups", name, scores.dim(), request.groups.as_deref(), &mut inputs)?;
     let files = BankFiles::read(request, [scores.nrows(), scores.ncols()], &mut inputs)?;
     let banks = match &bank {
         Some(bank) => bank.of_directions(),
@@ -269,6 +214,9 @@ pub fn score(request: &Request) -> Result<Report, ExperimentError> {
     let other = Other::read(request, &scores, &mut inputs)?;
     let input = Both::new(&scores, &truth, request.logit_scale);
     let named = |error: Wrong| error.of(name);
+    if let Some(folder) = &request.save {
+        refuse_inputs(folder, &inputs)?;
+    }
     let before = if request.save.is_some() { input.represented() } else { None };
     let mut judged = Vec::new();
     let mut warnings = Vec::new();

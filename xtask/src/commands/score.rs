@@ -111,7 +111,7 @@ pub struct Args {
         allow_negative_numbers = true
     )]
     k: Vec<usize>,
-    /// 95 % intervals over the queries from N resamplings; differences are paired with the first row
+    /// 95 % intervals over the queries from N resamplings, 100 at least; differences are paired with the first row
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     bootstrap: Option<usize>,
     /// Seed of the resampling [default: 0]

@@ -16,6 +16,7 @@ mod mpi;
 mod outputs;
 mod own_videos;
 mod prepare;
+mod refused;
 mod reproduce;
 mod score;
 mod together;

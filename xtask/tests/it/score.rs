@@ -60,7 +60,7 @@ fn reference_ties_have_no_intervals_and_say_whom_they_leave_out() {
     let left_out = "; ties: reference; non-finite scores: left out by these ties\n";
     assert!(stdout(&score(&["--ties", "reference"])).contains(left_out));
     fails(
-        &score(&["--ties", "reference", "--bootstrap", "10"]),
+        &score(&["--ties", "reference", "--bootstrap", "100"]),
         2,
         "--ties reference has no --bootstrap: its figures are no means over queries, since a tied query counts several \
          times and a dropped one never; leave one of them out",

@@ -9,13 +9,14 @@
 //! | `split` | text, such as `train`, `val`, `test` | same | in no split |
 //!
 //! Other columns are not read. Rows of one id are one video; their captions are those of all rows, in order. The
-//! ending says the form: `.jsonl`, `.csv`, `.tsv`, each also with `.gz`, or `.parquet`.
+//! ending says the form: `.jsonl`, `.csv`, `.tsv`, each also with `.gz`, or `.parquet`, not compressed or with snappy.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
+use parquet::basic::CompressionCodec;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
@@ -214,6 +215,9 @@ fn table(path: &Path, delimiter: u8, text: &str) -> Result<Vec<(usize, Raw)>, Da
     }
 }
 
+/// Compressions of Parquet that this build reads; each other one is a feature of the library that is left out.
+const READ: [CompressionCodec; 2] = [CompressionCodec::UNCOMPRESSED, CompressionCodec::SNAPPY];
+
 fn parquet(path: &Path) -> Result<Vec<(usize, Raw)>, DataError> {
     let file = File::open(path).map_err(DataError::file(path, "open"))?;
     // The library asserts what a damaged file breaks; that is a bad file here, and no end of the program.
@@ -229,14 +233,25 @@ fn parquet_rows(path: &Path, file: File) -> Result<Vec<(usize, Raw)>, DataError>
         DataError::format(path, format!("cannot be read as Parquet: {cause}"))
     };
     let reader = SerializedFileReader::new(file).map_err(broken)?;
-    let columns = reader.metadata().row_groups().iter().flat_map(|group| group.columns());
+    let groups = reader.metadata().row_groups();
+    let columns: Vec<&ColumnChunkMetaData> = groups.iter().flat_map(|group| group.columns()).collect();
     let placed = |column: &ColumnChunkMetaData| {
         column.compressed_size() >= 0
             && column.data_page_offset() >= 0
             && column.dictionary_page_offset().is_none_or(|offset| offset >= 0)
     };
-    if !columns.into_iter().all(placed) {
+    if !columns.iter().copied().all(placed) {
         return Err(DataError::format(path, "cannot be read as Parquet: a column lies outside of the file"));
+    }
+    let unread = |codec: &CompressionCodec| !READ.contains(codec);
+    if let Some(codec) = columns.iter().map(|column| column.compression_codec()).find(unread) {
+        let codec = codec.to_string().to_lowercase();
+        return Err(DataError::format(
+            path,
+            format!(
+                "its columns are compressed with {codec}, which this build cannot read; write it with compression snappy or none"
+            ),
+        ));
     }
     let rows = reader.get_row_iter(None).map_err(broken)?;
     rows.enumerate()

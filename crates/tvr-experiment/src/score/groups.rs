@@ -12,7 +12,10 @@ use crate::error::ExperimentError;
 use crate::files;
 
 /// The truth over a matrix `[texts, videos]`: the groups of a file, or the diagonal of a square.
+///
+/// - `role`: `groups` or `val-groups`, the option that names the file
 pub(super) fn truth(
+    role: &'static str,
     similarity: &str,
     (texts, videos): (usize, usize),
     groups: Option<&str>,
@@ -21,7 +24,7 @@ pub(super) fn truth(
     let Some(name) = groups else {
         if texts != videos {
             return Err(ExperimentError::request(format!(
-                "{similarity} has {texts} texts and {videos} videos; a matrix that is not square needs --groups, \
+                "{similarity} has {texts} texts and {videos} videos; a matrix that is not square needs --{role}, \
                  the video index of every text"
             )));
         }
@@ -59,12 +62,7 @@ pub(super) fn truth(
              the videos after it"
         )));
     }
-    inputs.push(Input {
-        role: "groups",
-        path: name.to_owned(),
-        shape: vec![texts],
-        sha256: files::sha256(&bytes),
-    });
+    inputs.push(Input { role, path: name.to_owned(), shape: vec![texts], sha256: files::sha256(&bytes) });
     Truth::groups(video_of).map_err(|error| wrong(error.to_string()))
 }
 

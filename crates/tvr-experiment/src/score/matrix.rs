@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
-use ndarray::{Array2, Array3, ArrayD, ArrayViewD, Axis, ShapeBuilder};
+use ndarray::{Array2, Array3, ArrayD, ArrayViewD, Axis, ShapeBuilder, ShapeError};
 use npyz::half::{bf16, f16};
 use npyz::{DType, NpyHeader, Order, TypeChar, WriterBuilder};
 use safetensors::{Dtype, SafeTensors};
 
 use super::Input;
+use super::narrow::{narrow, refuse_lost_order};
 use crate::error::ExperimentError;
 use crate::files;
 
-/// Reads a matrix as f32, row by row in memory, and notes the file in `inputs`.
+/// Reads scores as f32, row by row in memory, and notes the file in `inputs`. Scores in f64 must keep their order.
 ///
 /// - `name`: `FILE.npy`, or `FILE.safetensors:KEY`
 /// - `axes`: what rows and columns are, for messages
@@ -21,7 +22,30 @@ pub(super) fn read(
     name: &str,
     inputs: &mut Vec<Input>,
 ) -> Result<Array2<f32>, ExperimentError> {
-    let (array, _) = read_array(role, name, inputs)?;
+    let ReadArray { values, wide, .. } = read_array(role, name, inputs)?;
+    let values = of_two_axes(role, axes, name, values)?;
+    if let Some(wide) = wide {
+        refuse_lost_order(name, of_two_axes(role, axes, name, wide)?.view())?;
+    }
+    Ok(values)
+}
+
+/// Reads vectors as [`read`] does scores; their values have no order to keep.
+pub(super) fn read_vectors(
+    role: &'static str,
+    axes: &str,
+    name: &str,
+    inputs: &mut Vec<Input>,
+) -> Result<Array2<f32>, ExperimentError> {
+    of_two_axes(role, axes, name, read_array(role, name, inputs)?.values)
+}
+
+fn of_two_axes<T>(
+    role: &str,
+    axes: &str,
+    name: &str,
+    array: ArrayD<T>,
+) -> Result<Array2<T>, ExperimentError> {
     let shape = array.shape().to_vec();
     array.into_dimensionality().map_err(|_| {
         ExperimentError::work(format!(
@@ -45,7 +69,7 @@ pub(super) fn read_frames(
     name: &str,
     inputs: &mut Vec<Input>,
 ) -> Result<Frames, ExperimentError> {
-    let (array, bytes) = read_array(role, name, inputs)?;
+    let ReadArray { values: array, bytes, .. } = read_array(role, name, inputs)?;
     let shape = array.shape().to_vec();
     let array = if shape.len() == 2 { array.insert_axis(Axis(1)) } else { array };
     let values: Array3<f32> = array.into_dimensionality().map_err(|_| {
@@ -81,15 +105,20 @@ pub(super) fn file_and_key(name: &str) -> (String, Option<&str>) {
     }
 }
 
-/// An array of any number of axes in C order, and the bytes of its file.
-fn read_array(
-    role: &'static str,
-    name: &str,
-    inputs: &mut Vec<Input>,
-) -> Result<(ArrayD<f32>, Vec<u8>), ExperimentError> {
+/// An array of any number of axes.
+struct ReadArray {
+    /// In C order.
+    values: ArrayD<f32>,
+    /// The same as the file has it, where that is f64, in the file's order.
+    wide: Option<ArrayD<f64>>,
+    /// The whole file.
+    bytes: Vec<u8>,
+}
+
+fn read_array(role: &'static str, name: &str, inputs: &mut Vec<Input>) -> Result<ReadArray, ExperimentError> {
     let (path, key) = file_and_key(name);
     let bytes = files::read(Path::new(&path))?;
-    let Flat { shape, fortran, values } = match key {
+    let Flat { shape, fortran, values, wide } = match key {
         Some(key) => from_safetensors(name, &bytes, key)?,
         None if name.ends_with(".safetensors") => {
             let keys = open_safetensors(name, &bytes)?.names().join(", ");
@@ -97,11 +126,13 @@ fn read_array(
         }
         None => from_npy(name, &bytes)?,
     };
-    let values = ArrayD::from_shape_vec(shape.clone().set_f(fortran), values)
-        .map_err(|error| ExperimentError::work(format!("{name}: {error}")))?;
+    let wrong = |error: ShapeError| ExperimentError::work(format!("{name}: {error}"));
+    let values = ArrayD::from_shape_vec(shape.clone().set_f(fortran), values).map_err(wrong)?;
+    let wide = wide.map(|wide| ArrayD::from_shape_vec(shape.clone().set_f(fortran), wide));
+    let wide = wide.transpose().map_err(wrong)?;
     inputs.push(Input { role, path: name.to_owned(), shape, sha256: files::sha256(&bytes) });
     let values = if values.is_standard_layout() { values } else { values.as_standard_layout().into_owned() };
-    Ok((values, bytes))
+    Ok(ReadArray { values, wide, bytes })
 }
 
 /// Names a bank without a row or a column, and the first value that is NaN or infinite.
@@ -135,6 +166,8 @@ struct Flat {
     shape: Vec<usize>,
     fortran: bool,
     values: Vec<f32>,
+    /// What `values` were made of, where the file has f64.
+    wide: Option<Vec<f64>>,
 }
 
 /// The header of a `.npy` file and its data, whose length is what the header says.
@@ -146,8 +179,11 @@ pub(super) fn open_npy<'a>(
     if bytes.starts_with(b"PK") {
         return Err(wrong("this is an .npz archive; write one array with numpy.save".into()));
     }
+    if bytes.starts_with(b"\x1f\x8b") {
+        return Err(wrong("this is packed with gzip; unpack it with gunzip".into()));
+    }
     let none = |cause: &str| wrong(format!("not a .npy file: {cause}; write it with numpy.save"));
-    if !is_flat(bytes) {
+    if bytes.starts_with(b"\x93NUMPY") && !is_flat(bytes) {
         return Err(none("its header has lists in lists"));
     }
     let mut rest = bytes;
@@ -217,7 +253,9 @@ fn from_npy(name: &str, bytes: &[u8]) -> Result<Flat, ExperimentError> {
         }
         Some((TypeChar::Float, 4)) => file.into_vec::<f32>(),
         Some((TypeChar::Float, 8)) => match file.into_vec::<f64>() {
-            Ok(wide) => return Ok(Flat { values: narrow(name, &wide)?, shape, fortran }),
+            Ok(wide) => {
+                return Ok(Flat { shape, fortran, values: narrow(name, &wide)?, wide: Some(wide) });
+            }
             Err(cause) => Err(cause),
         },
         _ => {
@@ -227,19 +265,7 @@ fn from_npy(name: &str, bytes: &[u8]) -> Result<Flat, ExperimentError> {
         }
     };
     let values = values.map_err(ExperimentError::file(Path::new(name), "read"))?;
-    Ok(Flat { shape, fortran, values })
-}
-
-/// f64 as f32. Scores that only differ beyond f32's seven digits become ties.
-fn narrow(name: &str, wide: &[f64]) -> Result<Vec<f32>, ExperimentError> {
-    let values: Vec<f32> = wide.iter().map(|&value| value as f32).collect();
-    match wide.iter().zip(&values).position(|(wide, narrow)| wide.is_finite() && narrow.is_infinite()) {
-        None => Ok(values),
-        Some(index) => Err(ExperimentError::work(format!(
-            "{name}: the value {:e} is too large for f32, in which scores are judged; scale the scores down",
-            wide[index]
-        ))),
-    }
+    Ok(Flat { shape, fortran, values, wide: None })
 }
 
 pub(super) fn open_safetensors<'a>(name: &str, bytes: &'a [u8]) -> Result<SafeTensors<'a>, ExperimentError> {
@@ -258,13 +284,14 @@ fn from_safetensors(name: &str, bytes: &[u8], key: &str) -> Result<Flat, Experim
         )));
     };
     let data = tensor.data();
+    let mut wide = None;
     let values = match tensor.dtype() {
         Dtype::F16 => data.as_chunks::<2>().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
         Dtype::BF16 => data.as_chunks::<2>().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect(),
         Dtype::F32 => data.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
         Dtype::F64 => {
-            let wide: Vec<f64> = data.as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b)).collect();
-            narrow(name, &wide)?
+            let values: Vec<f64> = data.as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b)).collect();
+            narrow(name, wide.insert(values))?
         }
         other => {
             return Err(ExperimentError::work(format!(
@@ -272,5 +299,5 @@ fn from_safetensors(name: &str, bytes: &[u8], key: &str) -> Result<Flat, Experim
             )));
         }
     };
-    Ok(Flat { shape: tensor.shape().to_vec(), fortran: false, values })
+    Ok(Flat { shape: tensor.shape().to_vec(), fortran: false, values, wide })
 }

@@ -50,7 +50,8 @@ impl<'a> Both<'a> {
     }
 }
 
-fn is_raw(chain: &Chain) -> bool {
+/// Whether a chain leaves the scores as they are.
+pub(super) fn is_raw(chain: &Chain) -> bool {
     chain.steps().iter().all(|step| matches!(step, Family::Raw(_)))
 }
 

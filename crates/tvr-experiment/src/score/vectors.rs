@@ -122,7 +122,7 @@ fn codes(
     device: &Device,
     inputs: &mut Vec<Input>,
 ) -> Result<(TextCodes, VideoCodes), ExperimentError> {
-    let text = matrix::read(text_role, "[texts, width]", texts, inputs)?;
+    let text = matrix::read_vectors(text_role, "[texts, width]", texts, inputs)?;
     let Frames { values, mask } = matrix::read_frames(video_role, videos, inputs)?;
     let (n_texts, width) = text.dim();
     let (n_videos, n_frames, video_width) = values.dim();

@@ -43,6 +43,9 @@ impl Wrong {
             Self::Normalize(error @ N::Setting { .. }) => {
                 ExperimentError::request(format!("--normalize: {error}"))
             }
+            Self::Normalize(error @ N::NotFinite { .. }) => ExperimentError::work(format!(
+                "{source}: {error}; mend the model that made it, or judge raw rows alone with --non-finite miss"
+            )),
             Self::Normalize(error) => ExperimentError::work(format!("{source}: {error}")),
             Self::Metric(error @ (MetricError::Setting { .. } | MetricError::Choice { .. })) => {
                 ExperimentError::request(error.to_string())
@@ -65,6 +68,9 @@ impl Wrong {
                     "{source}: scores[{row}, {column}] is {value}; mend the model that made it, as with a smaller learning rate"
                 ))
             }
+            Self::Normalize(error @ NormalizeError::NotFinite { .. }) => ExperimentError::work(format!(
+                "{source}: {error}; mend the model that made it, as with a smaller learning rate"
+            )),
             other => other.of(source),
         }
     }

@@ -50,6 +50,9 @@ fn a_setting_is_chosen_on_val_and_judged_on_test() {
     // What is judged again is chosen again.
     let again = experiment::judge_again(&plan, &opened, 0, false).unwrap();
     assert_eq!((&again.chosen, &again.rows[1].normalize), (&record.chosen, best));
+    let warning = "settings were chosen on val, which is what is judged here".to_owned();
+    assert!(!again.warnings.contains(&warning));
+    assert!(experiment::judge_again(&plan, &opened, 0, true).unwrap().warnings.contains(&warning));
 }
 
 #[test]

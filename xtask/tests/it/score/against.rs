@@ -37,11 +37,11 @@ fn every_row_is_compared_with_the_same_row_of_the_other_system() {
     }
     assert_eq!(both["inputs"][1]["role"], "against");
     // A system against itself: every difference is 0, for the first row too.
-    let same = judged(&["--similarity", "OLD.npy", "--against", "OLD.npy", "--bootstrap", "50"]);
+    let same = judged(&["--similarity", "OLD.npy", "--against", "OLD.npy", "--bootstrap", "100"]);
     assert_eq!(same["rows"][0]["video_to_text"]["difference"]["MnR"], serde_json::json!([0.0, 0.0]));
     let table = stdout(&xtask(
         folder.path(),
-        &["score", "--similarity", "NEW.npy", "--against", "OLD.npy", "--bootstrap", "50"],
+        &["score", "--similarity", "NEW.npy", "--against", "OLD.npy", "--bootstrap", "100"],
     ));
     for line in ["  minus OLD.npy", "  OLD.npy"] {
         assert!(table.lines().any(|found| found.starts_with(line)), "{line:?} in {table}");
@@ -84,6 +84,6 @@ fn captions_of_a_video_are_drawn_together() {
     };
     let given = ["--similarity", "T.npy", "--groups", "groups.txt"];
     assert_eq!(interval(&given), interval(&["--similarity", "S.npy"]));
-    let said = succeeds(&xtask(folder.path(), &[&["score", "--bootstrap", "9"], &given[..]].concat()));
-    assert!(said.contains("bootstrap over queries, captions of a video together, 9 draws"), "{said}");
+    let said = succeeds(&xtask(folder.path(), &[&["score", "--bootstrap", "100"], &given[..]].concat()));
+    assert!(said.contains("bootstrap over queries, captions of a video together, 100 draws"), "{said}");
 }

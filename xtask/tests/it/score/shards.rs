@@ -64,7 +64,7 @@ fn a_matrix_in_shares_has_the_figures_of_the_whole() {
     matrix(folder.path(), "S.npy", [13, 13], &made(169, 5));
     let given = ["--similarity", "S.npy"];
     let rows = |given: &[&str]| {
-        figures(folder.path(), &[given, &ROWS[..4], &["--bootstrap", "50"]].concat())["rows"].clone()
+        figures(folder.path(), &[given, &ROWS[..4], &["--bootstrap", "100"]].concat())["rows"].clone()
     };
     let whole = rows(&given);
     for count in 1..=4 {
