@@ -75,7 +75,7 @@ pub struct Named<'a, T> {
 }
 
 /// Names the schema of results whose type does not say it.
-pub fn named<T>(schema: &'static str, results: &T) -> Named<'_, T> {
+pub fn named<'a, T>(schema: &'static str, results: &'a T) -> Named<'a, T> {
     Named { schema, results }
 }
 

@@ -86,7 +86,7 @@ fn train_plan_and_eval_agree_on_a_small_recipe() {
         xtask(folder, &["score", "--similarity", "runs/small-5/similarity.safetensors:test", "--json", "-"]);
     assert!(score.status.success(), "{}", stderr(&score));
     let score: serde_json::Value = serde_json::from_str(&stdout(&score)).unwrap();
-    assert_eq!(score["rows"][0]["text_to_video"]["R@1"], rows[0]["text_to_video"]["R@1"]);
+    assert_eq!(score["rows"][0]["text_to_video"]["R@1"], found["rows"][0]["text_to_video"]["R@1"]);
 }
 
 #[test]
