@@ -33,8 +33,8 @@ use std::time::Duration;
 use burn::prelude::*;
 use tvr_heads::Codes;
 
-pub(crate) use agree::{features_sha256, weights_sha256};
 pub use agree::{Facts, agree};
+pub(crate) use agree::{features_sha256, weights_sha256};
 pub use in_turn::open_in_turn;
 pub use on_device::by_all_reduce;
 pub use parameters::sum_gradients;

@@ -364,9 +364,9 @@ fn a_log_that_the_shell_writes_keeps_what_it_holds() {
         assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()), "{line}");
         let log = log();
         assert_eq!(log.starts_with("before\n"), redirected.contains(">> log"), "{line}: {log}");
-        // The whole of the JSON, and behind it the whole of the table.
-        let (report, table) = log.trim_start_matches("before\n").split_once("\n}\n").unwrap();
-        let report: Value = serde_json::from_str(&format!("{report}\n}}")).unwrap();
+        // The whole of the table, and behind it the whole of the JSON.
+        let (table, report) = log.trim_start_matches("before\n").split_once("\n{\n").unwrap();
+        let report: Value = serde_json::from_str(&format!("{{\n{report}")).unwrap();
         assert_eq!(report["schema"], "tvr-score/1", "{line}");
         assert!(table.contains("R@1"), "{line}: {table}");
     }

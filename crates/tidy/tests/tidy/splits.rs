@@ -28,7 +28,7 @@ const ASKED: [Exception; 3] = [
         reason: "judges a run whose weights were chosen on val",
     },
     Exception {
-        path: "crates/tvr-experiment/src/experiment.rs",
+        path: "crates/tvr-experiment/src/experiment/share.rs",
         line: "evaluate::test_share(",
         reason: "a share of the same, of a finished run",
     },
