@@ -17,7 +17,7 @@ mod verify;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use tvr_experiment::ExperimentError;
+use tvr_experiment::{ExperimentError, device};
 
 use crate::again::in_the_user_s_words;
 use crate::{apart, exit};
@@ -71,7 +71,8 @@ impl Cli {
     /// # Errors
     /// The command's own.
     pub fn run(self) -> Result<(), ExperimentError> {
-        tvr_experiment::in_pool(move || match self.command {
+        let devices = self.command.devices().to_owned();
+        let work = move || match self.command {
             Command::Reproduce(args) => {
                 reproduce::run(&args, stop()?).map_err(|error| in_the_user_s_words(error, None))
             }
@@ -86,7 +87,23 @@ impl Cli {
             Command::Encode(args) => encode::run(args, stop()?),
             Command::Merge(args) => merge::run(&args),
             Command::Verify(args) => verify::run(args),
-        })
+        };
+        device::guarded(&devices, || tvr_experiment::in_pool(work))
+    }
+}
+
+impl Command {
+    /// The devices that it works on, as they were named.
+    fn devices(&self) -> &str {
+        match self {
+            Self::Reproduce(args) => &args.device,
+            Self::Train(args) => &args.devices,
+            Self::Plan(args) => &args.train.devices,
+            Self::Eval(args) => &args.device,
+            Self::Encode(args) => &args.device,
+            Self::Verify(args) => &args.device,
+            Self::Prepare(_) | Self::Store(_) | Self::Score(_) | Self::Merge(_) => device::DEFAULT_DEVICE,
+        }
     }
 }
 

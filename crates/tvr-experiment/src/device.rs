@@ -5,7 +5,6 @@
 //! operation, and in a thread of the backend. Therefore the backend is asked for its list first, and one tiny
 //! operation is run under a [`guard`] before any work begins.
 
-#[cfg(any(feature = "cuda", feature = "vulkan", feature = "tch"))]
 mod guard;
 #[cfg(feature = "cuda")]
 mod together;
@@ -100,6 +99,27 @@ pub fn open(name: &str) -> Result<Device, ExperimentError> {
 /// As [`open`]; a device that is named twice, a range that runs backwards, or no part at all.
 pub fn open_all(names: &str) -> Result<Vec<Device>, ExperimentError> {
     each(names)?.iter().map(|name| open(name)).collect()
+}
+
+/// Does the work of a process on devices named as for [`open_all`]. A device that fails in the middle of it (no memory is
+/// left, a kernel reads where it must not) is a panic of burn's, with several messages; it comes back as an error. A panic on the
+/// processor alone is a fault of a program and stays one.
+///
+/// # Errors
+/// The device, and what was said first; what `work` says.
+pub fn guarded<T>(
+    names: &str,
+    work: impl FnOnce() -> Result<T, ExperimentError>,
+) -> Result<T, ExperimentError> {
+    if each(names).is_ok_and(|named| named.iter().all(|name| name == DEFAULT_DEVICE)) {
+        return work();
+    }
+    guard::around(work).unwrap_or_else(|reason| {
+        Err(ExperimentError::work(format!(
+            "device {names}: it failed in the middle of the work: {reason}; whatever is written is whole, and the same command goes \
+             on from there (train with --resume, and with a smaller train.chunk where memory was short)"
+        )))
+    })
 }
 
 /// How many devices are named, as for [`open_all`]; none is opened.

@@ -63,7 +63,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 32, allow_negative_numbers = true)]
     batch: usize,
     #[arg(long, value_name = "D", default_value = DEFAULT_DEVICE, help = format!("The device: {DEVICE_HELP}"))]
-    device: String,
+    pub(super) device: String,
     /// Type of the weights in memory: f32, f16 or bf16; codes are f32 in every case
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     dtype: String,

@@ -42,7 +42,7 @@ pub struct Args {
     cache: PathBuf,
     /// The device.
     #[arg(long, default_value = DEFAULT_DEVICE)]
-    device: String,
+    pub(super) device: String,
     /// Write what was found as JSON to this file, or to stdout with "-".
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,

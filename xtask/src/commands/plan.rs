@@ -18,7 +18,7 @@ use crate::exit;
 #[command(verbatim_doc_comment)]
 pub struct Args {
     #[command(flatten)]
-    train: train::Args,
+    pub(super) train: train::Args,
 }
 
 /// Runs the command.

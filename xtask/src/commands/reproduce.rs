@@ -62,7 +62,7 @@ pub struct Args {
     cache: PathBuf,
     /// The device, as docs/ARCHITECTURE.md lists them.
     #[arg(long, default_value = DEFAULT_DEVICE)]
-    device: String,
+    pub(super) device: String,
     /// Write reproduce.json here too, or to stdout with "-".
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,

@@ -10,8 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// Runs `work`. A panic comes back as the reason of the first message, whichever thread it came from.
+#[cfg_attr(not(any(feature = "cuda", feature = "vulkan", feature = "tch")), allow(dead_code))]
 pub(super) fn run<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    around(work)
+}
+
+/// As [`run`], for work that runs guarded parts itself: the outermost, of which a process has one at a time.
+pub(super) fn around<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let first: Arc<Mutex<Option<String>>> = Arc::default();
     let kept = first.clone();
     let before = take_hook();

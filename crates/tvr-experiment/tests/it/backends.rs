@@ -10,7 +10,7 @@ use tvr_experiment::collective::Single;
 use tvr_experiment::model::Model;
 use tvr_experiment::recipe::{HeadKind, HeadRecipe, ObjectiveRecipe};
 use tvr_experiment::step::{Batch, Way, after_step, gradients};
-use tvr_experiment::{Plan, Recipe, Surroundings, device, experiment, plan};
+use tvr_experiment::{ExperimentError, Plan, Recipe, Surroundings, device, experiment, plan};
 use tvr_nn::{attention, biased_log_sum_exp, gelu, log_sum_exp, quick_gelu};
 
 use crate::mixing::{Encoder, heads, objectives, reason};
@@ -70,6 +70,8 @@ fn the_processor_of_libtorch_opens_and_has_one_name_in_a_list() {
 
 #[test]
 fn a_panic_of_any_thread_becomes_its_reason() {
+    // The hook of panics belongs to the whole process.
+    let _alone = generator();
     assert_eq!(guard::run(|| 3), Ok(3));
     let lost = || std::thread::spawn(|| panic!("no driver\nand a stack trace")).join().unwrap();
     assert_eq!(guard::run(lost), Err::<(), _>("no driver".into()));
@@ -77,6 +79,30 @@ fn a_panic_of_any_thread_becomes_its_reason() {
     let unwrapped = || Err::<(), _>("no driver\nframe #0").unwrap();
     assert_eq!(guard::run(unwrapped), Err("no driver".into()));
     assert_eq!(guard::run(|| std::panic::panic_any(3)), Err::<(), _>("it gave no reason".into()));
+    // Within work that is guarded as a whole.
+    let around = guard::around(|| (guard::run(|| panic!("no such card")), std::thread::spawn(lost).join()));
+    assert_eq!(around.map(|(inner, _)| inner), Ok(Err::<(), _>("no such card".into())));
+    assert_eq!(guard::around(lost), Err("no driver".into()));
+}
+
+#[test]
+fn a_device_that_fails_in_the_middle_is_one_sentence_and_the_processor_s_panic_stays() {
+    let _alone = generator();
+    let lost = || -> Result<(), ExperimentError> { panic!("out of memory\nframe #0") };
+    let error = device::guarded("cuda:0-1", lost).unwrap_err();
+    assert_eq!(error.exit_code(), 1);
+    assert!(
+        error
+            .to_string()
+            .starts_with("device cuda:0-1: it failed in the middle of the work: out of memory; "),
+        "{error}"
+    );
+    let refused = || -> Result<(), ExperimentError> { Err(ExperimentError::request("no")) };
+    assert_eq!(device::guarded("cuda", refused).unwrap_err().to_string(), "no");
+    assert_eq!(device::guarded("cuda", || Ok(3)).unwrap(), 3);
+    for names in ["flex", "flex:3"] {
+        assert!(std::panic::catch_unwind(|| device::guarded(names, lost)).is_err());
+    }
 }
 
 /// Numbers in −4..4.
