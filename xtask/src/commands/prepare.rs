@@ -64,7 +64,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 224, allow_negative_numbers = true)]
     size: usize,
     /// Seconds after which a clip is given up
-    #[arg(long, value_name = "SECONDS", default_value_t = 600, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, allow_negative_numbers = true,
+          value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
     /// Prepare one share of N neighbouring ones; I counts from 0
     #[arg(long, value_name = "I/N")]

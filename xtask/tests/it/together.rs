@@ -49,7 +49,7 @@ fn an_option_that_would_be_ignored_beside_another_is_refused() {
 }
 
 #[test]
-fn a_number_below_zero_is_refused_by_its_option() {
+fn a_number_that_is_too_small_is_refused_by_its_option() {
     let folder = tempfile::tempdir().unwrap();
     let scores = ["score", "--similarity", "S.npy"];
     for (command, arguments, option) in [
@@ -58,6 +58,7 @@ fn a_number_below_zero_is_refused_by_its_option() {
         (&scores, &["--bootstrap", "9", "--seed", "-1"], "'-1' for '--seed <SEED>'"),
         (&["train", "r.toml"], &["--patience", "-1"], "'-1' for '--patience <SECONDS>'"),
         (&["prepare", "--manifest", "m.csv"], &["--size", "-1"], "'-1' for '--size <N>'"),
+        (&["prepare", "--manifest", "m.csv"], &["--limit", "0"], "'0' for '--limit <SECONDS>'"),
         (&["encode", "--weights", "W", "--out", "o"], &["--batch", "-1"], "'-1' for '--batch <N>'"),
     ] {
         let output = xtask(folder.path(), &[command, arguments].concat());
