@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// Runs `work`. A panic comes back as the reason of the first message, whichever thread it came from.
-#[cfg_attr(not(any(feature = "cuda", feature = "vulkan", feature = "tch")), allow(dead_code))]
+#[allow(dead_code, reason = "a binary for the processor alone opens nothing under it")]
 pub(super) fn run<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     around(work)
