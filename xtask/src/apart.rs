@@ -11,16 +11,18 @@ use tvr_experiment::{ExperimentError, Recipe};
 /// The options that name a file to write. Every other one that names a file reads it.
 const WRITTEN: [&str; 2] = ["json", "out"];
 
-/// The options that name a folder to write into, or one that holds everything. Every other one that names a folder reads what is in it.
-const WRITTEN_INTO: [&str; 4] = ["runs", "cache", "save", "data_root"];
+/// The options that name a folder to write into. Every other one that names a folder reads what is in it.
+const WRITTEN_INTO: [&str; 3] = ["runs", "cache", "save"];
 
 /// What `--json` alone writes, by schema: the next call may write it anew, wherever it lies.
-const RESULTS: [&str; 8] = [
+const RESULTS: [&str; 10] = [
     "tvr-doctor/",
     "tvr-eval/",
     "tvr-parity/",
     "tvr-plan/",
     "tvr-prepare/",
+    "tvr-reproduce-benchmark/",
+    "tvr-reproduce/",
     "tvr-score/",
     "tvr-store-gc/",
     "tvr-store-stat/",

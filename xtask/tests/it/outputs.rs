@@ -48,6 +48,7 @@ fn a_file_in_a_folder_that_is_read_is_not_written_over() {
         (&[&encode[..], &["X", "--images", "photos"]].concat(), "--out photos/deep/a.png", "photos"),
         (&[&encode[..], &["X", "--frames", "photos"]].concat(), "--out photos/deep/a.png", "photos"),
         (&["store", "stat"], "--json store/store.json", "store"),
+        (&["prepare", "msrvtt", "--data-root", "data"], "--json data/splits.json", "data"),
         (&["train", "small.toml"], "--json data/splits.json", "data"),
         (&["plan", "small.toml"], "--json data/captions.jsonl", "data"),
     ] {
@@ -65,6 +66,11 @@ fn a_file_in_a_folder_that_is_read_is_not_written_over() {
     assert!(at("data/plan.json").is_file());
     let output = xtask(folder.path(), &plan);
     assert!(output.status.success(), "{}", stderr(&output));
+    // So may a reproduction that was stopped, beside its videos.
+    std::fs::write(at("photos/r.json"), r#"{"schema": "tvr-reproduce-benchmark/1"}"#).unwrap();
+    let reproduce = ["reproduce", "--dataset", "msvd", "--data-root", "photos", "--json", "photos/r.json"];
+    let said = stderr(&xtask(folder.path(), &reproduce));
+    assert!(said.starts_with("error: ") && !said.contains("would write over"), "{said}");
 }
 
 #[test]
