@@ -1,5 +1,5 @@
 //! A device at work: ViT-B/32's encoding and whole training step in f32 and bf16, the steps of the temporal transformer
-//! on msrvtt476 and on the built-in world, and the operations that a tower is made of.
+//! on msrvtt476 and on the built-in world, and the operations that a tower is made of, forward and with their gradients.
 //! `cargo bench ... --bench device -- DEVICE [PAIRS] [PART]`, by default `flex 2`, all ids or those that hold a part such as
 //! `f32`; peer: `peers/device.py`, with the same ids.
 //!
@@ -53,6 +53,7 @@ fn main() -> Result<(), ExperimentError> {
     rayon::scope(|_| {
         for precision in [Precision::F32, Precision::Bf16] {
             bench.parts(precision);
+            bench.backward(precision);
             bench.encode(precision);
         }
         bench.heads()?;
@@ -139,6 +140,44 @@ impl Bench<'_> {
         });
         let operations = tower(tokens as f64, width as f64) / 12.0;
         self.measure(&id("block-768"), images, operations, || block.forward(x.clone(), None, false));
+    }
+
+    /// The same operations with their gradients, alone and as a block: where a step fails on a device, these say which of them
+    /// does.
+    fn backward(&self, precision: Precision) {
+        let dtype = precision.dtype();
+        let training = self.device.clone().autodiff();
+        let images = self.pairs * FRAMES;
+        let (tokens, width, heads) = (50, 768, 12);
+        let rows = images * tokens;
+        let leaf = |width: usize| {
+            let values = Tensor::<3>::from_inner(self.normal([images, tokens, width]).cast(dtype));
+            move || values.clone().require_grad()
+        };
+        let block = BlockConfig {
+            width,
+            heads,
+            hidden: 4 * width,
+            layer_norm_epsilon: 1e-5,
+            activation: Activation::QuickGelu,
+        };
+        let Ok(block) = block.init(12, &training) else { return };
+        let gradient = |id: &str, work: &dyn Fn() -> Tensor<3>| {
+            let id = format!("device/backward-{id}/{}", precision.name());
+            self.measure(&id, rows, 0.0, || work().cast(burn::tensor::DType::F32).mean().backward());
+        };
+        let (x, wide) = (leaf(width), leaf(4 * width));
+        gradient("mean", &|| x());
+        gradient("linear-768-3072", &|| linear(&block.expand, x()));
+        gradient("quick-gelu-3072", &|| quick_gelu(wide()));
+        gradient("layer-norm-768", &|| block.mlp_norm.forward(x()));
+        gradient("softmax-768", &|| burn::tensor::activation::softmax(x(), 2));
+        gradient("attention-12x50x64", &|| {
+            let split = || x().reshape([images, tokens, heads, width / heads]).swap_dims(1, 2);
+            let mixed = attention(split(), split(), split(), 0.125, false, None);
+            mixed.swap_dims(1, 2).reshape([images, tokens, width])
+        });
+        gradient("block-768", &|| block.forward(x(), None, false));
     }
 
     fn clip(&self, precision: Precision, learns: bool) -> Option<Clip> {

@@ -182,6 +182,14 @@ pub struct BankRecipe {
 }
 
 impl EvalRecipe {
+    /// The same with this seed for all that it draws: the bases that EM starts from, which no training has moved, and a bank's
+    /// items. Intervals over seeds then hold for other draws as well.
+    pub fn drawn(self, seed: u64) -> Self {
+        let emcl = self.emcl.map(|emcl| EmclRecipe { seed, ..emcl });
+        let bank = self.bank.map(|bank| BankRecipe { seed, ..bank });
+        Self { emcl, bank, ..self }
+    }
+
     /// Names the first band that no figure can be compared with.
     pub(crate) fn check_bands(&self) -> Result<(), ExperimentError> {
         for (figure, [low, high]) in &self.expect {

@@ -9,16 +9,18 @@ pub mod budget;
 pub mod jobs;
 pub mod models;
 mod own_towers;
+mod again;
 pub mod papers;
 pub mod benchmark;
 pub mod published;
-pub mod summary;
-pub mod report;
-pub mod camoe;
-pub mod clip4clip;
-pub mod emcl;
-pub mod ncl;
-pub mod support_set;
+mod summary;
+mod report;
+mod camoe;
+mod clip4clip;
+mod emcl;
+mod fairness;
+mod ncl;
+mod support_set;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,13 +29,16 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use again::judged_again;
 use budget::{Allowance, Fitted, fit};
+pub use fairness::Fairness;
 use jobs::{Job, Launcher, run_all};
 use models::{Length, Trained};
 pub use papers::{Data, Paper};
 use report::remarks;
 pub use report::{Machine, Reproduction, RunPlan};
 use summary::Runs;
+pub use summary::{Beside, TableRow};
 
 use crate::device::DEFAULT_DEVICE;
 use crate::error::ExperimentError;
@@ -81,7 +86,7 @@ pub fn reproduce(
     events: Events<'_>,
 ) -> Result<Reproduction, ExperimentError> {
     let began = Instant::now();
-    let papers: Vec<Paper> = request.paper.map_or(Paper::ALL.to_vec(), |paper| vec![paper]);
+    let papers: Vec<Paper> = Paper::asked(request.paper);
     let models: Vec<Trained> = request
         .data
         .models()
@@ -120,6 +125,7 @@ pub fn reproduce(
         records.extend(of_runs);
     }
     runs.extend(judged_again(request, &papers, &chosen, &seeds, opened, stop, events)?);
+    let claims = summary::claims(&request.data, &papers, &run_plan.models, &runs)?;
     let reproduction = Reproduction {
         schema: "tvr-reproduce/1".into(),
         data: request.data.clone(),
@@ -131,13 +137,14 @@ pub fn reproduce(
         },
         rows: summary::table(&runs),
         beside: summary::beside(&runs),
-        claims: summary::claims(&request.data, &papers, &run_plan.models, &runs)?,
+        fairness: fairness::claims(&request.data, &papers, &run_plan.models, &runs)?,
         seconds: began.elapsed().as_secs_f64(),
         peak_memory_bytes: records
             .iter()
             .map(|record| record.peak_memory_bytes)
             .fold(peak_memory_bytes(), u64::max),
-        remarks: remarks(request, &run_plan, &models, &records),
+        remarks: remarks(request, &run_plan, &models, &records, &claims),
+        claims,
         runs: records,
         plan: run_plan,
     };
@@ -285,48 +292,6 @@ fn name(extent: Extent) -> &'static str {
         Extent::Standard => "standard",
         Extent::Full => "full",
     }
-}
-
-/// What is judged again, of the models that were trained; `opened` are data and towers of seed 0.
-fn judged_again(
-    request: &Request,
-    papers: &[Paper],
-    chosen: &[(budget::Planned, Plan)],
-    seeds: &[u64],
-    mut opened: Opened,
-    stop: &AtomicBool,
-    events: Events<'_>,
-) -> Result<Vec<Runs>, ExperimentError> {
-    let mut again = Vec::new();
-    for of in request.data.again(request.extent, papers) {
-        let Some((planned, plan)) = chosen.iter().find(|(planned, _)| planned.model == of.of) else {
-            continue;
-        };
-        let mut plan = plan.clone();
-        plan.recipe.eval = Recipe::parse(of.recipe)?.eval;
-        for (key, value) in of.set {
-            plan.recipe.set(key, value)?;
-        }
-        again.push((Runs::new(of.name, planned), plan));
-    }
-    if again.is_empty() {
-        return Ok(Vec::new());
-    }
-    let (mut done, total) = (0, again.iter().map(|(runs, _)| runs.seeds.len()).sum());
-    events(Event::Begin { label: "judging again, in other ways".into(), total, done });
-    for &seed in seeds {
-        if seed != 0 && own_towers::each_seed(&request.data, request.extent) {
-            opened = experiment::open(&own_towers::of_seed(&chosen[0].1, seed, request), stop, events)?;
-        }
-        for (runs, plan) in again.iter_mut().filter(|(runs, _)| runs.seeds.contains(&seed)) {
-            let began = Instant::now();
-            runs.judge(&own_towers::of_seed(plan, seed, request), &opened, seed)?;
-            done += 1;
-            events(Event::Step { done, loss: None, seconds: began.elapsed().as_secs_f64() });
-        }
-    }
-    events(Event::End);
-    Ok(again.into_iter().map(|(runs, _)| runs).collect())
 }
 
 /// The planned models with their plans, steps set.

@@ -145,7 +145,7 @@ fn shown(reproduction: &Reproduction) -> String {
     let mut text = format!(
         "{data}; one caption per video, both directions; mean over seeds ± half of the 95 % interval (Student t).\n\n"
     );
-    let titles = || FIGURES.map(String::from).to_vec();
+    let titles = || FIGURES.into_iter().chain(["NE"]).map(String::from).collect();
     let mut table = Table::new(&["model", "normalize", "regime", "steps", "seeds"])
         .figures("T2V", titles())
         .figures("V2T grouped", titles());
@@ -157,16 +157,21 @@ fn shown(reproduction: &Reproduction) -> String {
             row.steps.to_string(),
             row.seeds.to_string(),
         ];
-        for (metrics, half) in [
+        for (side, (metrics, half)) in [
             (&row.text_to_video, row.text_to_video_half_width),
             (&row.video_to_text, row.video_to_text_half_width),
-        ] {
+        ]
+        .into_iter()
+        .enumerate()
+        {
             for (index, (_, value)) in metrics.iter().enumerate() {
                 cells.push(match half.filter(|_| index == 0) {
                     Some(half) => format!("{value:.1} ± {half:.1}"),
                     None => format!("{value:.1}"),
                 });
             }
+            cells
+                .push(row.normalisation_error.map_or(String::new(), |errors| format!("{:.2}", errors[side])));
         }
         table.row(cells);
     }
@@ -196,6 +201,7 @@ fn shown(reproduction: &Reproduction) -> String {
         ]);
     }
     text.push_str(&format!("{table}\n"));
+    text.push_str(&fairness(reproduction));
     let sentences: Vec<&str> =
         reproduction.claims.iter().filter_map(|claim| claim.sentence.as_deref()).collect();
     if !sentences.is_empty() {
@@ -218,4 +224,34 @@ fn shown(reproduction: &Reproduction) -> String {
         reproduction.machine.device
     ));
     text
+}
+
+/// Claims about how evenly items are wanted; nothing where there is none.
+fn fairness(reproduction: &Reproduction) -> String {
+    if reproduction.fairness.is_empty() {
+        return String::new();
+    }
+    let titles = ["metric", "before", "after", "t over seeds of the difference"].map(String::from).to_vec();
+    let mut table = Table::new(&["paper", "claim", "baseline → treatment", "verdict"])
+        .figures("normalisation error (NE), 0 is fair", titles);
+    for claim in &reproduction.fairness {
+        let one_seed = if claim.errors.is_some() { "one seed" } else { "" };
+        let [before, after] = match claim.errors {
+            Some(errors) => errors.map(|error| format!("{error:.3}")),
+            None => Default::default(),
+        };
+        table.row(vec![
+            claim.paper.clone(),
+            claim.claim.clone(),
+            format!("{} → {}", claim.baseline, claim.treatment),
+            claim.verdict.clone(),
+            claim.metric.clone(),
+            before,
+            after,
+            claim
+                .interval_over_seeds
+                .map_or(one_seed.into(), |[low, high]| format!("{low:+.3} to {high:+.3}")),
+        ]);
+    }
+    format!("{table}\n")
 }

@@ -155,7 +155,7 @@ pub fn look(
         .ok_or_else(|| ExperimentError::request(format!("{name} has no protocol")))?;
     let sampler = fit::sampler(request.benchmark);
     let out = surroundings.runs.join(name);
-    let papers = request.paper.map_or(Paper::ALL.to_vec(), |paper| vec![paper]);
+    let papers = Paper::asked(request.paper);
     let mut prospect = Prospect {
         examined: None,
         missing: Vec::new(),
@@ -288,7 +288,7 @@ impl Prospect {
             return Err(ExperimentError::work(format!("nothing can run: {}", self.missing.join("; "))));
         };
         let _held = lock::hold(&surroundings.runs)?;
-        let papers = self.request.paper.map_or(Paper::ALL.to_vec(), |paper| vec![paper]);
+        let papers = Paper::asked(self.request.paper);
         let (mut planned, mut plans) = (Vec::new(), Vec::new());
         for (name, text) in recipes::of(&papers) {
             let mut recipe = Recipe::parse(text)?;
@@ -318,7 +318,7 @@ impl Prospect {
         let others = self
             .published
             .iter()
-            .filter(|row| row.beside.is_none_or(|(recipe, _)| !trained.contains(&recipe)));
+            .filter(|row| row.beside.is_none_or(|(recipe, ..)| !trained.contains(&recipe)));
         let outcome = Outcome {
             schema: "tvr-reproduce-benchmark/1",
             benchmark: self.request.benchmark,
@@ -342,6 +342,7 @@ impl Prospect {
         size: &Size,
     ) -> Result<Vec<String>, ExperimentError> {
         let table = doctor::table_path(&self.out, self.protocol);
+        fit::epochs(recipe, self.request.benchmark);
         recipe.name = format!("{}-{}", self.request.benchmark, recipe.name);
         fit::data(recipe, table, self.request.store.clone(), self.sampler);
         fit::encoder(recipe, checkpoint, self.request.benchmark, size)

@@ -172,6 +172,8 @@ pub const WORLD: &[Trained] = &[
     trained!("world-support-set-bank", Loss, 2.2, &[SupportSet]),
     trained!("world-emcl-net-paper", Loss, 4.0, &[Emcl]),
     trained!("world-emcl-net-global", Loss, 4.0, &[Emcl]),
+    trained!("world-dual-softmax-paper", Loss, 1.0, &[Camoe]),
+    trained!("world-camoe-fusion", Loss, 1.5, &[Camoe]),
     trained!("world-camoe-entity", Loss, 2.0, &[Camoe]),
     trained!("world-camoe-action", Loss, 2.0, &[Camoe]),
     trained!("world-camoe-scene", Loss, 2.0, &[Camoe]),

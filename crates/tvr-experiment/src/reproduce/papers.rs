@@ -92,6 +92,11 @@ impl Paper {
     /// All papers, in the order of the tables.
     pub const ALL: [Self; 5] = [Self::Clip4clip, Self::Emcl, Self::Camoe, Self::Ncl, Self::SupportSet];
 
+    /// The papers that are asked for: one, or all.
+    pub fn asked(paper: Option<Self>) -> Vec<Self> {
+        paper.map_or(Self::ALL.to_vec(), |paper| vec![paper])
+    }
+
     /// As tables print it.
     pub fn title(self) -> &'static str {
         match self {
@@ -126,6 +131,15 @@ impl Paper {
         match data {
             Data::World => on_world,
             Data::Msrvtt476(_) => on_features,
+        }
+    }
+
+    /// Its claims about how evenly items are wanted, on some data.
+    pub fn fairness(self, data: &Data) -> &'static [Assertion] {
+        match (self, data) {
+            (Self::Ncl, Data::World) => ncl::FAIRNESS_ON_WORLD,
+            (Self::Ncl, Data::Msrvtt476(_)) => ncl::FAIRNESS_ON_FEATURES,
+            _ => &[],
         }
     }
 }

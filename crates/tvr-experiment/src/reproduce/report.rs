@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Fitted;
+use super::fairness::Fairness;
 use super::models::{Length, Trained};
 use super::papers::{Data, Paper};
 use super::summary::{Beside, TableRow};
@@ -29,6 +30,9 @@ pub struct Reproduction {
     pub beside: Vec<Beside>,
     /// The claims.
     pub claims: Vec<Claim>,
+    /// Claims about how evenly items are wanted.
+    #[serde(default)]
+    pub fairness: Vec<Fairness>,
     /// Each run's record.
     pub runs: Vec<Record>,
     /// Seconds in all, of this call.
@@ -91,10 +95,17 @@ pub(super) fn remarks(
     plan: &RunPlan,
     models: &[Trained],
     records: &[Record],
+    claims: &[Claim],
 ) -> Vec<String> {
     let mut remarks = vec![
-        "Transductive rows see the other test queries; they are compared with raw rows only where the claim is about that.".to_string(),
+        "Transductive rows see the other test queries; a claim that sets them beside raw rows says so."
+            .to_string(),
     ];
+    let judged = claims.iter().filter(|claim| claim.difference.is_some()).count();
+    remarks.push(format!(
+        "{judged} comparisons, each with 95 % intervals of its own: of those in which there is no difference, up to one in \
+         forty would be said to hold."
+    ));
     if own_towers::each_seed(&request.data, request.extent) {
         remarks.push(
             "Every seed has towers of its own, so intervals over seeds hold for other towers too.".into(),

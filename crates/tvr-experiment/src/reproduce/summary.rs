@@ -11,7 +11,9 @@ use crate::error::ExperimentError;
 use crate::experiment::{self, Opened};
 use crate::hits::{self, RowHits};
 use crate::plan::Plan;
+use crate::recipe::rows::RAW;
 use crate::record::{self, FIGURES, Record, RowRecord, half_width};
+use crate::score::NormalisationError;
 
 /// One line of the results table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,6 +36,9 @@ pub struct TableRow {
     pub text_to_video_half_width: Option<f64>,
     /// The same of V2T.
     pub video_to_text_half_width: Option<f64>,
+    /// Normalisation errors of the gallery (NCL), T2V and V2T, mean over seeds; absent where the row has none.
+    #[serde(default)]
+    pub normalisation_error: Option<[f64; 2]>,
 }
 
 /// What was measured beside retrieval: order accuracy, normalisation error, and so on.
@@ -107,6 +112,26 @@ impl Runs {
         }
     }
 
+    /// What a row sees: raw, bank, transductive.
+    fn regime(&self, row: &str) -> Option<&str> {
+        let rows = self.rows.first()?;
+        rows.iter().find(|of| of.normalize == row).map(|of| of.regime.as_str())
+    }
+
+    /// Normalisation errors of a row, one for each of these seeds; `None` where the row or its error is missing.
+    pub fn errors(&self, row: &str, side: Side, seeds: &[u64]) -> Option<Vec<f64>> {
+        let of_seed = |rows: &Vec<RowRecord>| {
+            let [text_to_video, video_to_text] =
+                rows.iter().find(|of| of.normalize == row)?.normalisation_error?;
+            Some(match side {
+                Side::TextToVideo => text_to_video.error,
+                Side::VideoToText => video_to_text.error,
+            })
+        };
+        let chosen = self.seeds.iter().zip(&self.rows).filter(|(seed, _)| seeds.contains(seed));
+        chosen.map(|(_, rows)| of_seed(rows)).collect()
+    }
+
     /// Hits of a row, one for each of these seeds.
     fn row(&self, row: &str, seeds: &[u64]) -> Result<Vec<RowHits>, ExperimentError> {
         let of_seed =
@@ -144,6 +169,10 @@ fn table_row(runs: &Runs, rows: &[&RowRecord]) -> Option<TableRow> {
     };
     let (text_to_video, text_to_video_half_width) = side(&|row| &row.text_to_video);
     let (video_to_text, video_to_text_half_width) = side(&|row| &row.video_to_text);
+    let errors: Option<Vec<_>> = rows.iter().map(|row| row.normalisation_error).collect();
+    let error = |of: &[[NormalisationError; 2]], side: usize| {
+        mean(&of.iter().map(|errors| errors[side].error).collect::<Vec<f64>>())
+    };
     Some(TableRow {
         model: runs.name.clone(),
         normalize: first.normalize.clone(),
@@ -154,6 +183,7 @@ fn table_row(runs: &Runs, rows: &[&RowRecord]) -> Option<TableRow> {
         video_to_text,
         text_to_video_half_width,
         video_to_text_half_width,
+        normalisation_error: errors.map(|errors| [0, 1].map(|side| error(&errors, side))),
     })
 }
 
@@ -205,29 +235,60 @@ fn claim(
     fitted: &Fitted,
     runs: &[Runs],
 ) -> Result<Claim, ExperimentError> {
-    let names = [name(assertion.baseline), name(assertion.treatment)];
+    let Pair { names, runs, seeds, regimes } = pair(assertion, fitted, runs);
+    let [baseline, treatment] = match runs {
+        Ok(both) => both,
+        Err(missing) => {
+            let remark = format!("not run: {missing} did not fit the budget; --full runs it");
+            return Ok(Claim::not_run(paper.title(), assertion.claim, names, side, remark));
+        }
+    };
+    let before = baseline.row(assertion.baseline.row, &seeds)?;
+    let after = treatment.row(assertion.treatment.row, &seeds)?;
+    let remark = match (regimes, assertion.remark) {
+        ([before, after], remark) if before == after => remark.to_string(),
+        ([before, after], "") => format!("{after} against {before}"),
+        ([before, after], remark) => format!("{after} against {before}: {remark}"),
+    };
+    compare(paper.title(), assertion.claim, names, side, &before, &after, &remark)
+}
+
+/// Both sides of a claim among the runs.
+pub(super) struct Pair<'a> {
+    /// As tables print them.
+    pub names: [String; 2],
+    /// The runs, or the model that was not trained.
+    pub runs: Result<[&'a Runs; 2], &'static str>,
+    /// Seeds that both have: a control has fewer.
+    pub seeds: Vec<u64>,
+    /// What the rows see.
+    pub regimes: [&'a str; 2],
+}
+
+/// Finds both sides of a claim.
+pub(super) fn pair<'a>(assertion: &Assertion, fitted: &Fitted, runs: &'a [Runs]) -> Pair<'a> {
+    let cells = [assertion.baseline, assertion.treatment];
     let of = |cell: Cell| runs.iter().find(|runs| runs.name == cell.model);
-    let (Some(baseline), Some(treatment)) = (of(assertion.baseline), of(assertion.treatment)) else {
-        let missing = [assertion.baseline, assertion.treatment]
+    let regimes = cells.map(|cell| of(cell).and_then(|runs| runs.regime(cell.row)).unwrap_or(RAW));
+    let names = [0, 1].map(|side| name(cells[side], regimes[side]));
+    let [Some(baseline), Some(treatment)] = cells.map(of) else {
+        let missing = cells
             .into_iter()
             .map(|cell| cell.model.split('+').next().unwrap_or(cell.model))
             .find(|model| fitted.dropped.iter().any(|dropped| dropped == model))
             .unwrap_or("a model of another paper");
-        let remark = format!("not run: {missing} did not fit the budget; --full runs it");
-        return Ok(Claim::not_run(paper.title(), assertion.claim, names, side, remark));
+        return Pair { names, runs: Err(missing), seeds: Vec::new(), regimes };
     };
-    // A control has fewer seeds: what is compared has both.
-    let seeds: Vec<u64> =
-        baseline.seeds.iter().copied().filter(|seed| treatment.seeds.contains(seed)).collect();
-    let before = baseline.row(assertion.baseline.row, &seeds)?;
-    let after = treatment.row(assertion.treatment.row, &seeds)?;
-    compare(paper.title(), assertion.claim, names, side, &before, &after, assertion.remark)
+    let seeds = baseline.seeds.iter().copied().filter(|seed| treatment.seeds.contains(seed)).collect();
+    Pair { names, runs: Ok([baseline, treatment]), seeds, regimes }
 }
 
 /// A cell as tables print it: the model without its data's prefix, and the row's normaliser, whose settings stand in
-/// the table of results.
-fn name(cell: Cell) -> String {
+/// the table of results. A raw row of a head that mixes test items says what it sees.
+fn name(cell: Cell, regime: &str) -> String {
     let model = cell.model.trim_start_matches("world-").trim_start_matches("msrvtt476-");
-    let normalizer = cell.row.split(':').next().unwrap_or(cell.row);
-    format!("{model}, {normalizer}")
+    match cell.row.split(':').next().unwrap_or(cell.row) {
+        RAW if regime != RAW => format!("{model}, {RAW}, {regime}"),
+        normalizer => format!("{model}, {normalizer}"),
+    }
 }

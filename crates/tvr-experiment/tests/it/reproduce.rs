@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use tvr_experiment::Recipe;
-use tvr_experiment::claims::{Claim, Side, compare};
+use tvr_experiment::claims::{Claim, Side, compare, compare_errors};
 use tvr_experiment::hits::{QueryHits, RowHits};
 use tvr_experiment::reproduce::Extent;
 use tvr_experiment::reproduce::budget::{Allowance, Fitted, fit};
@@ -230,6 +230,40 @@ fn a_claim_that_does_not_hold_or_is_undecided_says_so_in_one_sentence_with_its_f
     );
     let (_, said) = sentence(&[&[-30.0, 10.0], &[20.0, 30.0], &[-40.0, 20.0]], "undecided");
     assert!(said.ends_with(", and both leave room for 0 as well as for more than 0.5 points"), "{said}");
+}
+
+#[test]
+fn a_gallery_is_fairer_where_the_error_is_smaller_in_every_seed() {
+    let judged = |before: &[f64], after: &[f64]| compare_errors(before, after).unwrap();
+    let (interval, verdict) = judged(&[0.50, 0.52, 0.51], &[0.20, 0.24, 0.22]);
+    // Differences −0.30, −0.28, −0.29: mean −0.29, deviation 0.01, and t at 2 degrees of freedom is 4.3027.
+    let half = 4.302_652_73 * 0.01 / 3f64.sqrt();
+    let [low, high] = interval.unwrap();
+    assert!((low + 0.29 + half).abs() < 1e-9 && (high + 0.29 - half).abs() < 1e-9, "{low} {high}");
+    assert_eq!(verdict.name(), "holds");
+    assert_eq!(judged(&[0.20, 0.24, 0.22], &[0.50, 0.52, 0.51]).1.name(), "does not hold");
+    assert_eq!(judged(&[0.2, 0.4], &[0.4, 0.2]).1.name(), "undecided");
+    let (interval, verdict) = judged(&[0.5], &[0.1]);
+    assert_eq!((interval, verdict.name()), (None, "undecided"), "one seed says nothing of others");
+    assert!(compare_errors(&[0.5, 0.4], &[0.1]).is_err());
+}
+
+#[test]
+fn a_judgement_of_another_seed_draws_other_items_and_other_bases() {
+    let recipe = |name: &str| {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../recipes/").to_string() + name;
+        Recipe::parse(&std::fs::read_to_string(path).unwrap()).unwrap()
+    };
+    let banks = recipe("world-banks.toml").eval;
+    assert_eq!(banks.bank.unwrap().seed, 0);
+    let drawn = banks.clone().drawn(3);
+    assert_eq!(drawn.bank.unwrap().seed, 3);
+    let rows = |seed: u64, purpose: &str| tvr_experiment::banks::draw(seed, purpose, 2000, 30_000);
+    assert_ne!(rows(0, "bank-texts"), rows(3, "bank-texts"));
+    assert_eq!(drawn.drawn(0), banks, "nothing else is changed");
+    let emcl = recipe("world-emcl-inference.toml").eval;
+    assert_eq!(emcl.clone().drawn(3).emcl.unwrap().seed, 3);
+    assert_eq!(emcl.clone().drawn(0), emcl);
 }
 
 #[cfg(unix)]

@@ -8,7 +8,7 @@ use tvr_data::Sampler;
 use super::Size;
 use crate::doctor::Benchmark;
 use crate::error::ExperimentError;
-use crate::recipe::{Captions, DataRecipe, EncoderRecipe, Recipe};
+use crate::recipe::{BankRecipe, Captions, DataRecipe, EncoderRecipe, Recipe};
 
 /// CLIP4Clip's words and frames where a caption is a paragraph.
 const PARAGRAPH: usize = 64;
@@ -27,6 +27,13 @@ pub(super) fn sampler(benchmark: Benchmark) -> Sampler {
             Sampler::Rate { per_second, frames: PARAGRAPH, cut, until }
         }
         (_, sampler) => sampler,
+    }
+}
+
+/// Epochs where a benchmark has others than the recipe: EMCL-Net trains 20 on MSVD (jpthu17/EMCL, EMCL-Net's README).
+pub(super) fn epochs(recipe: &mut Recipe, benchmark: Benchmark) {
+    if (benchmark, recipe.name.as_str()) == (Benchmark::Msvd, "clip-emcl-net") {
+        recipe.train.epochs = 20;
     }
 }
 
@@ -62,6 +69,15 @@ pub(super) fn encoder(
             at_random(format!("features are {} wide, the text tower {}", checkpoint.joint(), tower.width));
         } else if let Some(heads) = temporal.iter().find(|heads| **heads != tower.heads) {
             at_random(format!("it has {heads} attention heads, the text tower {}", tower.heads));
+        }
+    }
+    if let Some(bank) = &mut recipe.eval.bank {
+        let most = BankRecipe { texts: size.train_captions, videos: size.train, ..*bank };
+        if bank.texts > most.texts || bank.videos > most.videos {
+            bank.texts = bank.texts.min(most.texts);
+            bank.videos = bank.videos.min(most.videos);
+            changes
+                .push(format!("a bank of {} captions and {} clips, all there are", bank.texts, bank.videos));
         }
     }
     if recipe.train.batch > size.train_captions {

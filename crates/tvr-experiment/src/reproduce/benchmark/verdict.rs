@@ -20,7 +20,7 @@ pub struct Beside {
     pub video_to_text: Direction,
     /// Half of the 95 % band of R@1 in points, from the number of queries alone; T2V, V2T.
     pub bands: [f64; 2],
-    /// The published rows of the same model under the same normaliser.
+    /// The published rows of the same model under the same normaliser, which sees as much.
     pub published: Vec<Verdict>,
 }
 
@@ -50,7 +50,8 @@ impl Beside {
             |of: &std::collections::BTreeMap<String, f64>| FIGURES.map(|name| of.get(name).copied());
         let (text_to_video, video_to_text) = (figures(&row.text_to_video), figures(&row.video_to_text));
         let band = |figures: &Direction, queries| acceptance(figures[0].unwrap_or(0.0), queries);
-        let of_row = published.iter().filter(|known| known.beside == Some((recipe, row.normalize.as_str())));
+        let place = Some((recipe, row.normalize.as_str(), row.regime.as_str()));
+        let of_row = published.iter().filter(|known| known.beside == place);
         let verdict = |known: &&'static Published| {
             let sides = [
                 (&known.text_to_video, &text_to_video, queries[0]),
