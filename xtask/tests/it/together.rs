@@ -57,6 +57,7 @@ fn a_number_that_is_too_small_is_refused_by_its_option() {
         (&scores, &["--bootstrap", "-1"], "'-1' for '--bootstrap <N>'"),
         (&scores, &["--bootstrap", "9", "--seed", "-1"], "'-1' for '--seed <SEED>'"),
         (&["train", "r.toml"], &["--patience", "-1"], "'-1' for '--patience <SECONDS>'"),
+        (&["train", "r.toml"], &["--patience", "0"], "'0' for '--patience <SECONDS>'"),
         (&["prepare", "--manifest", "m.csv"], &["--size", "-1"], "'-1' for '--size <N>'"),
         (&["prepare", "--manifest", "m.csv"], &["--limit", "0"], "'0' for '--limit <SECONDS>'"),
         (&["encode", "--weights", "W", "--out", "o"], &["--batch", "-1"], "'-1' for '--batch <N>'"),
