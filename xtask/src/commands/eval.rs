@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use tvr_experiment::device::{self, DEFAULT_DEVICE};
+use tvr_experiment::device::{self, DEFAULT_DEVICE, DEVICE_HELP};
 use tvr_experiment::evaluate::Told;
 use tvr_experiment::record::RowRecord;
 use tvr_experiment::shard::Shard;
@@ -40,8 +40,7 @@ pub struct Args {
     /// Where towers and features are cached.
     #[arg(long, default_value = "cache")]
     cache: PathBuf,
-    /// The device.
-    #[arg(long, default_value = DEFAULT_DEVICE)]
+    #[arg(long, default_value = DEFAULT_DEVICE, help = format!("The device: {DEVICE_HELP}"))]
     pub(super) device: String,
     /// Write what was found as JSON to this file, or to stdout with "-".
     #[arg(long, value_name = "FILE")]
