@@ -1,5 +1,7 @@
 //! Sizes of a model, and the presets.
 
+use std::str::FromStr;
+
 use burn::prelude::Device;
 use burn::tensor::DType;
 use serde::{Deserialize, Serialize};
@@ -143,6 +145,16 @@ impl Precision {
             Self::F32 => weights,
             half => half.dtype(),
         }
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut all = [Self::F32, Self::F16, Self::Bf16].into_iter();
+        let found = all.find(|precision| precision.name() == text);
+        found.ok_or_else(|| format!("{text:?} is no type of weights; it must be f32, f16 or bf16"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Files: read as they are or unpacked; written whole or not at all.
+//! Files: read as they are or unpacked; written whole or not at all; known by the hash of their bytes.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
+use sha2::{Digest, Sha256};
 
 use crate::error::DataError;
 
@@ -119,4 +120,24 @@ pub(crate) fn read(path: &Path, packed: bool) -> Result<Vec<u8>, DataError> {
     let mark = bytes.len() - unmarked(&bytes).len();
     bytes.drain(..mark);
     Ok(bytes)
+}
+
+/// SHA-256 of a file, read piece by piece, in hexadecimal.
+///
+/// # Errors
+/// The system's word.
+pub fn sha256_of_file(path: &Path) -> std::io::Result<String> {
+    let (mut hash, mut piece) = (Sha256::new(), vec![0; 1 << 20]);
+    let mut file = File::open(path)?;
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hex(&hash.finalize())),
+            count => hash.update(&piece[..count]),
+        }
+    }
+}
+
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

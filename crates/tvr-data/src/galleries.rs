@@ -5,6 +5,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::benchmarks::{Benchmark, didemo};
+use crate::files::hex;
 
 /// A gallery that circulates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -170,7 +171,7 @@ pub enum Match {
 pub fn ids_hash(ids: &[String]) -> String {
     let mut sorted: Vec<&str> = ids.iter().map(String::as_str).collect();
     sorted.sort_unstable();
-    Sha256::digest(sorted.join("\n")).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(sorted.join("\n")))
 }
 
 /// SHA-256, in hexadecimal, of the ids of videos and captions, in order.
@@ -183,7 +184,7 @@ pub fn gallery_hash(videos: &[String], captions: &[String]) -> String {
             hash.update(format!("{} {id}\n", id.len()));
         }
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 /// Which known gallery these videos are.

@@ -29,7 +29,7 @@
 //! | [`caption_streams`] | the nouns, the verbs and the places of a caption |
 //! | [`benchmarks`], [`galleries`], [`doctor`] | six benchmarks from their files; what of one is there, and what it may be called |
 //! | [`loader`], [`prefetch`] | batches in a fixed order; work done ahead |
-//! | [`files`], [`mod@lock`] | files read as text, and written whole or not at all; locks of the system |
+//! | [`files`], [`mod@lock`] | files read as text, written whole or not at all, and hashed; locks of the system |
 
 mod error;
 pub mod files;

@@ -24,8 +24,8 @@ use crate::error::ExperimentError;
 /// The names that `--device` understands, as help shows them.
 pub const DEVICE_HELP: &str = "flex | cuda:N | vulkan:N | tch:cpu | tch:cuda:N";
 
-/// How `--devices` names several, as help shows it.
-pub const DEVICES_HELP: &str = "flex:COUNT, cuda:FIRST-LAST, or names with commas between";
+/// How `--devices` names several, as errors show it.
+const DEVICES_HELP: &str = "flex:COUNT, cuda:FIRST-LAST, or names with commas between";
 
 /// Devices that one name may stand for, at most: more are a slip of the finger.
 const MOST: usize = 1024;

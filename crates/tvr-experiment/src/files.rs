@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use memmap2::Mmap;
@@ -157,7 +157,7 @@ pub(crate) fn map(path: &Path) -> Result<Mmap, ExperimentError> {
 
 /// SHA-256 of bytes, in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    tvr_data::files::hex(&Sha256::digest(bytes))
 }
 
 /// SHA-256 of a file, read piece by piece, in hexadecimal.
@@ -165,12 +165,5 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// # Errors
 /// The path and the system's word.
 pub fn sha256_of_file(path: &Path) -> Result<String, ExperimentError> {
-    let mut file = File::open(path).map_err(ExperimentError::file(path, "read"))?;
-    let (mut hash, mut piece) = (Sha256::new(), vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut piece).map_err(ExperimentError::file(path, "read"))? {
-            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
-            count => hash.update(&piece[..count]),
-        }
-    }
+    tvr_data::files::sha256_of_file(path).map_err(ExperimentError::file(path, "read"))
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tvr_clip::{Picture, Preprocessor, PreprocessorConfig, Reference, Size};
+pub use tvr_data::Sampler;
 use tvr_data::frames::{Finish, Verdict};
-use tvr_data::{Entry, Manifest, Outcome, Preparation, Sampler, Store};
+use tvr_data::{Entry, Manifest, Outcome, Preparation, Store};
 
 use crate::error::ExperimentError;
 use crate::progress::{Event, Events};
@@ -110,14 +111,6 @@ pub struct Report {
     pub partial: Vec<Trouble>,
     /// Videos without a frame.
     pub failed: Vec<Trouble>,
-}
-
-/// Which frames a text of `--sampler` asks for.
-///
-/// # Errors
-/// A text that is no sampler, with those that are.
-pub fn sampler(text: &str) -> Result<Sampler, ExperimentError> {
-    text.parse::<Sampler>().map_err(|error| ExperimentError::request(format!("--sampler: {error}")))
 }
 
 /// Seconds after which a clip is given up, where nothing else is said.

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use tvr_clip::ClipCheckpoint;
+pub use tvr_clip::Precision;
 pub use tvr_clip::parity::Certificate;
 use tvr_clip::parity::{Golden, certify};
-use tvr_clip::{ClipCheckpoint, Precision};
 
 use crate::device;
 use crate::error::ExperimentError;
@@ -21,19 +22,18 @@ pub struct Request {
     pub golden: Option<PathBuf>,
     /// The device's name.
     pub device: String,
-    /// f32, f16 or bf16.
-    pub dtype: String,
+    /// Type of the weights.
+    pub precision: Precision,
 }
 
 /// Runs the checkpoint and compares.
 ///
 /// # Errors
-/// A name, device or type that does not exist (a wrong request); files that are missing or broken.
+/// A name or device that does not exist (a wrong request); files that are missing or broken.
 pub fn verify(
     request: &Request,
     events: crate::progress::Events<'_>,
 ) -> Result<Certificate, ExperimentError> {
-    let precision = precision(&request.dtype)?;
     let device = device::open(&request.device)?;
     let folder = weights::folder(&request.weights, events)?;
     let golden = request.golden.as_deref().unwrap_or(&folder);
@@ -42,18 +42,8 @@ pub fn verify(
         checkpoint = checkpoint.with_processor(processor);
     }
     let golden = open_golden(golden, &folder)?;
-    certify(&checkpoint, &golden, &device, &request.device, precision).map_err(ExperimentError::because)
-}
-
-/// A type of weights by its name.
-///
-/// # Errors
-/// A name that is none.
-pub fn precision(name: &str) -> Result<Precision, ExperimentError> {
-    let all = [Precision::F32, Precision::F16, Precision::Bf16];
-    all.into_iter()
-        .find(|precision| precision.name() == name)
-        .ok_or_else(|| ExperimentError::request(format!("--dtype {name}: it must be f32, f16 or bf16")))
+    certify(&checkpoint, &golden, &device, &request.device, request.precision)
+        .map_err(ExperimentError::because)
 }
 
 fn open_golden(folder: &Path, weights: &Path) -> Result<Golden, ExperimentError> {

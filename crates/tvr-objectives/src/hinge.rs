@@ -174,19 +174,15 @@ impl ByRows for Hinge {
             let shape = [own.dims()[0], row.dims()[0]];
             own.clone().unsqueeze_dim::<2>(1).expand(shape).equal(row.unsqueeze_dim::<2>(0).expand(shape))
         };
-        let own_videos: Vec<usize> = match self.positives {
-            Positives::Same => rows.own(),
-            Positives::Diagonal => (0..texts).collect(),
-        };
-        let mut captions = vec![0usize; videos];
-        own_videos.iter().for_each(|&video| captions[video] += 1);
-        let wrong = [texts * (videos - 1), texts * texts - captions.iter().map(|n| n * n).sum::<usize>()];
+        let targets = self.positives.targets(rows);
+        let of_one_video: usize = targets.captions.iter().map(|n| n * n).sum();
+        let wrong = [texts * (videos - 1), texts * texts - of_one_video];
 
         let (of_texts, of_videos) = self.ranked(rows);
         let mine = same.clone().slice_dim(0, rows.texts.clone());
         let own = of_texts.clone().gather(1, mine.clone().unsqueeze_dim::<2>(1));
         let related = is_own(&mine, numbers(0..videos));
-        let places = (0..texts).filter(|&text| rows.videos.contains(&own_videos[text]));
+        let places = (0..texts).filter(|&text| rows.videos.contains(&targets.own[text]));
         let places: Vec<i32> = places.map(|text| text as i32).collect();
         // Of every text whose video is judged here: what its own pair scores, and the column of its video. Nobody may
         // describe the share's videos.

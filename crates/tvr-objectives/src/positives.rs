@@ -86,9 +86,9 @@ impl Positives {
 #[derive(Clone, Debug)]
 pub(crate) struct Targets {
     /// For every text of the batch its video.
-    own: Vec<usize>,
+    pub(crate) own: Vec<usize>,
     /// For every video of the batch how many texts it has.
-    captions: Vec<usize>,
+    pub(crate) captions: Vec<usize>,
 }
 
 impl Targets {

@@ -6,10 +6,10 @@ use std::sync::atomic::AtomicBool;
 use tvr_experiment::ExperimentError;
 use tvr_experiment::device::{DEFAULT_DEVICE, DEVICE_HELP};
 use tvr_experiment::encode::{Captions, Pictures, Report, Request, encode};
-use tvr_experiment::prepare::sampler;
+use tvr_experiment::prepare::Sampler;
 use tvr_experiment::recipe::FrameTokens;
 use tvr_experiment::shard::Shard;
-use tvr_experiment::verify::precision;
+use tvr_experiment::verify::Precision;
 
 use crate::count::count;
 use crate::draw::draw;
@@ -55,7 +55,7 @@ pub struct Args {
     store: PathBuf,
     /// Frames of a clip, for --videos; as prepare takes them
     #[arg(long, value_name = "SPEC", default_value = "rate:1,frames=12,cut=uniform")]
-    sampler: String,
+    sampler: Sampler,
     /// The feature file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -66,7 +66,7 @@ pub struct Args {
     pub(super) device: String,
     /// Type of the weights in memory: f32, f16 or bf16; codes are f32 in every case
     #[arg(long, value_name = "TYPE", default_value = "f32")]
-    dtype: String,
+    dtype: Precision,
     /// Write every token of a text beside its code
     #[arg(long)]
     tokens: bool,
@@ -90,8 +90,7 @@ pub struct Args {
 /// As [`encode`].
 pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError> {
     let out = args.out.clone();
-    let sampler = sampler(&args.sampler)?;
-    let store = args.store;
+    let (store, sampler) = (args.store, args.sampler);
     let of_list = args.videos.is_some().then_some(Captions::OfList);
     let videos = args.videos.map(|manifest| Pictures::Videos { manifest, store, sampler });
     let request = Request {
@@ -102,7 +101,7 @@ pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError>
         out: args.out,
         batch: args.batch,
         device: args.device,
-        precision: precision(&args.dtype)?,
+        precision: args.dtype,
         tokens: args.tokens,
         frame_tokens: if args.patches { FrameTokens::Patches } else { FrameTokens::Class },
         skip_bad: args.skip_bad,

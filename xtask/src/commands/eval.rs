@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use tvr_experiment::device::{self, DEFAULT_DEVICE};
+use tvr_experiment::device::{self, DEFAULT_DEVICE, DEVICE_HELP};
 use tvr_experiment::evaluate::Told;
 use tvr_experiment::record::RowRecord;
 use tvr_experiment::shard::Shard;
@@ -34,14 +34,13 @@ pub struct Args {
     /// Sets one key of the recipe's [eval] by its dotted path.
     #[arg(long, value_name = "eval.KEY=VALUE")]
     set: Vec<String>,
-    /// Which split: test or val.
-    #[arg(long, default_value = "test")]
+    /// Which split.
+    #[arg(long, default_value = "test", value_parser = ["test", "val"])]
     split: String,
     /// Where towers and features are cached.
     #[arg(long, default_value = "cache")]
     cache: PathBuf,
-    /// The device.
-    #[arg(long, default_value = DEFAULT_DEVICE)]
+    #[arg(long, default_value = DEFAULT_DEVICE, help = format!("The device: {DEVICE_HELP}"))]
     pub(super) device: String,
     /// Write what was found as JSON to this file, or to stdout with "-".
     #[arg(long, value_name = "FILE")]
@@ -77,11 +76,7 @@ struct Evaluation<'a> {
 /// # Errors
 /// What the run's folder, the data or a normaliser says.
 pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError> {
-    let on_val = match args.split.as_str() {
-        "test" => false,
-        "val" => true,
-        other => return Err(ExperimentError::request(format!("--split {other}: it must be test or val"))),
-    };
+    let on_val = args.split == "val";
     let folder = std::fs::canonicalize(&args.run).map_err(|cause| {
         let what = "give the folder of a finished run, as runs/NAME-SEED";
         ExperimentError::work(format!("{}: cannot open: {cause}; {what}", args.run.display()))

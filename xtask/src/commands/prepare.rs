@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::ExperimentError;
 use tvr_experiment::doctor::{self as examination, Benchmark, look};
-use tvr_experiment::prepare::{Crop, Report, Request, Trouble, prepare, sampler};
+use tvr_experiment::prepare::{Crop, Report, Request, Sampler, Trouble, prepare};
 use tvr_experiment::shard::Shard;
 
 use crate::count::count;
@@ -59,7 +59,7 @@ pub struct Args {
     /// Frames of a clip: rate:1,frames=12,cut=head|tail|uniform (and until=31, the last second that is looked at),
     /// segments:12,offset=centre, segments:12,offset=random,seed=0, or all
     #[arg(long, value_name = "SPEC", default_value = "rate:1,frames=12,cut=uniform")]
-    sampler: String,
+    sampler: Sampler,
     /// Side of the square that is kept, pixels: CLIP's resize of the short side, and its centre crop
     #[arg(long, value_name = "N", default_value_t = 224, allow_negative_numbers = true)]
     size: usize,
@@ -80,7 +80,6 @@ pub struct Args {
 /// # Errors
 /// As [`prepare`], [`look`] and [`examination::Examined::decode`]; a list or a benchmark of which no clip can be decoded.
 pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError> {
-    let sampler = sampler(&args.sampler)?;
     if let (Some(benchmark), Some(data_root)) = (args.dataset, args.data_root) {
         let request = examination::Request {
             benchmark,
@@ -89,7 +88,7 @@ pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError>
             quarantine: args.quarantine,
             out: args.out.unwrap_or_else(|| Path::new("prepared").join(benchmark.name())),
             store: args.store,
-            sampler,
+            sampler: args.sampler,
             limit_seconds: args.limit,
             shard: args.shard,
         };
@@ -105,7 +104,7 @@ pub fn run(args: Args, stop: &'static AtomicBool) -> Result<(), ExperimentError>
         };
     }
     let request = Request {
-        sampler,
+        sampler: args.sampler,
         manifest: args.manifest.unwrap_or_default(),
         store: args.store,
         size: args.size,

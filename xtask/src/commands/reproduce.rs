@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::collective::launch;
-use tvr_experiment::device::DEFAULT_DEVICE;
+use tvr_experiment::device::{DEFAULT_DEVICE, DEVICE_HELP};
 use tvr_experiment::record::FIGURES;
 use tvr_experiment::reproduce::jobs::{Job, Launcher};
 use tvr_experiment::reproduce::{Data, Extent, Paper, Reproduction, Request, reproduce, workers};
@@ -60,8 +60,7 @@ pub struct Args {
     /// Where towers and features are cached.
     #[arg(long, default_value = "cache")]
     cache: PathBuf,
-    /// The device, as docs/ARCHITECTURE.md lists them.
-    #[arg(long, default_value = DEFAULT_DEVICE)]
+    #[arg(long, default_value = DEFAULT_DEVICE, help = format!("The device: {DEVICE_HELP}"))]
     pub(super) device: String,
     /// Write reproduce.json here too, or to stdout with "-".
     #[arg(long, value_name = "FILE")]

@@ -167,20 +167,21 @@ const JUDGING: [&str; 18] = [
 ///
 /// # Errors
 /// As [`score`], or a file that cannot be written.
-pub fn run(args: Args) -> Result<(), ExperimentError> {
-    if let (Some(shard), Some(out)) = (args.shard, args.out.clone()) {
-        let written = share(&given(args)?, shard, &out)?;
+pub fn run(mut args: Args) -> Result<(), ExperimentError> {
+    if let (Some(shard), Some(out)) = (args.shard, args.out.take()) {
+        let written = share(&given(&mut args)?, shard, &out)?;
         return exit::print(&merge::scores_said(&out, &written));
     }
-    let (json, against) = (args.json.clone(), args.against.clone());
-    let report = score(&request(args)?)?;
+    let json = args.json.take();
+    let request = request(args)?;
+    let report = score(&request)?;
     for warning in &report.warnings {
         exit::say(&format!("warning: {warning}"));
     }
-    exit::results(json.as_deref(), &report, &shown(&report, against.as_deref()))
+    exit::results(json.as_deref(), &report, &shown(&report, request.against.as_deref()))
 }
 
-fn request(args: Args) -> Result<Request, ExperimentError> {
+fn request(mut args: Args) -> Result<Request, ExperimentError> {
     for (index, k) in args.k.iter().enumerate() {
         if *k == 0 {
             return Err(ExperimentError::request("--k: 0 is no rank; ranks count from 1"));
@@ -203,41 +204,43 @@ fn request(args: Args) -> Result<Request, ExperimentError> {
             "--bootstrap: {draws} draws, but it takes at most {MOST_DRAWS}; 2000 are usual"
         )));
     }
+    let given = given(&mut args)?;
     let policy = Policy {
         ties: args.ties.parse().map_err(|error| ExperimentError::request(format!("--ties: {error}")))?,
         non_finite: args
             .non_finite
             .parse()
             .map_err(|error| ExperimentError::request(format!("--non-finite: {error}")))?,
-        cutoffs: args.k.clone(),
+        cutoffs: args.k,
     };
     let bootstrap =
         args.bootstrap.map(|draws| Resampling { draws, seed: args.seed.unwrap_or(0), level: 0.95 });
     Ok(Request {
-        groups: args.groups.clone(),
-        against: args.against.clone(),
-        normalize: args.normalize.clone(),
-        val: args.val.clone(),
-        val_groups: args.val_groups.clone(),
-        text_bank: args.text_bank.clone(),
-        video_bank: args.video_bank.clone(),
-        gallery_bank: args.gallery_bank.clone(),
-        gallery_bank_texts: args.gallery_bank_texts.clone(),
-        bank_similarity: args.bank_similarity.clone(),
+        groups: args.groups,
+        against: args.against,
+        normalize: args.normalize,
+        val: args.val,
+        val_groups: args.val_groups,
+        text_bank: args.text_bank,
+        video_bank: args.video_bank,
+        gallery_bank: args.gallery_bank,
+        gallery_bank_texts: args.gallery_bank_texts,
+        bank_similarity: args.bank_similarity,
         logit_scale: args.logit_scale,
         policy,
         bootstrap,
-        save: args.save.clone(),
-        given: given(args)?,
+        save: args.save,
+        given,
     })
 }
 
-fn given(args: Args) -> Result<Given, ExperimentError> {
-    match (args.similarity, args.texts, args.videos) {
+/// Takes what is judged out of the arguments.
+fn given(args: &mut Args) -> Result<Given, ExperimentError> {
+    match (args.similarity.take(), args.texts.take(), args.videos.take()) {
         (Some(similarity), ..) => Ok(Given::Similarity(similarity)),
         (None, Some(texts), Some(videos)) => {
-            let bank = args.bank_texts.zip(args.bank_videos).map(<[String; 2]>::from);
-            Ok(Given::Vectors(Vectors { texts, videos, bank, emcl: args.emcl }))
+            let bank = args.bank_texts.take().zip(args.bank_videos.take()).map(<[String; 2]>::from);
+            Ok(Given::Vectors(Vectors { texts, videos, bank, emcl: args.emcl.take() }))
         }
         _ => Err(ExperimentError::request("nothing to judge; give --similarity, or --texts and --videos")),
     }

@@ -50,7 +50,8 @@ pub struct Args {
     pub devices: String,
     /// How long devices wait for one another before all stop; longer than a look at val takes. Time in which the run was
     /// stopped (Ctrl-Z) does not count.
-    #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE.as_secs(), allow_negative_numbers = true)]
+    #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE.as_secs(), allow_negative_numbers = true,
+          value_parser = clap::value_parser!(u64).range(1..))]
     pub patience: u64,
     /// Write the records as JSON to this file, or to stdout with "-".
     #[arg(long, value_name = "FILE")]
@@ -77,7 +78,11 @@ impl Args {
         let surroundings =
             Surroundings { runs: self.runs.clone(), cache: self.cache.clone(), device: devices.into() };
         let planned = plan(&recipe, &self.recipe, &surroundings)?;
-        Ok(Plan { patience: Duration::from_secs(self.patience.max(1)), ..planned })
+        Ok(Plan { patience: self.patience(), ..planned })
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(self.patience)
     }
 }
 
@@ -105,12 +110,11 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
         let (plan, records) = trained(args, stop)?;
         return report(args, &plan, &records);
     };
-    let patience = Duration::from_secs(args.patience.max(1));
     let work = |ranks: &dyn Process| {
         let (plan, records) = trained_among(ranks, place, args, stop)?;
         if place.rank == 0 { report(args, &plan, &records) } else { Ok(()) }
     };
-    processes::run(place, patience, exit::complain, work)
+    processes::run(place, args.patience(), exit::complain, work)
 }
 
 /// What there is to say before towers are trained and videos decoded in vain.
@@ -148,13 +152,12 @@ fn trained_among(
     let mut log = listener(args.log_steps);
     let mut silent = |_: Event| ();
     let log: &mut dyn FnMut(Event) = if place.rank == 0 { &mut log } else { &mut silent };
-    let patience = Duration::from_secs(args.patience.max(1));
     // Rank 0 first here too: a checkpoint may have to be downloaded.
     let plan = |events: &mut dyn FnMut(Event)| {
         let plan = args.plan_on(&device::of_place(&args.devices, place)?, events)?;
         plan.of_process(place.size, &args.devices)
     };
-    let plan = open_in_turn(ranks, patience, log, plan)?;
+    let plan = open_in_turn(ranks, args.patience(), log, plan)?;
     if place.rank == 0 {
         check(args, &plan)?;
     }

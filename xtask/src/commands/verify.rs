@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tvr_experiment::ExperimentError;
 use tvr_experiment::device::{DEFAULT_DEVICE, DEVICE_HELP};
-use tvr_experiment::verify::{Certificate, Request, verify};
+use tvr_experiment::verify::{Certificate, Precision, Request, verify};
 
 use crate::draw::draw;
 use crate::exit;
@@ -34,7 +34,7 @@ pub struct Args {
     pub(super) device: String,
     /// Type of the weights in memory: f32, f16 or bf16
     #[arg(long, value_name = "TYPE", default_value = "f32")]
-    dtype: String,
+    dtype: Precision,
     /// Also write the certificate as JSON; - prints JSON in place of the table
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
@@ -46,7 +46,7 @@ pub struct Args {
 /// As [`verify`], or a stage beyond its tolerance.
 pub fn run(args: Args) -> Result<(), ExperimentError> {
     let Args { weights, processor, golden, device, dtype, json } = args;
-    let request = Request { weights, processor, golden, device, dtype };
+    let request = Request { weights, processor, golden, device, precision: dtype };
     let certificate = verify(&request, &mut draw())?;
     exit::results(json.as_deref(), &certificate, &shown(&certificate))?;
     let beyond: Vec<&str> =

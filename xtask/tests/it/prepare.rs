@@ -96,12 +96,6 @@ fn wrong_requests_are_one_sentence() {
     let folder = folder();
     let folder = folder.path();
     fails(
-        &xtask(folder, &["prepare", "--manifest", "clips.csv", "--sampler", "often"]),
-        2,
-        "--sampler: \"often\" is no sampler; samplers are rate:1,frames=12,cut=head|tail|uniform[,until=31], \
-         segments:12,offset=centre, segments:12,offset=random,seed=0, and all, with a rate and counts above 0",
-    );
-    fails(
         &xtask(folder, &["prepare", "--manifest", "clips.csv", "--size", "30000"]),
         2,
         "--size: pixels: size = 30000, but it must be at most 4096",

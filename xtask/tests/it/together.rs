@@ -57,6 +57,7 @@ fn a_number_that_is_too_small_is_refused_by_its_option() {
         (&scores, &["--bootstrap", "-1"], "'-1' for '--bootstrap <N>'"),
         (&scores, &["--bootstrap", "9", "--seed", "-1"], "'-1' for '--seed <SEED>'"),
         (&["train", "r.toml"], &["--patience", "-1"], "'-1' for '--patience <SECONDS>'"),
+        (&["train", "r.toml"], &["--patience", "0"], "'0' for '--patience <SECONDS>'"),
         (&["prepare", "--manifest", "m.csv"], &["--size", "-1"], "'-1' for '--size <N>'"),
         (&["prepare", "--manifest", "m.csv"], &["--limit", "0"], "'0' for '--limit <SECONDS>'"),
         (&["encode", "--weights", "W", "--out", "o"], &["--batch", "-1"], "'-1' for '--batch <N>'"),
@@ -68,5 +69,30 @@ fn a_number_that_is_too_small_is_refused_by_its_option() {
     }
     let sentence = "--logit-scale: -1 is no scale; give a number above 0";
     fails(&xtask(folder.path(), &[&scores[..], &["--logit-scale", "-1"]].concat()), 2, sentence);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "something was written");
+}
+
+#[test]
+fn a_word_that_an_option_does_not_know_is_refused_with_those_that_it_knows() {
+    let folder = tempfile::tempdir().unwrap();
+    let encode = ["encode", "--weights", "W", "--out", "o"];
+    let samplers = "'often' for '--sampler <SPEC>': \"often\" is no sampler; samplers are \
+                    rate:1,frames=12,cut=head|tail|uniform[,until=31], segments:12,offset=centre, \
+                    segments:12,offset=random,seed=0, and all, with a rate and counts above 0\n";
+    let types = "'f64' for '--dtype <TYPE>': \"f64\" is no type of weights; it must be f32, f16 or bf16\n";
+    let splits = "'train' for '--split <SPLIT>'\n  [possible values: test, val]\n";
+    for (command, [option, word], sentence) in [
+        (&["prepare", "--manifest", "m.csv"][..], ["--sampler", "often"], samplers),
+        (&encode, ["--sampler", "often"], samplers),
+        (&encode, ["--dtype", "f64"], types),
+        (&["verify", "--weights", "W"], ["--dtype", "f64"], types),
+        (&["eval", "runs/a-0"], ["--split", "train"], splits),
+    ] {
+        let output = xtask(folder.path(), &[command, &[option, word]].concat());
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.starts_with(&format!("error: invalid value {sentence}")), "{said}");
+        assert_eq!(stdout(&output), "");
+    }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "something was written");
 }

@@ -45,7 +45,7 @@ const fn protocol(
 use Benchmark::{Activitynet, Didemo, Lsmdc, Msrvtt, Msvd, Vatex};
 
 /// All of them; the first of a benchmark is the one that most papers report.
-pub const PROTOCOLS: &[Protocol] = &[
+const PROTOCOLS: &[Protocol] = &[
     protocol(Msrvtt, "1k-a", "train-9k", None, "test-1k-a"),
     protocol(Msrvtt, "1k-a-7k", "train-7k", None, "test-1k-a"),
     protocol(Msrvtt, "full", "train-full", Some("val-full"), "test-full"),

@@ -4,15 +4,15 @@
 //! list is a memory only: lines that are torn or lost cost one more reading.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::error::DataError;
+use crate::files::sha256_of_file;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Line {
@@ -42,7 +42,7 @@ impl Hashed {
     /// A file that cannot be read.
     pub fn of(path: &Path) -> std::io::Result<Self> {
         let state = state(path)?;
-        Ok(Self { sha256: hash(path)?, state })
+        Ok(Self { sha256: sha256_of_file(path)?, state })
     }
 
     /// SHA-256, hexadecimal.
@@ -124,18 +124,4 @@ fn state(path: &Path) -> std::io::Result<State> {
         bytes: facts.len(),
         date: i128::from(facts.mtime()) * 1_000_000_000 + i128::from(facts.mtime_nsec()),
     })
-}
-
-/// SHA-256 of a file's bytes, hexadecimal.
-fn hash(path: &Path) -> std::io::Result<String> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    let mut file = File::open(path)?;
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            read => hash.update(&buffer[..read]),
-        }
-    }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -5,6 +5,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tvr_data::files::hex;
 
 use crate::collective::Collective;
 use crate::corpus::{Corpus, FrameRows, Texts};
@@ -139,7 +140,7 @@ fn data(corpus: &Corpus) -> String {
             row.iter().for_each(|token| hash.update(token.to_le_bytes()));
         }),
     }
-    hex(hash)
+    hex(&hash.finalize())
 }
 
 /// SHA-256 of all weights, one after another.
@@ -154,9 +155,5 @@ pub(crate) fn weights_sha256<M: Module>(model: &M) -> String {
     }
     let mut weights = Weights(Sha256::new());
     model.visit(&mut weights);
-    hex(weights.0)
-}
-
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&weights.0.finalize())
 }

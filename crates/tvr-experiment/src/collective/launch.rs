@@ -32,21 +32,21 @@ pub struct Place {
 
 /// A launcher and its variables.
 #[derive(Clone, Copy, Debug)]
-pub struct Launcher {
+struct Launcher {
     /// Its name, for messages.
-    pub name: &'static str,
+    name: &'static str,
     /// The variable of the rank.
-    pub rank: &'static str,
+    rank: &'static str,
     /// The variable of the size; `None` where it sets none.
-    pub size: Option<&'static str>,
+    size: Option<&'static str>,
     /// The variable of the rank on its machine.
-    pub local_rank: Option<&'static str>,
+    local_rank: Option<&'static str>,
     /// Whether it may start another launcher, which then inherits its variables.
-    pub outer: bool,
+    outer: bool,
 }
 
 /// Every launcher that is known.
-pub const LAUNCHERS: [Launcher; 5] = [
+const LAUNCHERS: [Launcher; 5] = [
     Launcher {
         name: "Open MPI",
         rank: "OMPI_COMM_WORLD_RANK",

@@ -36,16 +36,6 @@ pub enum Scope<'a> {
     Bank(&'a Moments),
 }
 
-impl Scope<'_> {
-    /// What else a query's scores depend on: "transductive" (the other test queries) or "bank".
-    pub fn regime(&self) -> &'static str {
-        match self {
-            Self::Tiles(_) | Self::Everything => "transductive",
-            Self::Bank(_) => "bank",
-        }
-    }
-}
-
 impl fmt::Display for Scope<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
