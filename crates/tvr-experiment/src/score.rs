@@ -14,6 +14,7 @@ mod narrow;
 mod normalised;
 mod request;
 mod save;
+mod scorer;
 mod settle;
 pub(crate) mod shards;
 mod vectors;
@@ -42,10 +43,10 @@ use figures::Figured;
 use normalised::{Both, Normalised};
 pub(crate) use save::Changes;
 use save::{Saved, refuse_inputs, save};
+pub(crate) use scorer::{Scored, Scorer, to_matrix};
 pub(crate) use settle::{open, settle};
 use wrong::Wrong;
 
-use crate::banks::TrainingBank;
 use crate::error::ExperimentError;
 
 /// A file that was read.
@@ -123,26 +124,6 @@ impl Row {
             *regime = least.max(*regime);
         }
         self
-    }
-}
-
-/// Scores, and what they are made of.
-struct Scored {
-    /// `[texts, videos]`
-    scores: Array2<f32>,
-    /// Of vectors of training items.
-    bank: Option<TrainingBank>,
-    /// What a score has seen beside its pair.
-    regime: Regime,
-    /// The same in words; nothing where it has seen nothing.
-    mixing: Option<String>,
-    /// Of vectors before and after EMCL.
-    effective_ranks: Option<[f64; 2]>,
-}
-
-impl Scored {
-    fn raw(scores: Array2<f32>) -> Self {
-        Self { scores, bank: None, regime: Regime::Raw, mixing: None, effective_ranks: None }
     }
 }
 
