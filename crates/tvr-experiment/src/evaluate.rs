@@ -16,12 +16,12 @@ use tvr_metrics::{Judgement, Truth};
 use tvr_objectives::Objective;
 
 use crate::banks::{self, TrainingBank};
-use crate::corpus::Corpus;
+use crate::corpus::{Corpus, FrameOrder};
 use crate::error::ExperimentError;
 use crate::known_gallery;
 use crate::model::Model;
 use crate::plan::Plan;
-use crate::recipe::{Captions, DataRecipe};
+use crate::recipe::Captions;
 use crate::score::shards::{Block, blocks};
 use crate::score::{self, Banks, Row, Rows, Scored, Scorer, Settled, judge_rows};
 use crate::shard::Shard;
@@ -245,8 +245,7 @@ fn codes<H: Head, O: Objective>(
     videos: Range<usize>,
 ) -> Result<(TextCodes, VideoCodes), ExperimentError> {
     let videos: Vec<usize> = videos.collect();
-    let order = matches!(plan.recipe.data, DataRecipe::World { shuffle_frames: true, .. })
-        .then_some(crate::step::FrameOrder { corpus, seed: TEST_ORDER });
+    let order = plan.recipe.data.shuffles().then_some(FrameOrder::Shuffled(TEST_ORDER));
     Ok((
         code_texts(model, corpus, texts, &plan.device)?,
         code_videos(model, corpus, &videos, order, &plan.device)?,
@@ -261,12 +260,10 @@ pub(crate) fn code_videos<H: Head, O: Objective>(
     model: &Model<H, O>,
     corpus: &Corpus,
     videos: &[usize],
-    order: Option<crate::step::FrameOrder<'_>>,
+    order: Option<FrameOrder>,
     device: &Device,
 ) -> Result<VideoCodes, ExperimentError> {
     let needs = model.head.needs();
-    let order = order.map(|order| move |video| order.of(video));
-    let order = order.as_ref().map(|order| order as &dyn Fn(usize) -> Vec<usize>);
     let code = |chunk: &[usize]| -> Result<VideoCodes, ExperimentError> {
         let features = corpus.video_features(chunk, order, &needs, device)?;
         Ok(model.head.code_videos(model.video.encode(features)))
@@ -317,14 +314,8 @@ pub fn order_accuracy<H: Head, O: Objective>(
         let texts: Vec<usize> = chunk.iter().map(|&video| corpus.queries[video]).collect();
         let texts = code_texts(&model, &corpus, &texts, &plan.device)?;
         let mut scores = Vec::new();
-        for reversed in [false, true] {
-            let order = |video: usize| {
-                let length = corpus.length(video);
-                (0..corpus.frames_per_video)
-                    .map(|frame| if reversed && frame < length { length - 1 - frame } else { frame })
-                    .collect()
-            };
-            let features = corpus.video_features(chunk, Some(&order), &model.head.needs(), &plan.device)?;
+        for order in [None, Some(FrameOrder::Reversed)] {
+            let features = corpus.video_features(chunk, order, &model.head.needs(), &plan.device)?;
             let videos = model.head.code_videos(model.video.encode(features));
             scores.push(matrix(&model, &texts, &videos)?);
         }

@@ -24,7 +24,7 @@ use crate::model::Model;
 use crate::optimizer;
 use crate::plan::Plan;
 use crate::progress::{Event, Events};
-use crate::recipe::{Captions, DataRecipe};
+use crate::recipe::Captions;
 use crate::select;
 use crate::sources::Sources;
 use crate::step::{self, Batch, Way};
@@ -289,13 +289,9 @@ impl Work<'_> {
         let begin = Instant::now();
         let recipe = &self.plan.recipe;
         let drawn = loader.batch(step);
-        let batch = Batch {
-            texts: drawn.texts,
-            videos: drawn.videos,
-            text_video: drawn.text_video,
-            shuffle: matches!(recipe.data, DataRecipe::World { shuffle_frames: true, .. })
-                .then(|| tvr_data::stream(self.seed, "frame-order", step as u64).next()),
-        };
+        let shuffle =
+            recipe.data.shuffles().then(|| tvr_data::stream(self.seed, "frame-order", step as u64).next());
+        let batch = Batch { texts: drawn.texts, videos: drawn.videos, text_video: drawn.text_video, shuffle };
         let (mut gradients, judged, seen) = step::gradients(&model, self.train, &batch, way)?;
         let loss = judged.loss;
         let limit = (recipe.train.clip_norm > 0.0).then_some(recipe.train.clip_norm);
