@@ -329,7 +329,7 @@ fn pretrain(
         }
         let mut gradients = GradientsParams::from_grads(loss.backward(), &clip);
         crate::clip_norm::clip_global_norm(&clip, &mut gradients, Some(1.0));
-        clip = adam.step(optimizer::rate(&settings, step, steps), clip, gradients);
+        clip = adam.step(optimizer::factor(&settings, step, steps), clip, gradients);
         clip = clip.clamp_logit_scale();
         events(Event::Step {
             done: step + 1,

@@ -303,8 +303,8 @@ impl Work<'_> {
                 recipe.name
             )));
         }
-        let rate = optimizer::rate(&recipe.train.optimizer, step, self.plan.steps);
-        let mut model = optimizer.step(rate, model, gradients).clamp_logit_scale();
+        let factor = optimizer::factor(&recipe.train.optimizer, step, self.plan.steps);
+        let mut model = optimizer.step(factor, model, gradients).clamp_logit_scale();
         step::after_step(&mut model, &seen);
         let seconds = begin.elapsed().as_secs_f64();
         let line = StepLine {
