@@ -29,7 +29,7 @@ pub enum OptimizerRecipe {
         /// Share of steps that warm up.
         #[serde(default = "warmup_share")]
         warmup_share: f64,
-        /// The schedule.
+        /// The schedule: `warmup-cosine`, or `warmup-constant`.
         #[serde(default = "schedule")]
         schedule: Schedule,
         /// Who decays.
@@ -50,7 +50,7 @@ pub enum OptimizerRecipe {
         /// Share of steps that warm up.
         #[serde(default = "warmup_share")]
         warmup_share: f64,
-        /// The schedule.
+        /// The schedule: `warmup-cosine`, `warmup-constant`, or `warmup-linear`.
         #[serde(default = "bert_schedule")]
         schedule: BertSchedule,
         /// Who decays.
