@@ -210,17 +210,10 @@ pub fn write(
 /// ρ of every test item before (raw) and after each normaliser: the curves to plot.
 fn changes(test: &Judged) -> Result<Vec<Changes>, ExperimentError> {
     let raw = test.rows.iter().find(|row| row.normalize == "raw").and_then(|row| row.representation.as_ref());
-    let Some([text, video]) = raw else { return Ok(Vec::new()) };
-    let mut changes = Vec::new();
-    for row in test.rows.iter().filter(|row| row.normalize != "raw") {
-        let Some([text_after, video_after]) = &row.representation else { continue };
-        let both = [
-            text.change(text_after).map_err(ExperimentError::because)?,
-            video.change(video_after).map_err(ExperimentError::because)?,
-        ];
-        changes.push(Changes::new(&row.normalize, 1.0, both));
-    }
-    Ok(changes)
+    let others = test.rows.iter().filter(|row| row.normalize != "raw");
+    let change =
+        |row: &Row| Changes::between(&row.normalize, 1.0, raw, row.representation.as_ref()).transpose();
+    others.filter_map(change).collect::<Result<_, _>>().map_err(ExperimentError::because)
 }
 
 /// Reads a run's record.

@@ -207,16 +207,11 @@ pub fn score(request: &Request) -> Result<Report, ExperimentError> {
         say_once(&mut warnings, normalised.warnings.clone());
         let row = normalised.judge(spec, &input, &request.policy).map_err(|e| named(e.into()))?.after(least);
         if request.save.is_some() {
-            let changes = match (&before, &row.representation) {
-                (Some([text, video]), Some([text_after, video_after])) => {
-                    let changes = [text.change(text_after), video.change(video_after)];
-                    let [text, video] = changes.map(|change| change.map_err(|error| named(error.into())));
-                    Some(Changes::new(spec, request.logit_scale, [text?, video?]))
-                }
-                _ => None,
-            };
+            let after = row.representation.as_ref();
+            let represented = Changes::between(spec, request.logit_scale, before.as_ref(), after)
+                .map_err(|error| named(error.into()))?;
             let Normalised { matrices, biases, .. } = normalised;
-            kept.push(Saved { matrices, biases, represented: changes });
+            kept.push(Saved { matrices, biases, represented });
         }
         judged.push(row);
     }
