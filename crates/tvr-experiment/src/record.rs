@@ -188,7 +188,10 @@ pub fn write(
         selected_sha256: run.selected_sha256.clone(),
         step_seconds: run.step_seconds,
         peak_memory_bytes: peak_memory_bytes(),
-        video_to_text_rule: "grouped".into(),
+        video_to_text_rule: test
+            .rows
+            .first()
+            .map_or_else(String::new, |row| row.judgement.video_to_text.rule().to_string()),
         test: test.rows.iter().map(RowRecord::of).collect(),
         val: val.rows.iter().map(RowRecord::of).collect(),
         beside,
