@@ -8,11 +8,11 @@ use tvr_objectives::Objective;
 
 use crate::corpus::Corpus;
 use crate::error::ExperimentError;
-use crate::evaluate::{code_texts, code_videos, to_matrix};
+use crate::evaluate::{code_texts, code_videos};
 use crate::model::Model;
 use crate::offer::Offer;
 use crate::recipe::{BankRecipe, EmclScope, EvalRecipe};
-use crate::score::Banks;
+use crate::score::{Banks, to_matrix};
 
 /// Scores of training items, in the unit of the test scores.
 #[derive(Clone, Debug, PartialEq)]

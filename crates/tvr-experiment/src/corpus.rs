@@ -66,6 +66,32 @@ pub enum Texts {
     Tokens(Vec<Vec<u32>>),
 }
 
+/// Another order of a video's real frames than that of time; padding stays at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameOrder {
+    /// A random order of each video, drawn by this seed.
+    Shuffled(u64),
+    /// From the last frame to the first.
+    Reversed,
+}
+
+impl FrameOrder {
+    /// The frame that each of a video's `places` shows; the first `length` have a real one.
+    fn of(self, video: usize, length: usize, places: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..places).collect();
+        match self {
+            Self::Shuffled(seed) => {
+                let mut random = tvr_data::stream(seed, "frame-order", video as u64);
+                for place in (1..length).rev() {
+                    order.swap(place, random.below(place as u64 + 1) as usize);
+                }
+            }
+            Self::Reversed => order[..length].reverse(),
+        }
+        order
+    }
+}
+
 /// One expert's features of a split.
 #[derive(Clone, Debug)]
 pub struct ExpertRows {
@@ -132,16 +158,14 @@ impl Corpus {
         captions
     }
 
-    /// Features of some videos as they lie in memory, with the experts that a head needs.
-    ///
-    /// `order` gives, per video, the frame that each place shows; without it frames keep their order.
+    /// Features of some videos, with the experts that a head needs. Without `order` frames keep theirs.
     ///
     /// # Errors
     /// Pictures that are gone from their store, or changed there.
     pub fn video_features(
         &self,
         videos: &[usize],
-        order: Option<&dyn Fn(usize) -> Vec<usize>>,
+        order: Option<FrameOrder>,
         needs: &Needs,
         device: &Device,
     ) -> Result<VideoFeatures, ExperimentError> {
@@ -150,7 +174,7 @@ impl Corpus {
             let row = self.frames_per_video * self.width;
             let mut ordered = Vec::with_capacity(values.len());
             for (&video, frames) in videos.iter().zip(values.chunks(row.max(1))) {
-                for frame in order(video) {
+                for frame in order.of(video, self.length(video), self.frames_per_video) {
                     ordered.extend_from_slice(&frames[frame * self.width..(frame + 1) * self.width]);
                 }
             }

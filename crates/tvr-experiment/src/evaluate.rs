@@ -3,7 +3,6 @@
 //! This is the only place that opens the test split.
 
 mod captions;
-mod scorer;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,23 +11,22 @@ use burn::module::Module;
 use burn::prelude::*;
 use ndarray::Array2;
 use tvr_data::Split;
-use tvr_heads::{Head, TextCodes, Tile, VideoCodes, score_all};
+use tvr_heads::{Head, TextCodes, VideoCodes};
 use tvr_metrics::{Judgement, Truth};
 use tvr_objectives::Objective;
 
 use crate::banks::{self, TrainingBank};
-use crate::corpus::Corpus;
+use crate::corpus::{Corpus, FrameOrder};
 use crate::error::ExperimentError;
 use crate::known_gallery;
 use crate::model::Model;
 use crate::plan::Plan;
-use crate::recipe::{Captions, DataRecipe};
+use crate::recipe::Captions;
 use crate::score::shards::{Block, blocks};
-use crate::score::{self, Banks, Regime, Row, Rows, Settled, judge_rows};
+use crate::score::{self, Banks, Row, Rows, Scored, Scorer, Settled, judge_rows};
 use crate::shard::Shard;
 use crate::sources::Sources;
 pub use captions::{Told, ToldCaption};
-use scorer::Scorer;
 
 /// Items encoded at a time.
 const CHUNK: usize = 256;
@@ -99,8 +97,8 @@ pub fn settled<H: Head, O: Objective>(
     if score::open(specs).is_none() {
         return Ok(Settled::as_given(specs));
     }
-    let scored = scored(model, val, plan)?;
-    score::settle(specs, &scored.logits, &scored.truth, scored.banks())
+    let asked = asked(model, val, plan)?;
+    score::settle(specs, &asked.scored.scores, &asked.truth, asked.banks())
 }
 
 /// Judges a model on an opened split.
@@ -114,44 +112,42 @@ pub fn judged<H: Head, O: Objective>(
     sources: &Sources,
     settled: &Settled,
 ) -> Result<Judged, ExperimentError> {
-    let scored = scored(model, splits, plan)?;
-    let banks = scored.banks();
+    let asked = asked(model, splits, plan)?;
+    let (scored, banks) = (&asked.scored, asked.banks());
     let Rows { rows, warnings } =
-        judge_rows(&scored.logits, &scored.truth, &settled.specs, banks, scored.regime)?;
+        judge_rows(&scored.scores, &asked.truth, &settled.specs, banks, scored.regime)?;
     let corpus = splits.judged;
-    let gallery = gallery(corpus, &scored.texts);
+    let gallery = gallery(corpus, &asked.texts);
     let known_as = known_gallery::sentence(&plan.recipe.data, &corpus.video_ids);
     let chosen = settled.chosen.clone();
-    let Scored { logits, truth, mixing, effective_ranks, videos, .. } = scored;
+    let Asked { scored, truth, videos, .. } = asked;
+    let Scored { scores: logits, mixing, effective_ranks, .. } = scored;
     let told = captions::told(&model.valid(), &videos, corpus, plan, sources)?;
     Ok(Judged { logits, truth, rows, gallery, known_as, mixing, effective_ranks, chosen, told, warnings })
 }
 
-/// A split's logits before any normaliser, and what normalisers may look at.
-struct Scored {
-    logits: Array2<f32>,
+/// A split's logits before any normaliser, and of which captions and videos they are.
+struct Asked {
+    /// The logits, and what normalisers may look at.
+    scored: Scored,
     /// The captions that were asked for, as rows of the split.
     texts: Vec<usize>,
     truth: Truth,
-    bank: Option<TrainingBank>,
-    regime: Regime,
-    mixing: Option<String>,
-    effective_ranks: Option<[f64; 2]>,
     /// The head's vectors of the videos. `[videos, width]`
     videos: Tensor<2>,
 }
 
-impl Scored {
+impl Asked {
     fn banks(&self) -> [Banks<'_>; 2] {
-        self.bank.as_ref().map(TrainingBank::of_directions).unwrap_or_default()
+        self.scored.bank.as_ref().map(TrainingBank::of_directions).unwrap_or_default()
     }
 }
 
-fn scored<H: Head, O: Objective>(
+fn asked<H: Head, O: Objective>(
     model: &Model<H, O>,
     splits: Splits<'_>,
     plan: &Plan,
-) -> Result<Scored, ExperimentError> {
+) -> Result<Asked, ExperimentError> {
     let recipe = &plan.recipe.eval;
     let model = &model.valid();
     let (texts, truth) = splits.judged.asked(recipe.captions)?;
@@ -159,17 +155,10 @@ fn scored<H: Head, O: Objective>(
     let bank = recipe.bank.as_ref().map(|bank| banks::codes(bank, model, splits.train, &plan.device));
     let bank = bank.transpose()?;
     let [_, width] = codes.0.pooled.dims();
-    let scorer = Scorer::new(model, recipe.emcl.as_ref(), width, bank.as_ref(), &plan.device)?;
-    let logits = scorer.logits(&codes.0, &codes.1)?;
-    let by_vectors = !model.head.needs().judges_pairs;
-    // EMCL rebuilds texts and videos against one another: items of one side have no similarity in its unit.
-    let scale = (by_vectors && recipe.emcl.is_none()).then(|| model.to_logits().into_scalar());
-    let bank =
-        bank.map(|bank| banks::score(&bank, &codes, scale, |texts, videos| scorer.logits(texts, videos)));
-    let effective_ranks = scorer.effective_ranks(&codes.0, &codes.1)?;
-    let (regime, mixing) = (scorer.regime(), scorer.mixing());
-    let (bank, videos) = (bank.transpose()?, codes.1.pooled);
-    Ok(Scored { logits, texts, truth, bank, regime, mixing, effective_ranks, videos })
+    let (head, scale) = (&model.head, model.to_logits().into_scalar());
+    let scorer = Scorer::new(head, scale, recipe.emcl.as_ref(), width, bank.as_ref(), &plan.device)?;
+    let scored = scorer.scored(&codes, bank.as_ref())?;
+    Ok(Asked { scored, texts, truth, videos: codes.1.pooled })
 }
 
 /// Opens test and scores one share of it, for [`score::merge`] to join.
@@ -256,8 +245,7 @@ fn codes<H: Head, O: Objective>(
     videos: Range<usize>,
 ) -> Result<(TextCodes, VideoCodes), ExperimentError> {
     let videos: Vec<usize> = videos.collect();
-    let order = matches!(plan.recipe.data, DataRecipe::World { shuffle_frames: true, .. })
-        .then_some(crate::step::FrameOrder { corpus, seed: TEST_ORDER });
+    let order = plan.recipe.data.shuffles().then_some(FrameOrder::Shuffled(TEST_ORDER));
     Ok((
         code_texts(model, corpus, texts, &plan.device)?,
         code_videos(model, corpus, &videos, order, &plan.device)?,
@@ -272,12 +260,10 @@ pub(crate) fn code_videos<H: Head, O: Objective>(
     model: &Model<H, O>,
     corpus: &Corpus,
     videos: &[usize],
-    order: Option<crate::step::FrameOrder<'_>>,
+    order: Option<FrameOrder>,
     device: &Device,
 ) -> Result<VideoCodes, ExperimentError> {
     let needs = model.head.needs();
-    let order = order.map(|order| move |video| order.of(video));
-    let order = order.as_ref().map(|order| order as &dyn Fn(usize) -> Vec<usize>);
     let code = |chunk: &[usize]| -> Result<VideoCodes, ExperimentError> {
         let features = corpus.video_features(chunk, order, &needs, device)?;
         Ok(model.head.code_videos(model.video.encode(features)))
@@ -300,22 +286,12 @@ pub(crate) fn code_texts<H: Head, O: Objective>(
 }
 
 /// Logits `[texts, videos]`, by tiles.
-pub(crate) fn matrix<H: Head, O: Objective>(
+fn matrix<H: Head, O: Objective>(
     model: &Model<H, O>,
     texts: &TextCodes,
     videos: &VideoCodes,
 ) -> Result<Array2<f32>, ExperimentError> {
-    let similarity =
-        score_all(&model.head, texts, videos, Tile::of(&model.head)).map_err(ExperimentError::because)?;
-    to_matrix(similarity, model.to_logits().into_scalar())
-}
-
-/// Similarities times `scale`, in memory.
-pub(crate) fn to_matrix(similarity: Tensor<2>, scale: f32) -> Result<Array2<f32>, ExperimentError> {
-    let [rows, columns] = similarity.dims();
-    let values = similarity.into_data().convert::<f32>().iter::<f32>().map(|value| value * scale).collect();
-    Array2::from_shape_vec((rows, columns), values)
-        .map_err(|error| ExperimentError::work(format!("similarities: {error}")))
+    Scorer::plain(&model.head, model.to_logits().into_scalar()).scores(texts, videos)
 }
 
 /// Share of captions with an order-bearing verb that score their clip above the same clip reversed in time, in
@@ -338,14 +314,8 @@ pub fn order_accuracy<H: Head, O: Objective>(
         let texts: Vec<usize> = chunk.iter().map(|&video| corpus.queries[video]).collect();
         let texts = code_texts(&model, &corpus, &texts, &plan.device)?;
         let mut scores = Vec::new();
-        for reversed in [false, true] {
-            let order = |video: usize| {
-                let length = corpus.length(video);
-                (0..corpus.frames_per_video)
-                    .map(|frame| if reversed && frame < length { length - 1 - frame } else { frame })
-                    .collect()
-            };
-            let features = corpus.video_features(chunk, Some(&order), &model.head.needs(), &plan.device)?;
+        for order in [None, Some(FrameOrder::Reversed)] {
+            let features = corpus.video_features(chunk, order, &model.head.needs(), &plan.device)?;
             let videos = model.head.code_videos(model.video.encode(features));
             scores.push(matrix(&model, &texts, &videos)?);
         }

@@ -22,7 +22,7 @@ use crate::progress::Events;
 use crate::recipe::{BuiltHead, BuiltObjective, DataRecipe, Recipe};
 use crate::record::{self, Record};
 use crate::sources::Sources;
-use crate::train;
+use crate::train::{self, Work};
 pub use share::{score_share, score_share_with};
 
 /// Data and towers of a plan, opened once for all seeds.
@@ -109,7 +109,8 @@ fn run_made<H: Head, O: Objective>(
 ) -> Result<Outcome, ExperimentError> {
     let _held = lock::hold(&plan.run_folder(seed))?;
     let model = build(plan, &opened.sources, &opened.train, make, seed)?;
-    let (model, run) = train::train(plan, seed, model, &opened.train, &opened.val, resume, stop, events)?;
+    let work = Work { plan, seed, train: &opened.train, val: &opened.val, resume, stop };
+    let (model, run) = work.train(model, events)?;
     judge(plan, opened, &model, &run)
 }
 
@@ -168,8 +169,8 @@ fn run_made_among<H: Head, O: Objective>(
     agree(ranks, &Facts::of(plan, seed, &opened.train, opened.sources.pretrained.as_ref())?)?;
     let _held = (ranks.rank() == 0).then(|| lock::hold(&plan.run_folder(seed))).transpose()?;
     let model = build(plan, &opened.sources, &opened.train, make, seed)?;
-    let (train, val) = (&opened.train, &opened.val);
-    let (model, run) = train::train_among(ranks, plan, seed, model, train, val, resume, stop, events)?;
+    let work = Work { plan, seed, train: &opened.train, val: &opened.val, resume, stop };
+    let (model, run) = work.among(ranks, model, events)?;
     if ranks.rank() == 0 { judge(plan, opened, &model, &run).map(Some) } else { Ok(None) }
 }
 
@@ -321,7 +322,9 @@ pub fn measure_step(plan: &Plan, opened: &Opened, stop: &AtomicBool) -> Result<f
     trial.surroundings.runs = folder.clone();
     let mut seconds = Vec::new();
     let model = build(plan, &opened.sources, &opened.train, own::built_in, 0)?;
-    let outcome = train::train(&trial, 0, model, &opened.train, &opened.val, false, stop, &mut |event| {
+    let (train, val) = (&opened.train, &opened.val);
+    let work = Work { plan: &trial, seed: 0, train, val, resume: false, stop };
+    let outcome = work.train(model, &mut |event| {
         if let crate::progress::Event::Step { seconds: of_step, .. } = event {
             seconds.push(of_step);
         }

@@ -89,7 +89,7 @@ impl<O: Optimizer> Optimizer for Rated<O> {
     }
 }
 
-/// The optimiser of a model; its step takes the factor of [`rate`].
+/// The optimiser of a model; its step takes [`factor`].
 ///
 /// # Errors
 /// A path that cannot be matched, which would be our bug.
@@ -172,10 +172,11 @@ where
     }
 }
 
-/// The factor of the rates at `step` of `steps`. BertAdam keeps its own count per parameter, so its factor is 1.
-pub fn rate(recipe: &OptimizerRecipe, step: usize, steps: usize) -> f64 {
+/// What a step of [`build`]'s optimiser takes as its rate: the schedule's factor at `step` of `steps`. BertAdam keeps its own
+/// count per parameter, and so takes 1.
+pub fn factor(recipe: &OptimizerRecipe, step: usize, steps: usize) -> f64 {
     match recipe {
-        OptimizerRecipe::Adamw { schedule, warmup_share, .. } => schedule.factor(step, steps, *warmup_share),
+        OptimizerRecipe::Adamw { .. } => recipe.factor(step, steps),
         OptimizerRecipe::BertAdam { .. } => 1.0,
     }
 }

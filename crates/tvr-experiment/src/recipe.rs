@@ -88,6 +88,13 @@ pub enum DataRecipe {
     },
 }
 
+impl DataRecipe {
+    /// Whether frames are shown in random order.
+    pub fn shuffles(&self) -> bool {
+        matches!(self, Self::World { shuffle_frames: true, .. })
+    }
+}
+
 /// How the loss is driven down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

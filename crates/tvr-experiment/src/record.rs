@@ -188,7 +188,10 @@ pub fn write(
         selected_sha256: run.selected_sha256.clone(),
         step_seconds: run.step_seconds,
         peak_memory_bytes: peak_memory_bytes(),
-        video_to_text_rule: "grouped".into(),
+        video_to_text_rule: test
+            .rows
+            .first()
+            .map_or_else(String::new, |row| row.judgement.video_to_text.rule().to_string()),
         test: test.rows.iter().map(RowRecord::of).collect(),
         val: val.rows.iter().map(RowRecord::of).collect(),
         beside,
@@ -210,17 +213,10 @@ pub fn write(
 /// ρ of every test item before (raw) and after each normaliser: the curves to plot.
 fn changes(test: &Judged) -> Result<Vec<Changes>, ExperimentError> {
     let raw = test.rows.iter().find(|row| row.normalize == "raw").and_then(|row| row.representation.as_ref());
-    let Some([text, video]) = raw else { return Ok(Vec::new()) };
-    let mut changes = Vec::new();
-    for row in test.rows.iter().filter(|row| row.normalize != "raw") {
-        let Some([text_after, video_after]) = &row.representation else { continue };
-        let both = [
-            text.change(text_after).map_err(ExperimentError::because)?,
-            video.change(video_after).map_err(ExperimentError::because)?,
-        ];
-        changes.push(Changes::new(&row.normalize, 1.0, both));
-    }
-    Ok(changes)
+    let others = test.rows.iter().filter(|row| row.normalize != "raw");
+    let change =
+        |row: &Row| Changes::between(&row.normalize, 1.0, raw, row.representation.as_ref()).transpose();
+    others.filter_map(change).collect::<Result<_, _>>().map_err(ExperimentError::because)
 }
 
 /// Reads a run's record.

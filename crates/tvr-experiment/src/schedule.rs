@@ -1,4 +1,4 @@
-//! Learning rates over a run: warm-up, then cosine.
+//! Learning rates over a run: warm-up, then a cosine or a constant.
 
 use serde::{Deserialize, Serialize};
 

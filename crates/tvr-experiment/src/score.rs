@@ -14,6 +14,7 @@ mod narrow;
 mod normalised;
 mod request;
 mod save;
+mod scorer;
 mod settle;
 pub(crate) mod shards;
 mod vectors;
@@ -42,10 +43,10 @@ use figures::Figured;
 use normalised::{Both, Normalised};
 pub(crate) use save::Changes;
 use save::{Saved, refuse_inputs, save};
+pub(crate) use scorer::{Scored, Scorer, to_matrix};
 pub(crate) use settle::{open, settle};
 use wrong::Wrong;
 
-use crate::banks::TrainingBank;
 use crate::error::ExperimentError;
 
 /// A file that was read.
@@ -123,26 +124,6 @@ impl Row {
             *regime = least.max(*regime);
         }
         self
-    }
-}
-
-/// Scores, and what they are made of.
-struct Scored {
-    /// `[texts, videos]`
-    scores: Array2<f32>,
-    /// Of vectors of training items.
-    bank: Option<TrainingBank>,
-    /// What a score has seen beside its pair.
-    regime: Regime,
-    /// The same in words; nothing where it has seen nothing.
-    mixing: Option<String>,
-    /// Of vectors before and after EMCL.
-    effective_ranks: Option<[f64; 2]>,
-}
-
-impl Scored {
-    fn raw(scores: Array2<f32>) -> Self {
-        Self { scores, bank: None, regime: Regime::Raw, mixing: None, effective_ranks: None }
     }
 }
 
@@ -226,16 +207,11 @@ pub fn score(request: &Request) -> Result<Report, ExperimentError> {
         say_once(&mut warnings, normalised.warnings.clone());
         let row = normalised.judge(spec, &input, &request.policy).map_err(|e| named(e.into()))?.after(least);
         if request.save.is_some() {
-            let changes = match (&before, &row.representation) {
-                (Some([text, video]), Some([text_after, video_after])) => {
-                    let changes = [text.change(text_after), video.change(video_after)];
-                    let [text, video] = changes.map(|change| change.map_err(|error| named(error.into())));
-                    Some(Changes::new(spec, request.logit_scale, [text?, video?]))
-                }
-                _ => None,
-            };
+            let after = row.representation.as_ref();
+            let represented = Changes::between(spec, request.logit_scale, before.as_ref(), after)
+                .map_err(|error| named(error.into()))?;
             let Normalised { matrices, biases, .. } = normalised;
-            kept.push(Saved { matrices, biases, represented: changes });
+            kept.push(Saved { matrices, biases, represented });
         }
         judged.push(row);
     }

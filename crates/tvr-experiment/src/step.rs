@@ -29,7 +29,7 @@ use tvr_heads::{CodeGradients, Codes, Head, Needs, Similarity, TextCodes, VideoC
 use tvr_objectives::{ByRows, Loss, Objective, Pairs, Rows, Stream};
 
 use crate::collective::{Collective, bytes_of, gather_codes, numbers_of, sum_gradients};
-use crate::corpus::Corpus;
+use crate::corpus::{Corpus, FrameOrder};
 use crate::error::ExperimentError;
 use crate::model::Model;
 use encoded::Encoded;
@@ -107,27 +107,6 @@ pub struct Seen {
     similarity: Option<Similarity>,
     same: Tensor<1, Int>,
     video_ids: Tensor<1, Int>,
-}
-
-/// A random order of a clip's real frames; padding stays at the end.
-#[derive(Clone, Copy)]
-pub struct FrameOrder<'a> {
-    /// The split.
-    pub corpus: &'a Corpus,
-    /// The seed.
-    pub seed: u64,
-}
-
-impl FrameOrder<'_> {
-    /// The frame that each place of a video shows.
-    pub fn of(&self, video: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.corpus.frames_per_video).collect();
-        let mut random = tvr_data::stream(self.seed, "frame-order", video as u64);
-        for place in (1..self.corpus.length(video)).rev() {
-            order.swap(place, random.below(place as u64 + 1) as usize);
-        }
-        order
-    }
 }
 
 /// One step's view of a model, its data and its randomness.
@@ -260,9 +239,7 @@ impl<H: Head, O: Objective> Step<'_, H, O> {
 
     fn code_videos(&self, model: &Model<H, O>, part: &Part) -> Result<VideoCodes, ExperimentError> {
         let _drawing = self.seeded("videos", part.number as u64)?;
-        let order = self.batch.shuffle.map(|seed| FrameOrder { corpus: self.corpus, seed });
-        let order = order.map(|order| move |video| order.of(video));
-        let order = order.as_ref().map(|order| order as &dyn Fn(usize) -> Vec<usize>);
+        let order = self.batch.shuffle.map(FrameOrder::Shuffled);
         let videos = &self.batch.videos[part.rows.clone()];
         let videos = self.corpus.video_features(videos, order, &self.needs, &self.device)?;
         Ok(model.head.code_videos(model.video.encode(videos)))

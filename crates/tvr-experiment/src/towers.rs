@@ -59,9 +59,42 @@ pub struct Towers {
     folder: PathBuf,
 }
 
-/// Unit features of frames.
+/// What the towers depend on: the settings of their pretraining on stills.
+#[derive(Clone, Copy)]
+struct Pretraining {
+    steps: usize,
+    place_steps: usize,
+    batch: usize,
+    learning_rate: f64,
+    seed: u64,
+}
+
+impl Pretraining {
+    fn of(encoder: &EncoderRecipe) -> Result<Self, ExperimentError> {
+        let &EncoderRecipe::World {
+            pretrain_steps,
+            place_steps,
+            pretrain_batch,
+            pretrain_learning_rate,
+            tower_seed,
+            ..
+        } = encoder
+        else {
+            return Err(ExperimentError::request("encoder: the world's data needs encoder.kind = \"world\""));
+        };
+        Ok(Self {
+            steps: pretrain_steps,
+            place_steps,
+            batch: pretrain_batch,
+            learning_rate: pretrain_learning_rate,
+            seed: tower_seed,
+        })
+    }
+}
+
+/// Unit features or pixels of frames.
 #[derive(Clone, Debug)]
-pub struct FrameFeatures {
+pub struct FrameValues {
     /// `[videos, frames, width]`.
     pub values: Vec<f32>,
     /// `[videos, frames]`.
@@ -84,27 +117,18 @@ impl Towers {
         stop: &AtomicBool,
         events: Events<'_>,
     ) -> Result<Self, ExperimentError> {
-        let EncoderRecipe::World {
-            pretrain_steps,
-            place_steps,
-            pretrain_batch,
-            pretrain_learning_rate,
-            tower_seed,
-            ..
-        } = encoder
-        else {
-            return Err(not_the_world());
-        };
+        let pretraining = Pretraining::of(encoder)?;
+        let Pretraining { steps, place_steps, batch, learning_rate, seed } = pretraining;
         // What the towers do not depend on (where frames come from, how streams are made) is no part of the key.
         let key = format!(
-            "{} {} own stills {pretrain_steps} {place_steps} {pretrain_batch} {pretrain_learning_rate} {tower_seed}",
+            "{} {} own stills {steps} {place_steps} {batch} {learning_rate} {seed}",
             tvr_data::WORLD_VERSION,
             env!("CARGO_PKG_VERSION")
         );
         let key = files::sha256(key.as_bytes());
         let folder = cache.join(format!("world-{}", &key[..16]));
         let tokenizer = tokenizer()?;
-        let fresh = init(encoder, &tokenizer, device)?;
+        let fresh = init(seed, &tokenizer, device)?;
         let weights = folder.join("towers.bpk");
         let clip = if weights.exists() {
             load_weights(fresh, &weights, files::read(&weights)?).map_err(|error| {
@@ -113,7 +137,7 @@ impl Towers {
         } else {
             // Before minutes of training, and not after them.
             std::fs::create_dir_all(&folder).map_err(ExperimentError::file(&folder, "create the folder"))?;
-            let trained = pretrain(fresh, encoder, &tokenizer, device, stop, events)?;
+            let trained = pretrain(fresh, pretraining, &tokenizer, device, stop, events)?;
             let bytes = packed(trained.clone().into_record().into_bytes(), &weights)?;
             files::write_whole(&weights, &bytes)?;
             trained
@@ -128,7 +152,7 @@ impl Towers {
     }
 
     /// Pixels of every frame, as the image tower takes them: `[videos, frames, 3 · 32 · 32]`.
-    pub fn frame_pixels(&self, split: Split, videos: usize) -> FrameFeatures {
+    pub fn frame_pixels(&self, split: Split, videos: usize) -> FrameValues {
         let world = World::default();
         let clips: Vec<(Vec<f32>, usize)> = (0..videos)
             .into_par_iter()
@@ -147,7 +171,7 @@ impl Towers {
         let mask =
             clips.iter().flat_map(|(_, length)| (0..FRAMES).map(move |frame| frame < *length)).collect();
         let values = clips.into_iter().flat_map(|(values, _)| values).collect();
-        FrameFeatures { values, mask, frames_per_video: FRAMES, width: IMAGE }
+        FrameValues { values, mask, frames_per_video: FRAMES, width: IMAGE }
     }
 
     /// Tokens of captions, start and end included.
@@ -170,7 +194,7 @@ impl Towers {
     ///
     /// # Errors
     /// A file that cannot be written.
-    pub fn frame_features(&self, split: Split, videos: usize) -> Result<FrameFeatures, ExperimentError> {
+    pub fn frame_features(&self, split: Split, videos: usize) -> Result<FrameValues, ExperimentError> {
         let path = self.folder.join(format!("{}-{videos}-{}.f32", split.name(), &self.sha256[..8]));
         let width = self.width();
         let (lengths, cached) = (lengths(split, videos), std::fs::read(&path).ok());
@@ -187,7 +211,7 @@ impl Towers {
             }
         };
         let mask = lengths.iter().flat_map(|&length| (0..FRAMES).map(move |frame| frame < length)).collect();
-        Ok(FrameFeatures { values, mask, frames_per_video: FRAMES, width })
+        Ok(FrameValues { values, mask, frames_per_video: FRAMES, width })
     }
 
     fn encode_split(&self, split: Split, videos: usize) -> Vec<f32> {
@@ -249,18 +273,11 @@ fn encode(tokenizer: &Tokenizer, caption: &str) -> Result<Vec<u32>, ExperimentEr
     tokenizer.encode(caption, CONTEXT).map_err(ExperimentError::because)
 }
 
-fn init(encoder: &EncoderRecipe, tokenizer: &Tokenizer, device: &Device) -> Result<Clip, ExperimentError> {
-    let EncoderRecipe::World { tower_seed, .. } = encoder else {
-        return Err(not_the_world());
-    };
+fn init(seed: u64, tokenizer: &Tokenizer, device: &Device) -> Result<Clip, ExperimentError> {
     let training = device.clone().autodiff();
-    training.seed(tvr_data::stream(*tower_seed, "towers", 0).next());
+    training.seed(tvr_data::stream(seed, "towers", 0).next());
     let config = ClipConfig::world(tokenizer.vocabulary(), CONTEXT);
     config.init(&training).map_err(|error| ExperimentError::request(error.to_string()))
-}
-
-fn not_the_world() -> ExperimentError {
-    ExperimentError::request("encoder: the world's data needs encoder.kind = \"world\"")
 }
 
 /// `[images, 3, side, side]` from u8 `[images, side, side, 3]`.
@@ -271,31 +288,20 @@ fn pixels(images: &[Vec<u8>], count: usize, device: &Device) -> Tensor<4> {
 
 fn pretrain(
     mut clip: Clip,
-    encoder: &EncoderRecipe,
+    pretraining: Pretraining,
     tokenizer: &Tokenizer,
     device: &Device,
     stop: &AtomicBool,
     events: Events<'_>,
 ) -> Result<Clip, ExperimentError> {
-    let EncoderRecipe::World {
-        pretrain_steps,
-        place_steps,
-        pretrain_batch,
-        pretrain_learning_rate,
-        tower_seed,
-        ..
-    } = encoder
-    else {
-        return Err(not_the_world());
-    };
-    let (steps, place_steps, batch) = (*pretrain_steps, *place_steps, *pretrain_batch);
+    let Pretraining { steps, place_steps, batch, learning_rate, seed } = pretraining;
     // Every seed has stills of its own.
     let drawn = place_steps.saturating_mul(PLACE_STRIDE).saturating_add(steps).saturating_mul(batch);
-    let first = (*tower_seed as usize).wrapping_mul(drawn);
-    let settings = OptimizerRecipe::adamw(*pretrain_learning_rate);
+    let first = (seed as usize).wrapping_mul(drawn);
+    let settings = OptimizerRecipe::adamw(learning_rate);
     let training = device.clone().autodiff();
     let mut adam = optimizer::build(&settings, &clip, steps)?;
-    events(Event::Begin { label: format!("towers on stills, seed {tower_seed}"), total: steps, done: 0 });
+    events(Event::Begin { label: format!("towers on stills, seed {seed}"), total: steps, done: 0 });
     let symmetric = SymmetricConfig::ours().init().map_err(ExperimentError::because)?;
     let same: Vec<i32> = (0..batch as i32).collect();
     let same = Tensor::<1, Int>::from_data(TensorData::new(same, [batch]), &training);
@@ -323,7 +329,7 @@ fn pretrain(
         }
         let mut gradients = GradientsParams::from_grads(loss.backward(), &clip);
         crate::clip_norm::clip_global_norm(&clip, &mut gradients, Some(1.0));
-        clip = adam.step(optimizer::rate(&settings, step, steps), clip, gradients);
+        clip = adam.step(optimizer::factor(&settings, step, steps), clip, gradients);
         clip = clip.clamp_logit_scale();
         events(Event::Step {
             done: step + 1,

@@ -24,7 +24,7 @@ use crate::model::Model;
 use crate::optimizer;
 use crate::plan::Plan;
 use crate::progress::{Event, Events};
-use crate::recipe::{Captions, DataRecipe};
+use crate::recipe::Captions;
 use crate::select;
 use crate::sources::Sources;
 use crate::step::{self, Batch, Way};
@@ -73,61 +73,20 @@ pub fn check_folder(plan: &Plan, seed: u64, resume: bool) -> Result<(), Experime
     )))
 }
 
-/// Trains `model` with one seed; an interrupted run goes on where its newest checkpoint stands if `resume` is set. Over
-/// several devices of a plan, each has a rank.
-///
-/// # Errors
-/// Broken data, a loss that is not finite (with step and gradient norm), a file, a rank that failed, or an interruption.
-pub fn train<H: Head, O: Objective>(
-    plan: &Plan,
-    seed: u64,
-    model: Model<H, O>,
-    train: &Corpus,
-    val: &Corpus,
-    resume: bool,
-    stop: &AtomicBool,
-    events: Events<'_>,
-) -> Result<(Model<H, O>, Run), ExperimentError> {
-    let work = Work { plan, seed, train, val, resume, stop };
-    if plan.devices.len() == 1 {
-        return work.of_rank(&Single, model, events);
-    }
-    let add = device::adder(&plan.devices, plan.patience)?;
-    if add.is_some() {
-        events(Event::Note("gradients are added up by the devices, and not by the host".into()));
-    }
-    let forks = plan.devices.iter().map(|device| model.clone().fork(&device.clone().autodiff())).collect();
-    threads::run(forks, add, plan.patience, events, |ranks, model, events| work.of_rank(ranks, model, events))
-}
-
-/// The same as one rank of several processes that have agreed on what they start from ([`Facts::of`]). The plan has this rank's
-/// device alone. Only rank 0 reads checkpoints, writes files, and gives back the weights that were chosen on val; another's are
-/// those of the last step.
-///
-/// # Errors
-/// As [`train`].
-pub fn train_among<H: Head, O: Objective>(
-    ranks: &dyn Collective,
-    plan: &Plan,
-    seed: u64,
-    model: Model<H, O>,
-    train: &Corpus,
-    val: &Corpus,
-    resume: bool,
-    stop: &AtomicBool,
-    events: Events<'_>,
-) -> Result<(Model<H, O>, Run), ExperimentError> {
-    Work { plan, seed, train, val, resume, stop }.of_rank(ranks, model, events)
-}
-
 /// One seed's training, as every rank of it sees it.
-struct Work<'a> {
-    plan: &'a Plan,
-    seed: u64,
-    train: &'a Corpus,
-    val: &'a Corpus,
-    resume: bool,
-    stop: &'a AtomicBool,
+pub struct Work<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The seed.
+    pub seed: u64,
+    /// What is learned from.
+    pub train: &'a Corpus,
+    /// What the weights are chosen on.
+    pub val: &'a Corpus,
+    /// Whether an interrupted run goes on where its newest checkpoint stands.
+    pub resume: bool,
+    /// Set from outside to stop after the step that is being taken.
+    pub stop: &'a AtomicBool,
 }
 
 /// What rank 0 writes.
@@ -179,6 +138,30 @@ impl Written {
 }
 
 impl Work<'_> {
+    /// Trains `model`. Over several devices of a plan, each has a rank.
+    ///
+    /// # Errors
+    /// Broken data, a loss that is not finite (with step and gradient norm), a file, a rank that failed, or an interruption.
+    pub fn train<H: Head, O: Objective>(
+        &self,
+        model: Model<H, O>,
+        events: Events<'_>,
+    ) -> Result<(Model<H, O>, Run), ExperimentError> {
+        let plan = self.plan;
+        if plan.devices.len() == 1 {
+            return self.among(&Single, model, events);
+        }
+        let add = device::adder(&plan.devices, plan.patience)?;
+        if add.is_some() {
+            events(Event::Note("gradients are added up by the devices, and not by the host".into()));
+        }
+        let forks =
+            plan.devices.iter().map(|device| model.clone().fork(&device.clone().autodiff())).collect();
+        threads::run(forks, add, plan.patience, events, |ranks, model, events| {
+            self.among(ranks, model, events)
+        })
+    }
+
     /// The start, read from a checkpoint where there is one, and what is written from there on.
     fn open<H: Head, O: Objective>(
         &self,
@@ -210,7 +193,13 @@ impl Work<'_> {
         ))
     }
 
-    fn of_rank<H: Head, O: Objective>(
+    /// Trains `model` as one of `ranks`. Those of several processes have agreed on what they start from ([`Facts::of`]), and
+    /// each has a plan with its device alone. Only rank 0 reads checkpoints, writes files, and gives back the weights that were
+    /// chosen on val; another's are those of the last step.
+    ///
+    /// # Errors
+    /// As [`train`](Self::train).
+    pub fn among<H: Head, O: Objective>(
         &self,
         ranks: &dyn Collective,
         model: Model<H, O>,
@@ -300,13 +289,9 @@ impl Work<'_> {
         let begin = Instant::now();
         let recipe = &self.plan.recipe;
         let drawn = loader.batch(step);
-        let batch = Batch {
-            texts: drawn.texts,
-            videos: drawn.videos,
-            text_video: drawn.text_video,
-            shuffle: matches!(recipe.data, DataRecipe::World { shuffle_frames: true, .. })
-                .then(|| tvr_data::stream(self.seed, "frame-order", step as u64).next()),
-        };
+        let shuffle =
+            recipe.data.shuffles().then(|| tvr_data::stream(self.seed, "frame-order", step as u64).next());
+        let batch = Batch { texts: drawn.texts, videos: drawn.videos, text_video: drawn.text_video, shuffle };
         let (mut gradients, judged, seen) = step::gradients(&model, self.train, &batch, way)?;
         let loss = judged.loss;
         let limit = (recipe.train.clip_norm > 0.0).then_some(recipe.train.clip_norm);
@@ -318,8 +303,8 @@ impl Work<'_> {
                 recipe.name
             )));
         }
-        let rate = optimizer::rate(&recipe.train.optimizer, step, self.plan.steps);
-        let mut model = optimizer.step(rate, model, gradients).clamp_logit_scale();
+        let factor = optimizer::factor(&recipe.train.optimizer, step, self.plan.steps);
+        let mut model = optimizer.step(factor, model, gradients).clamp_logit_scale();
         step::after_step(&mut model, &seen);
         let seconds = begin.elapsed().as_secs_f64();
         let line = StepLine {

@@ -7,7 +7,6 @@ use crate::clips::Clips;
 use crate::error::ExperimentError;
 use crate::plan::Plan;
 use crate::pretrained::Pretrained;
-use crate::recipe::{EncoderRecipe, StreamMode};
 
 /// Opens a split: captions in the checkpoint's tokens, frames or their features as they lie in the store. A video's first
 /// caption is its query.
@@ -27,10 +26,7 @@ pub(super) fn open(
             sentences.push(caption.clone());
         }
     }
-    let mode = match &plan.recipe.encoder {
-        EncoderRecipe::Clip { streams, .. } => *streams,
-        _ => StreamMode::default(),
-    };
+    let mode = plan.recipe.encoder.streams();
     let (frames, mask, width) = clips.rows(&entries)?;
     Ok(Corpus {
         video_ids: entries.iter().map(|entry| entry.id.clone()).collect(),

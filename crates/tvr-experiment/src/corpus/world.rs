@@ -23,19 +23,12 @@ pub(super) fn open(
         .into_par_iter()
         .map(|index| world.caption(split, index / CAPTIONS, index % CAPTIONS).text())
         .collect();
-    let frozen =
-        || Ok::<_, ExperimentError>((towers.frame_features(split, videos)?, Some(towers.sha256.clone())));
-    let ((features, made_by), streams) = match encoder {
-        EncoderRecipe::World { frames, streams: mode, .. } => {
-            let features = match frames {
-                Frames::Trained => (towers.frame_pixels(split, videos), None),
-                Frames::Cached => frozen()?,
-            };
-            let encode = |text: &str| towers.token_spans(text);
-            (features, streams::of(&sentences, &needs.streams, *mode, encode)?)
-        }
-        _ => (frozen()?, Vec::new()),
+    let (features, made_by) = match encoder {
+        EncoderRecipe::World { frames: Frames::Trained, .. } => (towers.frame_pixels(split, videos), None),
+        _ => (towers.frame_features(split, videos)?, Some(towers.sha256.clone())),
     };
+    let encode = |text: &str| towers.token_spans(text);
+    let streams = streams::of(&sentences, &needs.streams, encoder.streams(), encode)?;
     Ok(Corpus {
         video_ids: (0..videos).map(|video| format!("{}{video}", split.name())).collect(),
         text_ids: (0..videos * CAPTIONS)

@@ -114,6 +114,16 @@ impl EncoderRecipe {
             Self::Projection { .. } | Self::Words { .. } => FrameTokens::Class,
         }
     }
+
+    /// How a stream of a caption becomes a vector. An encoder that takes captions as vectors has no streams.
+    pub fn streams(&self) -> StreamMode {
+        match self {
+            Self::World { streams, .. } | Self::Words { streams, .. } | Self::Clip { streams, .. } => {
+                *streams
+            }
+            Self::Projection { .. } => StreamMode::default(),
+        }
+    }
 }
 
 /// Where frame features come from.

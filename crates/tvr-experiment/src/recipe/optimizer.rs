@@ -29,7 +29,7 @@ pub enum OptimizerRecipe {
         /// Share of steps that warm up.
         #[serde(default = "warmup_share")]
         warmup_share: f64,
-        /// The schedule.
+        /// The schedule: `warmup-cosine`, or `warmup-constant`.
         #[serde(default = "schedule")]
         schedule: Schedule,
         /// Who decays.
@@ -50,7 +50,7 @@ pub enum OptimizerRecipe {
         /// Share of steps that warm up.
         #[serde(default = "warmup_share")]
         warmup_share: f64,
-        /// The schedule.
+        /// The schedule: `warmup-cosine`, `warmup-constant`, or `warmup-linear`.
         #[serde(default = "bert_schedule")]
         schedule: BertSchedule,
         /// Who decays.
@@ -76,12 +76,16 @@ impl OptimizerRecipe {
 
     /// The rate of new modules at `step` (from 0) of `steps`; of BertAdam that of tensors which had a gradient in every step.
     pub fn rate_at(&self, step: usize, steps: usize) -> f64 {
+        let (Self::Adamw { learning_rate, .. } | Self::BertAdam { learning_rate, .. }) = self;
+        learning_rate * self.factor(step, steps)
+    }
+
+    /// The schedule's factor of the rates at `step` (from 0) of `steps`.
+    pub fn factor(&self, step: usize, steps: usize) -> f64 {
         match self {
-            Self::Adamw { learning_rate, schedule, warmup_share, .. } => {
-                learning_rate * schedule.factor(step, steps, *warmup_share)
-            }
-            Self::BertAdam { learning_rate, schedule, warmup_share, .. } => {
-                learning_rate * schedule.factor(step as f64 / steps as f64, *warmup_share)
+            Self::Adamw { schedule, warmup_share, .. } => schedule.factor(step, steps, *warmup_share),
+            Self::BertAdam { schedule, warmup_share, .. } => {
+                schedule.factor(step as f64 / steps as f64, *warmup_share)
             }
         }
     }

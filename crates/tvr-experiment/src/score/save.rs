@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array1, Array2};
 use serde::Serialize;
-use tvr_metrics::RepresentationChange;
+use tvr_metrics::{MetricError, Representation, RepresentationChange};
 
 use super::{Input, matrix};
 use crate::error::ExperimentError;
@@ -32,15 +32,24 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    pub(crate) fn new(normalize: &str, logit_scale: f32, [text, video]: [RepresentationChange; 2]) -> Self {
-        let normalize = normalize.trim().to_owned();
-        Self {
+    /// What a normaliser made of how items are represented, T2V and V2T; `None` where that is not known of both.
+    ///
+    /// # Errors
+    /// The two are not of one gallery.
+    pub(crate) fn between(
+        normalize: &str,
+        logit_scale: f32,
+        before: Option<&[Representation; 2]>,
+        after: Option<&[Representation; 2]>,
+    ) -> Result<Option<Self>, MetricError> {
+        let (Some([text, video]), Some([text_after, video_after])) = (before, after) else { return Ok(None) };
+        Ok(Some(Self {
             schema: "tvr-represented/1",
-            normalize,
+            normalize: normalize.trim().to_owned(),
             logit_scale,
-            text_to_video: text,
-            video_to_text: video,
-        }
+            text_to_video: text.change(text_after)?,
+            video_to_text: video.change(video_after)?,
+        }))
     }
 }
 

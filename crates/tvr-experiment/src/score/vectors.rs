@@ -9,18 +9,15 @@ use std::ops::RangeInclusive;
 
 use burn::prelude::*;
 use tvr_heads::{
-    HeadError, MeanPooling, MeanPoolingConfig, TextCodes, TextFeatures, Tile, VideoCodes, VideoFeatures,
-    code_all_texts, code_all_videos, score_all,
+    MeanPooling, MeanPoolingConfig, TextCodes, TextFeatures, VideoCodes, VideoFeatures, code_all_texts,
+    code_all_videos,
 };
 
 use super::matrix::Frames;
 use super::shards::{self, Block};
-use super::{Input, Regime, Scored, matrix};
-use crate::banks;
+use super::{Input, Scored, Scorer, matrix};
 use crate::device::{self, DEFAULT_DEVICE};
-use crate::emcl::Emcl;
 use crate::error::ExperimentError;
-use crate::evaluate::to_matrix;
 use crate::recipe::{EmclRecipe, EmclScope};
 use crate::shard::Shard;
 
@@ -53,24 +50,8 @@ impl Vectors {
         let device = device::open(DEFAULT_DEVICE)?;
         let (test, bank, head) = self.open(&device, inputs)?;
         let [_, width] = test.0.pooled.dims();
-        let blocks = bank.as_ref().map(|(texts, videos)| [videos.pooled.clone(), texts.pooled.clone()]);
-        let emcl = self.emcl.as_ref().map(|recipe| Emcl::new(recipe, width, blocks, &device));
-        let emcl = emcl.transpose().map_err(ExperimentError::because)?;
-        let score = |texts: &TextCodes, videos: &VideoCodes| {
-            let cosines = match &emcl {
-                Some(emcl) => emcl.similarity(&texts.pooled, &videos.pooled),
-                None => score_all(&head, texts, videos, Tile::DEFAULT),
-            };
-            to_matrix(cosines.map_err(of(&self.texts))?, 1.0)
-        };
-        let scores = score(&test.0, &test.1)?;
-        // EMCL rebuilds texts and videos against one another: items of one side have no similarity in its unit.
-        let scale = emcl.is_none().then_some(1.0);
-        let bank = bank.map(|bank| banks::score(&bank, &test, scale, score)).transpose()?;
-        let regime = emcl.as_ref().map_or(Regime::Raw, Emcl::regime);
-        let ranks = emcl.as_ref().map(|emcl| emcl.effective_ranks(&test.0.pooled, &test.1.pooled));
-        let effective_ranks = ranks.transpose().map_err(of(&self.texts))?;
-        Ok(Scored { scores, bank, regime, mixing: emcl.as_ref().map(Emcl::mixing), effective_ranks })
+        let scorer = Scorer::new(&head, 1.0, self.emcl.as_ref(), width, bank.as_ref(), &device)?;
+        scorer.scored(&test, bank.as_ref()).map_err(of(&self.texts))
     }
 
     /// One share of the cosines, and of the bank's.
@@ -82,9 +63,9 @@ impl Vectors {
         }
         let device = device::open(DEFAULT_DEVICE)?;
         let ((texts, videos), bank, head) = self.open(&device, inputs)?;
-        let score = |texts: &TextCodes, videos: &VideoCodes| {
-            to_matrix(score_all(&head, texts, videos, Tile::DEFAULT).map_err(of(&self.texts))?, 1.0)
-        };
+        let scorer = Scorer::plain(&head, 1.0);
+        let score =
+            |texts: &TextCodes, videos: &VideoCodes| scorer.scores(texts, videos).map_err(of(&self.texts));
         let n_videos = videos.n_items();
         let own = videos.rows(shard.of_items(n_videos, "videos")?);
         shards::blocks(shard, (&texts, &own), n_videos, bank.as_ref(), Some(1.0), score)
@@ -157,6 +138,6 @@ fn of_usual_length(mut values: Vec<f32>, width: usize) -> Vec<f32> {
     values
 }
 
-fn of(name: &str) -> impl FnOnce(HeadError) -> ExperimentError + use<'_> {
+fn of<E: std::fmt::Display>(name: &str) -> impl FnOnce(E) -> ExperimentError {
     move |error| ExperimentError::work(format!("{name}: {error}"))
 }

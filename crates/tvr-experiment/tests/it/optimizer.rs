@@ -176,3 +176,15 @@ fn the_warm_up_ends_where_the_cosine_begins() {
     assert!(factors[10..].windows(2).all(|pair| pair[0] > pair[1]));
     assert!(factors[0] > 0.0 && factors[99] < 1e-2);
 }
+
+#[test]
+fn a_constant_schedule_stays_where_its_warm_up_ends() {
+    let text = "kind = \"adamw\"\nlearning_rate = 0.5\nwarmup_share = 0.4\nschedule = \"warmup-constant\"";
+    let recipe: OptimizerRecipe = toml::from_str(text).unwrap();
+    // Four of ten steps warm up: the first has a quarter of the rate, the fourth all of it.
+    for (step, factor) in [(0, 0.25), (1, 0.5), (2, 0.75), (3, 1.0), (4, 1.0), (5, 1.0), (9, 1.0)] {
+        assert_eq!(Schedule::WarmupConstant.factor(step, 10, 0.4), factor, "step {step}");
+        assert_eq!(recipe.rate_at(step, 10), 0.5 * factor, "step {step}");
+    }
+    assert_eq!(Schedule::WarmupConstant.factor(0, 10, 0.0), 1.0, "without warm-up");
+}
