@@ -15,8 +15,7 @@ use std::sync::atomic::AtomicBool;
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use tvr_experiment::experiment::{self, Outcome};
-use tvr_experiment::own::Own;
-use tvr_experiment::{ExperimentError, Recipe, Surroundings, plan};
+use tvr_experiment::{ExperimentError, Own, Recipe, Surroundings, plan};
 use tvr_heads::{Head, Needs, Similarity, TextCodes, TextFeatures, VideoCodes, VideoFeatures, cosine};
 
 /// The largest value of each coordinate over a video's real frames, after a linear map.
@@ -62,7 +61,7 @@ pub fn run(recipe: &Recipe, surroundings: &Surroundings) -> Result<Outcome, Expe
     let plan = plan.with(&own)?;
     let (stop, seed) = (AtomicBool::new(false), 0);
     let opened = experiment::open(&plan, &stop, &mut |_| ())?;
-    experiment::run_with(&plan, &opened, &own, seed, true, &stop, &mut |_| ())
+    experiment::run(&plan, &opened, &own, seed, true, &stop, &mut |_| ())
 }
 
 fn main() -> Result<(), ExperimentError> {

@@ -16,8 +16,7 @@ use burn::module::{Module, Param};
 use burn::prelude::*;
 use burn::tensor::activation::log_sigmoid;
 use tvr_experiment::experiment::{self, Outcome};
-use tvr_experiment::own::Own;
-use tvr_experiment::{ExperimentError, Recipe, Surroundings, plan};
+use tvr_experiment::{ExperimentError, Own, Recipe, Surroundings, plan};
 use tvr_objectives::{Loss, Objective, Pairs, Positives};
 
 /// `−1/texts · Σ ln σ(±(logit + bias))`: plus for the pairs that belong together, minus for all others.
@@ -54,7 +53,7 @@ pub fn run(recipe: &Recipe, surroundings: &Surroundings) -> Result<Outcome, Expe
     let plan = plan.with(&own)?;
     let (stop, seed) = (AtomicBool::new(false), 0);
     let opened = experiment::open(&plan, &stop, &mut |_| ())?;
-    experiment::run_with(&plan, &opened, &own, seed, true, &stop, &mut |_| ())
+    experiment::run(&plan, &opened, &own, seed, true, &stop, &mut |_| ())
 }
 
 fn main() -> Result<(), ExperimentError> {

@@ -1,4 +1,4 @@
-//! One recipe from plan to record, with the built-in parts or with a head and an objective from outside.
+//! One recipe from plan to record, with its own head and objective or with others from outside.
 
 mod share;
 
@@ -15,15 +15,15 @@ use crate::error::ExperimentError;
 use crate::evaluate::{self, Judged, Splits};
 use crate::lock;
 use crate::model::{Model, build};
-use crate::own::{self, Own, Parts};
+use crate::own::{Own, Parts};
 use crate::plan::Plan;
 use crate::pretrained::Trained;
 use crate::progress::Events;
-use crate::recipe::{BuiltHead, BuiltObjective, DataRecipe, Recipe};
+use crate::recipe::{DataRecipe, Recipe};
 use crate::record::{self, Record};
 use crate::sources::Sources;
 use crate::train::{self, Work};
-pub use share::{score_share, score_share_with};
+pub use share::score_share;
 
 /// Data and towers of a plan, opened once for all seeds.
 pub struct Opened {
@@ -60,28 +60,14 @@ pub fn open(plan: &Plan, stop: &AtomicBool, events: Events<'_>) -> Result<Opened
     Ok(Opened { train, val, sources })
 }
 
-/// Trains and judges one seed of a plan with the recipe's own head and objective.
+/// Trains and judges one seed of a plan.
+///
+/// - `opened`: by the plan that [`Plan::with`] makes of the same parts; with the recipe's own that is the plan itself
+/// - `own`: [`Own::built_in`], or a head and an objective from outside; the door for new methods
 ///
 /// # Errors
-/// As [`run_with`].
-pub fn run(
-    plan: &Plan,
-    opened: &Opened,
-    seed: u64,
-    resume: bool,
-    stop: &AtomicBool,
-    events: Events<'_>,
-) -> Result<Outcome, ExperimentError> {
-    run_made(plan, opened, own::built_in, seed, resume, stop, events)
-}
-
-/// Trains and judges one seed of a plan with a head and an objective from outside; the door for new methods.
-///
-/// - `opened`: with [`Plan::with`] the same parts
-///
-/// # Errors
-/// Broken data, numbers that are not finite, files that cannot be written, or an interruption.
-pub fn run_with<F, H, O>(
+/// What [`Plan::with`] says; broken data, numbers that are not finite, files that cannot be written, or an interruption.
+pub fn run<F, H, O>(
     plan: &Plan,
     opened: &Opened,
     own: &Own<F>,
@@ -95,20 +81,9 @@ where
     H: Head,
     O: Objective,
 {
-    run_made(&plan.with(own)?, opened, &own.make, seed, resume, stop, events)
-}
-
-fn run_made<H: Head, O: Objective>(
-    plan: &Plan,
-    opened: &Opened,
-    make: impl FnOnce(&Parts<'_>) -> Result<(H, O), ExperimentError>,
-    seed: u64,
-    resume: bool,
-    stop: &AtomicBool,
-    events: Events<'_>,
-) -> Result<Outcome, ExperimentError> {
+    let plan = &plan.with(own)?;
     let _held = lock::hold(&plan.run_folder(seed))?;
-    let model = build(plan, &opened.sources, &opened.train, make, seed)?;
+    let model = build(plan, &opened.sources, &opened.train, &own.make, seed)?;
     let work = Work { plan, seed, train: &opened.train, val: &opened.val, resume, stop };
     let (model, run) = work.train(model, events)?;
     judge(plan, opened, &model, &run)
@@ -118,25 +93,9 @@ fn run_made<H: Head, O: Objective>(
 /// has this rank's device alone.
 ///
 /// # Errors
-/// As [`run_with`]; ranks that differ, before anything is written; a rank that failed or did not come.
-pub fn run_among(
-    ranks: &dyn Collective,
-    plan: &Plan,
-    opened: &Opened,
-    seed: u64,
-    resume: bool,
-    stop: &AtomicBool,
-    events: Events<'_>,
-) -> Result<Option<Outcome>, ExperimentError> {
-    run_made_among(ranks, plan, opened, own::built_in, seed, resume, stop, events)
-}
-
-/// As [`run_among`], with a head and an objective from outside.
-///
-/// # Errors
-/// As [`run_among`].
+/// As [`run`]; ranks that differ, before anything is written; a rank that failed or did not come.
 #[allow(clippy::too_many_arguments, reason = "each is a different thing, and none has a default")]
-pub fn run_among_with<F, H, O>(
+pub fn run_among<F, H, O>(
     ranks: &dyn Collective,
     plan: &Plan,
     opened: &Opened,
@@ -151,24 +110,11 @@ where
     H: Head,
     O: Objective,
 {
-    run_made_among(ranks, &plan.with(own)?, opened, &own.make, seed, resume, stop, events)
-}
-
-#[allow(clippy::too_many_arguments, reason = "each is a different thing, and none has a default")]
-fn run_made_among<H: Head, O: Objective>(
-    ranks: &dyn Collective,
-    plan: &Plan,
-    opened: &Opened,
-    make: impl FnOnce(&Parts<'_>) -> Result<(H, O), ExperimentError>,
-    seed: u64,
-    resume: bool,
-    stop: &AtomicBool,
-    events: Events<'_>,
-) -> Result<Option<Outcome>, ExperimentError> {
+    let plan = &plan.with(own)?;
     // Where they differ nothing is written, not even a lock.
     agree(ranks, &Facts::of(plan, seed, &opened.train, opened.sources.pretrained.as_ref())?)?;
     let _held = (ranks.rank() == 0).then(|| lock::hold(&plan.run_folder(seed))).transpose()?;
-    let model = build(plan, &opened.sources, &opened.train, make, seed)?;
+    let model = build(plan, &opened.sources, &opened.train, &own.make, seed)?;
     let work = Work { plan, seed, train: &opened.train, val: &opened.val, resume, stop };
     let (model, run) = work.among(ranks, model, events)?;
     if ranks.rank() == 0 { judge(plan, opened, &model, &run).map(Some) } else { Ok(None) }
@@ -200,16 +146,8 @@ fn judge<H: Head, O: Objective>(
 /// Judges a finished run again with the selected weights, on test or, if asked for, val.
 ///
 /// # Errors
-/// A run without selected weights, or as [`run_with`].
-pub fn judge_again(plan: &Plan, opened: &Opened, seed: u64, on_val: bool) -> Result<Judged, ExperimentError> {
-    judge_selected(plan, opened, &selected(plan, opened, own::built_in, seed)?, on_val)
-}
-
-/// As [`judge_again`], of a run with a head and an objective from outside.
-///
-/// # Errors
-/// As [`judge_again`].
-pub fn judge_again_with<F, H, O>(
+/// A run without selected weights, or as [`run`].
+pub fn judge_again<F, H, O>(
     plan: &Plan,
     opened: &Opened,
     own: &Own<F>,
@@ -222,7 +160,17 @@ where
     O: Objective,
 {
     let plan = &plan.with(own)?;
-    judge_selected(plan, opened, &selected(plan, opened, &own.make, seed)?, on_val)
+    let model = selected(plan, opened, &own.make, seed)?;
+    let settled = evaluate::settled(&model, opened.val_splits(), plan)?;
+    if on_val {
+        let mut judged = evaluate::judged(&model, opened.val_splits(), plan, &opened.sources, &settled)?;
+        if !judged.chosen.is_empty() {
+            judged.warnings.push("settings were chosen on val, which is what is judged here".into());
+        }
+        Ok(judged)
+    } else {
+        evaluate::test(&model, plan, &opened.train, &opened.sources, &settled)
+    }
 }
 
 /// The model of a finished run, with the weights chosen on val: its encoders make features of a corpus' items, its head codes
@@ -230,19 +178,7 @@ where
 ///
 /// # Errors
 /// As [`judge_again`].
-pub fn trained(
-    plan: &Plan,
-    opened: &Opened,
-    seed: u64,
-) -> Result<Model<BuiltHead, BuiltObjective>, ExperimentError> {
-    selected(plan, opened, own::built_in, seed)
-}
-
-/// As [`trained`], of a run with a head and an objective from outside.
-///
-/// # Errors
-/// As [`judge_again`].
-pub fn trained_with<F, H, O>(
+pub fn trained<F, H, O>(
     plan: &Plan,
     opened: &Opened,
     own: &Own<F>,
@@ -256,25 +192,7 @@ where
     selected(&plan.with(own)?, opened, &own.make, seed)
 }
 
-fn judge_selected<H: Head, O: Objective>(
-    plan: &Plan,
-    opened: &Opened,
-    model: &Model<H, O>,
-    on_val: bool,
-) -> Result<Judged, ExperimentError> {
-    let settled = evaluate::settled(model, opened.val_splits(), plan)?;
-    if on_val {
-        let mut judged = evaluate::judged(model, opened.val_splits(), plan, &opened.sources, &settled)?;
-        if !judged.chosen.is_empty() {
-            judged.warnings.push("settings were chosen on val, which is what is judged here".into());
-        }
-        Ok(judged)
-    } else {
-        evaluate::test(model, plan, &opened.train, &opened.sources, &settled)
-    }
-}
-
-/// The selected weights of a finished run in its model.
+/// The selected weights of a finished run in its model; the plan has the run's parts already.
 fn selected<H: Head, O: Objective>(
     plan: &Plan,
     opened: &Opened,
@@ -312,6 +230,8 @@ fn selected<H: Head, O: Objective>(
 pub fn measure_step(plan: &Plan, opened: &Opened, stop: &AtomicBool) -> Result<f64, ExperimentError> {
     const WARM: usize = 2;
     const MEASURED: usize = 8;
+    let own = Own::built_in();
+    let plan = &plan.with(&own)?;
     let runs = &plan.surroundings.runs;
     let folder = runs.join(format!(".measure-{}", std::process::id()));
     let made: Vec<_> = runs.ancestors().take_while(|above| !above.exists()).collect();
@@ -321,7 +241,7 @@ pub fn measure_step(plan: &Plan, opened: &Opened, stop: &AtomicBool) -> Result<f
     trial.recipe.train.evaluations = 1;
     trial.surroundings.runs = folder.clone();
     let mut seconds = Vec::new();
-    let model = build(plan, &opened.sources, &opened.train, own::built_in, 0)?;
+    let model = build(plan, &opened.sources, &opened.train, &own.make, 0)?;
     let (train, val) = (&opened.train, &opened.val);
     let work = Work { plan: &trial, seed: 0, train, val, resume: false, stop };
     let outcome = work.train(model, &mut |event| {

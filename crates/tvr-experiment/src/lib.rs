@@ -5,13 +5,13 @@
 //!
 //! ```no_run
 //! use std::{path::Path, sync::atomic::AtomicBool};
-//! use tvr_experiment::{Recipe, Surroundings, experiment, plan};
+//! use tvr_experiment::{Own, Recipe, Surroundings, experiment, plan};
 //!
 //! let path = Path::new("recipes/msrvtt476-mean-pooling.toml");
 //! let plan = plan(&Recipe::read(path)?, path, &Surroundings::default())?;
 //! let stop = AtomicBool::new(false);
 //! let opened = experiment::open(&plan, &stop, &mut |_| ())?;
-//! let outcome = experiment::run(&plan, &opened, 0, true, &stop, &mut |_| ())?;
+//! let outcome = experiment::run(&plan, &opened, &Own::built_in(), 0, true, &stop, &mut |_| ())?;
 //! assert_eq!(outcome.record.schema, "tvr-run/1");
 //! # Ok::<(), tvr_experiment::ExperimentError>(())
 //! ```
@@ -33,7 +33,7 @@
 //! | [`mod@verify`], [`weights`] | a CLIP checkpoint against the reference; where checkpoints lie |
 //! | [`mod@encode`] | a checkpoint over texts and pictures |
 //! | [`mod@prepare`], [`doctor`], [`stores`] | videos into a store of frames, a benchmark with what is wrong with it; looking after the store |
-//! | [`experiment`], [`mod@reproduce`] | one seed of one recipe; everything |
+//! | [`own`], [`experiment`], [`mod@reproduce`] | head and objective, the recipe's or from outside; one seed of one recipe; everything |
 
 pub mod recipe;
 pub mod plan;
@@ -82,6 +82,7 @@ mod pool;
 
 pub use error::ExperimentError;
 pub use offer::Offer;
+pub use own::Own;
 pub use plan::{Plan, Surroundings, plan};
 pub use pool::in_pool;
 pub use progress::Event;

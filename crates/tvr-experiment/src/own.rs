@@ -1,4 +1,4 @@
-//! A head and an objective from outside: how they are made for each run, and what the run is known by.
+//! A head and an objective, the recipe's or from outside: how they are made for each run, and what the run is known by.
 
 use tvr_heads::Head;
 use tvr_objectives::Objective;
@@ -40,26 +40,22 @@ impl Parts<'_> {
     }
 }
 
-/// The recipe's own head and objective, for the doors that take none from outside.
-///
-/// # Errors
-/// A plan of parts from outside: what it names would be judged by another method.
-pub(crate) fn built_in(parts: &Parts<'_>) -> Result<(BuiltHead, BuiltObjective), ExperimentError> {
-    if let Some(own) = &parts.plan.recipe.own {
-        return Err(ExperimentError::request(format!(
-            "the plan is of {own:?}, whose head and objective come from outside; call the function whose name ends in _with, and \
-             hand them over"
-        )));
-    }
-    Ok((parts.head()?, parts.objective()?))
+/// What makes the head and the objective that the recipe names.
+pub type BuiltIn = fn(&Parts<'_>) -> Result<(BuiltHead, BuiltObjective), ExperimentError>;
+
+/// A head and an objective: [`built_in`](Own::built_in) or, as [`new`](Own::new) takes them, from outside.
+pub struct Own<F> {
+    /// What a run of parts from outside is known by; `None` of the recipe's own, which are known by the recipe.
+    pub(crate) name: Option<String>,
+    pub(crate) make: F,
 }
 
-/// A head and an objective from outside.
-pub struct Own<F> {
-    /// What the run is known by: the parts' names and settings. It stands in recipe, record and checkpoints, and a run goes
-    /// on and is judged under the same alone.
-    pub name: String,
-    pub(crate) make: F,
+impl Own<BuiltIn> {
+    /// The recipe's own head and objective. A plan of parts from outside is refused with them: what it names would be judged
+    /// by another method.
+    pub fn built_in() -> Self {
+        Self { name: None, make: |parts| Ok((parts.head()?, parts.objective()?)) }
+    }
 }
 
 impl<F, H, O> Own<F>
@@ -68,8 +64,12 @@ where
     H: Head,
     O: Objective,
 {
-    /// `make` is called for the plan, and once for each run after its seed is set: whatever it draws is the seed's.
+    /// A head and an objective from outside.
+    ///
+    /// - `name`: the parts' names and settings. It stands in recipe, record and checkpoints, and a run goes on and is judged
+    ///   under the same alone
+    /// - `make`: called for the plan, and once for each run after its seed is set: whatever it draws is the seed's
     pub fn new(name: impl Into<String>, make: F) -> Self {
-        Self { name: name.into(), make }
+        Self { name: Some(name.into()), make }
     }
 }

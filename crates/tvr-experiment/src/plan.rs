@@ -153,21 +153,31 @@ pub fn plan(recipe: &Recipe, source: &Path, surroundings: &Surroundings) -> Resu
 }
 
 impl Plan {
-    /// The same plan for a head and an objective from outside; data are opened with it.
+    /// The same plan for a head and an objective; data are opened with it.
     ///
     /// # Errors
-    /// What data and encoder of the recipe do not offer; what `make` says.
+    /// What data and encoder of the recipe do not offer; what `make` says; the recipe's own parts for a plan of others.
     pub fn with<F, H, O>(&self, own: &Own<F>) -> Result<Self, ExperimentError>
     where
         F: Fn(&Parts<'_>) -> Result<(H, O), ExperimentError>,
         H: Head,
         O: Objective,
     {
+        let Some(name) = &own.name else {
+            // The recipe's own were checked when it was planned, and are what the plan is of.
+            return match &self.recipe.own {
+                None => Ok(self.clone()),
+                Some(outside) => Err(ExperimentError::request(format!(
+                    "the plan is of {outside:?}, whose head and objective come from outside; hand them over in place of \
+                     Own::built_in()"
+                ))),
+            };
+        };
         let device = self.device.clone().autodiff();
         let (head, objective) = (own.make)(&Parts { plan: self, device: &device, sources: None })?;
         self.offer.check(&self.recipe, &head, &objective)?;
         banks::check(&self.recipe.eval, &self.offer, !head.needs().judges_pairs)?;
-        let recipe = Recipe { own: Some(own.name.clone()), ..self.recipe.clone() };
+        let recipe = Recipe { own: Some(name.clone()), ..self.recipe.clone() };
         Ok(Self { recipe, needs: head.needs(), judging: Judging::of(&head, &objective), ..self.clone() })
     }
 
@@ -225,7 +235,7 @@ fn check(recipe: &Recipe) -> Result<(), ExperimentError> {
     if let Some(own) = &recipe.own {
         return refuse(format!(
             "own = {own:?}: head or objective of this run came from outside tvr, and no command has them; train and judge it \
-             by the program that it came from (experiment::run_with, experiment::judge_again_with)"
+             by the program that it came from (experiment::run, experiment::judge_again)"
         ));
     }
     if recipe.seeds.is_empty() {

@@ -8,7 +8,7 @@ use tvr_experiment::device::{self, DEFAULT_DEVICE, DEVICE_HELP};
 use tvr_experiment::evaluate::Told;
 use tvr_experiment::record::RowRecord;
 use tvr_experiment::shard::Shard;
-use tvr_experiment::{ExperimentError, Recipe, Surroundings, experiment, plan, record};
+use tvr_experiment::{ExperimentError, Own, Recipe, Surroundings, experiment, plan, record};
 
 use crate::apart;
 use crate::commands::{merge, train};
@@ -128,10 +128,11 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
     }
     let opened = experiment::open(&plan, stop, &mut draw())?;
     if let (Some(shard), Some(out)) = (args.shard, &args.out) {
-        let written = experiment::score_share(&plan, &opened, record.seed, on_val, shard, out)?;
+        let written =
+            experiment::score_share(&plan, &opened, &Own::built_in(), record.seed, on_val, shard, out)?;
         return exit::print(&merge::scores_said(out, &written));
     }
-    let judged = experiment::judge_again(&plan, &opened, record.seed, on_val)?;
+    let judged = experiment::judge_again(&plan, &opened, &Own::built_in(), record.seed, on_val)?;
     record.test = judged.rows.iter().map(RowRecord::of).collect();
     record.chosen = judged.chosen;
     record.effective_ranks = judged.effective_ranks;

@@ -8,7 +8,7 @@ use tvr_experiment::collective::launch::{self, Place};
 use tvr_experiment::collective::{Process, open_in_turn, processes};
 use tvr_experiment::device::{self, DEFAULT_DEVICE};
 use tvr_experiment::{
-    Event, ExperimentError, Plan, Recipe, Surroundings, experiment, plan,
+    Event, ExperimentError, Own, Plan, Recipe, Surroundings, experiment, plan,
     plan::PATIENCE,
     record::{FIGURES, Record, half_width},
     train::check_folder,
@@ -137,7 +137,9 @@ fn trained(args: &Args, stop: &AtomicBool) -> Result<(Plan, Vec<Record>), Experi
     let opened = experiment::open(&plan, stop, &mut log)?;
     let mut records = Vec::new();
     for &seed in &plan.recipe.seeds {
-        records.push(experiment::run(&plan, &opened, seed, args.resume, stop, &mut log)?.record);
+        records.push(
+            experiment::run(&plan, &opened, &Own::built_in(), seed, args.resume, stop, &mut log)?.record,
+        );
     }
     Ok((plan, records))
 }
@@ -165,7 +167,8 @@ fn trained_among(
     let opened = open_in_turn(ranks, plan.patience, log, open)?;
     let mut records = Vec::new();
     for &seed in &plan.recipe.seeds {
-        let outcome = experiment::run_among(ranks, &plan, &opened, seed, args.resume, stop, log)?;
+        let outcome =
+            experiment::run_among(ranks, &plan, &opened, &Own::built_in(), seed, args.resume, stop, log)?;
         records.extend(outcome.map(|outcome| outcome.record));
         ranks.barrier("the end of a seed")?;
     }

@@ -9,8 +9,7 @@ use super::{Opened, selected};
 use crate::checkpoint::Checkpoints;
 use crate::error::ExperimentError;
 use crate::evaluate;
-use crate::model::Model;
-use crate::own::{self, Own, Parts};
+use crate::own::{Own, Parts};
 use crate::plan::Plan;
 use crate::record;
 use crate::score::shards::{self, Written};
@@ -20,22 +19,7 @@ use crate::shard::Shard;
 ///
 /// # Errors
 /// As [`judge_again`](super::judge_again); similarities that cannot be shared out.
-pub fn score_share(
-    plan: &Plan,
-    opened: &Opened,
-    seed: u64,
-    on_val: bool,
-    shard: Shard,
-    out: &Path,
-) -> Result<Written, ExperimentError> {
-    write(plan, opened, &selected(plan, opened, own::built_in, seed)?, seed, on_val, shard, out)
-}
-
-/// As [`score_share`], of a run with a head and an objective from outside.
-///
-/// # Errors
-/// As [`score_share`].
-pub fn score_share_with<F, H, O>(
+pub fn score_share<F, H, O>(
     plan: &Plan,
     opened: &Opened,
     own: &Own<F>,
@@ -50,18 +34,7 @@ where
     O: Objective,
 {
     let plan = &plan.with(own)?;
-    write(plan, opened, &selected(plan, opened, &own.make, seed)?, seed, on_val, shard, out)
-}
-
-fn write<H: Head, O: Objective>(
-    plan: &Plan,
-    opened: &Opened,
-    model: &Model<H, O>,
-    seed: u64,
-    on_val: bool,
-    shard: Shard,
-    out: &Path,
-) -> Result<Written, ExperimentError> {
+    let model = &selected(plan, opened, &own.make, seed)?;
     let folder = plan.run_folder(seed);
     let weights = Checkpoints::open(&folder)?.best_hash(record::read(&folder)?.selected)?;
     let share = if on_val {

@@ -29,6 +29,7 @@ use super::published::{self, Published};
 use crate::doctor::{self, Benchmark, Examination, Examined};
 use crate::error::ExperimentError;
 use crate::experiment;
+use crate::own::Own;
 use crate::plan::{Plan, Surroundings, plan};
 use crate::prepare::{Crop, LIMIT_SECONDS};
 use crate::pretrained::preprocessor;
@@ -392,7 +393,8 @@ fn train(
     let mut records = Vec::new();
     for &seed in &plan.recipe.seeds {
         // A run that is there and finished is read; one that was stopped goes on.
-        records.push(experiment::run(plan, &opened, seed, true, stop, &mut *events)?.record);
+        records
+            .push(experiment::run(plan, &opened, &Own::built_in(), seed, true, stop, &mut *events)?.record);
     }
     Ok(records)
 }

@@ -10,6 +10,7 @@ use crate::claims::{Claim, Side, compare, mean};
 use crate::error::ExperimentError;
 use crate::experiment::{self, Opened};
 use crate::hits::{self, RowHits};
+use crate::own::Own;
 use crate::plan::Plan;
 use crate::recipe::rows::RAW;
 use crate::record::{self, FIGURES, Record, RowRecord, half_width};
@@ -93,7 +94,7 @@ impl Runs {
     /// # Errors
     /// As [`experiment::judge_again`].
     pub fn judge(&mut self, plan: &Plan, opened: &Opened, seed: u64) -> Result<(), ExperimentError> {
-        let judged = experiment::judge_again(plan, opened, seed, false)?;
+        let judged = experiment::judge_again(plan, opened, &Own::built_in(), seed, false)?;
         self.hits.push(judged.rows.iter().map(RowHits::of).collect());
         self.rows.push(judged.rows.iter().map(RowRecord::of).collect());
         self.beside.push(ranks(judged.effective_ranks).collect());

@@ -8,7 +8,7 @@ use burn::prelude::*;
 use tvr_experiment::collective::{Facts, threads};
 use tvr_experiment::corpus::{Corpus, FrameRows, Texts};
 use tvr_experiment::pretrained::Pretrained;
-use tvr_experiment::{ExperimentError, Plan, Recipe, Surroundings, experiment, lock, plan};
+use tvr_experiment::{ExperimentError, Own, Plan, Recipe, Surroundings, experiment, lock, plan};
 use tvr_heads::MeanPoolingConfig;
 use tvr_objectives::SymmetricConfig;
 
@@ -27,7 +27,7 @@ fn among(plans: Vec<Plan>) -> Result<(), ExperimentError> {
     threads::run(plans, None, Duration::from_secs(60), &mut |_| (), |ranks, plan, events| {
         let never = AtomicBool::new(false);
         let opened = experiment::open(&plan, &never, events)?;
-        experiment::run_among(ranks, &plan, &opened, 3, false, &never, events).map(|_| ())
+        experiment::run_among(ranks, &plan, &opened, &Own::built_in(), 3, false, &never, events).map(|_| ())
     })
 }
 
@@ -144,7 +144,7 @@ fn ranks_whose_folder_another_run_holds_end_together_and_soon() {
     let on_devices = || {
         let (plan, never) = (planned(folder.path(), 8, "flex:2"), AtomicBool::new(false));
         let opened = experiment::open(&plan, &never, &mut |_| ())?;
-        experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).map(|_| ())
+        experiment::run(&plan, &opened, &Own::built_in(), 3, false, &never, &mut |_| ()).map(|_| ())
     };
     let began = Instant::now();
     for outcome in [among(vec![planned(folder.path(), 8, "flex"); 2]), on_devices()] {

@@ -10,7 +10,7 @@ use tvr_experiment::collective::Single;
 use tvr_experiment::model::Model;
 use tvr_experiment::recipe::{HeadKind, HeadRecipe, ObjectiveRecipe};
 use tvr_experiment::step::{Batch, Way, after_step, gradients};
-use tvr_experiment::{ExperimentError, Plan, Recipe, Surroundings, device, experiment, plan};
+use tvr_experiment::{ExperimentError, Own, Plan, Recipe, Surroundings, device, experiment, plan};
 use tvr_nn::{attention, biased_log_sum_exp, gelu, log_sum_exp, quick_gelu};
 
 use crate::mixing::{Encoder, heads, objectives, reason};
@@ -301,13 +301,14 @@ fn training_finds_the_pairs_and_flex_judges_the_run_alike() {
         let never = AtomicBool::new(false);
         let there = planned(folder.path(), name);
         let opened = experiment::open(&there, &never, &mut |_| ()).unwrap();
-        let outcome = experiment::run(&there, &opened, 3, false, &never, &mut |_| ()).unwrap();
+        let outcome =
+            experiment::run(&there, &opened, &Own::built_in(), 3, false, &never, &mut |_| ()).unwrap();
         let recall = outcome.record.metric("raw.text_to_video.R@1").unwrap();
         assert!(recall >= 75.0, "{name}: chance is 12.5, found {recall}");
 
         let here = planned(folder.path(), "flex");
         let opened = experiment::open(&here, &never, &mut |_| ()).unwrap();
-        let judged = experiment::judge_again(&here, &opened, 3, false).unwrap();
+        let judged = experiment::judge_again(&here, &opened, &Own::built_in(), 3, false).unwrap();
         let again = tvr_experiment::record::RowRecord::of(&judged.rows[0]);
         let ranks = |row| {
             let row = serde_json::to_value::<&tvr_experiment::record::RowRecord>(row).unwrap();

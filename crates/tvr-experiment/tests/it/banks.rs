@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::banks::draw;
 use tvr_experiment::record::Record;
-use tvr_experiment::{Recipe, Surroundings, experiment, plan};
+use tvr_experiment::{Own, Recipe, Surroundings, experiment, plan};
 
 #[test]
 fn a_bank_is_drawn_by_its_seed_alone() {
@@ -32,7 +32,7 @@ fn record(folder: &Path, runs: &str, eval: &str) -> Record {
     let plan = plan(&recipe(folder, eval), Path::new("x.toml"), &surroundings(folder, runs)).unwrap();
     let never = AtomicBool::new(false);
     let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
-    experiment::run(&plan, &opened, 0, false, &never, &mut |_| ()).unwrap().record
+    experiment::run(&plan, &opened, &Own::built_in(), 0, false, &never, &mut |_| ()).unwrap().record
 }
 
 fn made_up() -> tempfile::TempDir {

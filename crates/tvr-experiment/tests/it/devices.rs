@@ -10,7 +10,7 @@ use tvr_experiment::collective::{Collective, Single, threads};
 use tvr_experiment::model::Model;
 use tvr_experiment::recipe::{EncoderRecipe, HeadKind, HeadRecipe, ObjectiveRecipe, StreamMode};
 use tvr_experiment::step::{Batch, Judging, Way, after_step, draws, gradients};
-use tvr_experiment::{Event, ExperimentError, Plan, Recipe, Surroundings, experiment, plan};
+use tvr_experiment::{Event, ExperimentError, Own, Plan, Recipe, Surroundings, experiment, plan};
 use tvr_heads::{Head, MeanPoolingConfig, TightTransfConfig};
 use tvr_objectives::{NclConfig, Objective};
 
@@ -306,7 +306,8 @@ fn the_loss_curve_of_every_objective_on_two_and_four_devices_lies_on_that_of_one
             };
             let plan = plan(&recipe, Path::new("small.toml"), &surroundings).unwrap();
             let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
-            let outcome = experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap();
+            let outcome =
+                experiment::run(&plan, &opened, &Own::built_in(), 3, false, &never, &mut |_| ()).unwrap();
             (losses(&plan), outcome.record.metric("raw.text_to_video.MnR").unwrap())
         };
         let (one, rank_of_one) = curve("flex");
@@ -327,7 +328,7 @@ fn a_run_saved_on_two_devices_resumes_on_any_number() {
     let never = AtomicBool::new(false);
     let straight = planned(folder.path(), "straight", "flex:2");
     let opened = experiment::open(&straight, &never, &mut |_| ()).unwrap();
-    experiment::run(&straight, &opened, 3, false, &never, &mut |_| ()).unwrap();
+    experiment::run(&straight, &opened, &Own::built_in(), 3, false, &never, &mut |_| ()).unwrap();
 
     for (devices, name) in [("flex:2", "two"), ("flex", "one"), ("flex:4", "four")] {
         let begun = planned(folder.path(), name, "flex:2");
@@ -337,10 +338,11 @@ fn a_run_saved_on_two_devices_resumes_on_any_number() {
                 stop.store(true, Ordering::Relaxed);
             }
         };
-        let error = experiment::run(&begun, &opened, 3, false, &stop, &mut listen).unwrap_err();
+        let error =
+            experiment::run(&begun, &opened, &Own::built_in(), 3, false, &stop, &mut listen).unwrap_err();
         assert!(matches!(error, ExperimentError::Interrupted { .. }), "{error}");
         let resumed = planned(folder.path(), name, devices);
-        experiment::run(&resumed, &opened, 3, true, &never, &mut |_| ()).unwrap();
+        experiment::run(&resumed, &opened, &Own::built_in(), 3, true, &never, &mut |_| ()).unwrap();
         assert_same_curve(&losses(&resumed), &losses(&straight), devices);
         if devices == "flex:2" {
             assert_eq!(losses(&resumed), losses(&straight), "as many devices, other bits");

@@ -7,8 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
-use tvr_experiment::own::Own;
-use tvr_experiment::{ExperimentError, Plan, Recipe, Surroundings, experiment, plan};
+use tvr_experiment::{ExperimentError, Own, Plan, Recipe, Surroundings, experiment, plan};
 use tvr_heads::{
     Head, MeanPooling, MeanPoolingConfig, Needs, Similarity, TextCodes, TextFeatures, VideoCodes,
     VideoFeatures,
@@ -93,7 +92,7 @@ fn run_until(plan: &Plan, resume: bool, stop: &AtomicBool) -> Result<(), Experim
         let head = Failing { head: MeanPoolingConfig::reference().init(16, parts.device).unwrap() };
         Ok((head, SymmetricConfig::ours().init().unwrap()))
     });
-    experiment::run_with(plan, &opened, &own, 0, resume, stop, &mut |_| ()).map(|_| ())
+    experiment::run(plan, &opened, &own, 0, resume, stop, &mut |_| ()).map(|_| ())
 }
 
 fn weights(plan: &Plan) -> Vec<u8> {

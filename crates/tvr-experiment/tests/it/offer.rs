@@ -5,8 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use burn::module::Module;
 use burn::prelude::*;
-use tvr_experiment::own::Own;
-use tvr_experiment::{Offer, Plan, Recipe, Surroundings, experiment, plan};
+use tvr_experiment::{Offer, Own, Plan, Recipe, Surroundings, experiment, plan};
 use tvr_heads::experts::ExpertInput;
 use tvr_heads::{
     Head, MeanPooling, MeanPoolingConfig, Needs, Similarity, TextCodes, TextFeatures, VideoCodes,
@@ -167,7 +166,7 @@ fn a_head_gets_what_it_asks_for_and_trains() {
     let never = AtomicBool::new(false);
     // Opened without what the head asks for, its streams would pass for those that no text has.
     let poor = experiment::open(&plan, &never, &mut |_| ()).unwrap();
-    let error = experiment::run_with(&plan, &poor, &own, 0, false, &never, &mut |_| ()).unwrap_err();
+    let error = experiment::run(&plan, &poor, &own, 0, false, &never, &mut |_| ()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "[head] asks for the stream \"fusion\", but the data were opened without it; open them with the plan of this head (Plan::with)"
@@ -175,7 +174,7 @@ fn a_head_gets_what_it_asks_for_and_trains() {
     let plan = plan.with(&own).unwrap();
     let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
     assert_eq!(opened.train.streams.len(), 2);
-    let outcome = experiment::run_with(&plan, &opened, &own, 0, false, &never, &mut |_| ()).unwrap();
+    let outcome = experiment::run(&plan, &opened, &own, 0, false, &never, &mut |_| ()).unwrap();
     let recall = outcome.record.metric("raw.text_to_video.R@1").unwrap();
     assert!(recall >= 50.0, "chance is 12.5, found {recall}");
 }

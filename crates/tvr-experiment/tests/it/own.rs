@@ -7,9 +7,9 @@ use std::sync::atomic::AtomicBool;
 use burn::module::{Module, Param};
 use burn::prelude::*;
 use burn::tensor::Distribution;
-use tvr_experiment::own::{Own, Parts};
+use tvr_experiment::own::Parts;
 use tvr_experiment::shard::Shard;
-use tvr_experiment::{ExperimentError, Plan, Recipe, Surroundings, experiment, plan};
+use tvr_experiment::{ExperimentError, Own, Plan, Recipe, Surroundings, experiment, plan};
 use tvr_heads::{Head, Needs, Similarity, TextCodes, TextFeatures, VideoCodes, VideoFeatures, cosine};
 use tvr_objectives::{Symmetric, SymmetricConfig};
 
@@ -74,7 +74,7 @@ where
 {
     let never = AtomicBool::new(false);
     let opened = experiment::open(plan, &never, &mut |_| ()).unwrap();
-    experiment::run_with(plan, &opened, own, 0, resume, &never, &mut |_| ()).unwrap_err().to_string()
+    experiment::run(plan, &opened, own, 0, resume, &never, &mut |_| ()).unwrap_err().to_string()
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn each_seed_draws_its_own_and_a_run_is_judged_by_what_made_it_alone() {
     let asked = plan.with(&own).unwrap();
     let never = AtomicBool::new(false);
     let opened = experiment::open(&asked, &never, &mut |_| ()).unwrap();
-    let run = |seed| experiment::run_with(&plan, &opened, &own, seed, true, &never, &mut |_| ()).unwrap();
+    let run = |seed| experiment::run(&plan, &opened, &own, seed, true, &never, &mut |_| ()).unwrap();
     let outcomes = [run(0), run(1), run(0)];
     // The plan makes one of its own before each run.
     let starts: Vec<Vec<f32>> = drawn.borrow().iter().skip(2).step_by(2).cloned().collect();
@@ -99,9 +99,9 @@ fn each_seed_draws_its_own_and_a_run_is_judged_by_what_made_it_alone() {
     assert_eq!(starts[0], starts[2], "one seed, two starts");
     assert_eq!(outcomes[0].test.logits, outcomes[2].test.logits);
 
-    let again = experiment::judge_again_with(&plan, &opened, &own, 1, false).unwrap();
+    let again = experiment::judge_again(&plan, &opened, &own, 1, false).unwrap();
     assert_eq!(again.logits, outcomes[1].test.logits);
-    let model = experiment::trained_with(&plan, &opened, &own, 1).unwrap();
+    let model = experiment::trained(&plan, &opened, &own, 1).unwrap();
     assert_ne!(
         model.head.channels.val().into_data().try_to_vec::<f32>().unwrap(),
         starts[1],
@@ -121,28 +121,28 @@ fn each_seed_draws_its_own_and_a_run_is_judged_by_what_made_it_alone() {
     let other = Own::new("weighed otherwise", |parts| made(weighed(parts.device, parts.plan.offer.width)));
     let error = refused(&plan, &other, true);
     assert!(error.contains("a checkpoint of another recipe or seed lies there"), "{error}");
-    let folder = plan.run_folder(1);
+    let (folder, built_in) = (plan.run_folder(1), Own::built_in());
     assert_eq!(
-        experiment::judge_again(&plan, &opened, 1, false).map(|_| ()).unwrap_err().to_string(),
+        experiment::judge_again(&plan, &opened, &built_in, 1, false).map(|_| ()).unwrap_err().to_string(),
         format!(
             "{}: was trained with weighed, not with its recipe's own head and objective; judge it with what it was trained with",
             folder.display()
         )
     );
-    // The plan of the own parts, at doors that know the recipe's alone.
-    let sentence = "the plan is of \"weighed\", whose head and objective come from outside; call the function whose name ends \
-                    in _with, and hand them over";
+    // The plan of the own parts, with the recipe's.
+    let sentence = "the plan is of \"weighed\", whose head and objective come from outside; hand them over in place of \
+                    Own::built_in()";
     let (out, shard) = (plan.surroundings.runs.join("share.safetensors"), Shard { index: 0, of: 1 });
     for error in [
-        experiment::run(&asked, &opened, 1, true, &never, &mut |_| ()).map(|_| ()).unwrap_err(),
-        experiment::judge_again(&asked, &opened, 1, false).map(|_| ()).unwrap_err(),
-        experiment::trained(&asked, &opened, 1).map(|_| ()).unwrap_err(),
-        experiment::score_share(&asked, &opened, 1, false, shard, &out).map(|_| ()).unwrap_err(),
+        experiment::run(&asked, &opened, &built_in, 1, true, &never, &mut |_| ()).map(|_| ()).unwrap_err(),
+        experiment::judge_again(&asked, &opened, &built_in, 1, false).map(|_| ()).unwrap_err(),
+        experiment::trained(&asked, &opened, &built_in, 1).map(|_| ()).unwrap_err(),
+        experiment::score_share(&asked, &opened, &built_in, 1, false, shard, &out).map(|_| ()).unwrap_err(),
         experiment::measure_step(&asked, &opened, &never).map(|_| ()).unwrap_err(),
     ] {
         assert_eq!((error.to_string(), error.exit_code()), (sentence.into(), 2));
     }
-    experiment::score_share_with(&plan, &opened, &own, 1, false, shard, &out).unwrap();
+    experiment::score_share(&plan, &opened, &own, 1, false, shard, &out).unwrap();
     let bytes = std::fs::read(&out).unwrap();
     let share = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let whole: Vec<u8> = again.logits.iter().flat_map(|logit| logit.to_le_bytes()).collect();

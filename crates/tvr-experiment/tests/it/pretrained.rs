@@ -15,7 +15,7 @@ use tvr_clip::{ClipCheckpoint, ClipConfig, EosRule, Precision, Tokenizer};
 use tvr_experiment::offer::Offer;
 use tvr_experiment::pretrained::Pretrained;
 use tvr_experiment::recipe::{BuiltHead, PlainHead};
-use tvr_experiment::{Event, ExperimentError, Plan, Recipe, Surroundings, checkpoint, experiment, plan};
+use tvr_experiment::{Event, ExperimentError, Own, Plan, Recipe, Surroundings, checkpoint, experiment, plan};
 
 use crate::run::generator;
 
@@ -121,7 +121,7 @@ fn run(plan: &Plan) -> (experiment::Outcome, BTreeMap<String, Vec<f32>>) {
     let never = AtomicBool::new(false);
     let _ = std::fs::remove_dir_all(plan.run_folder(3));
     let opened = experiment::open(plan, &never, &mut |_| ()).unwrap();
-    let outcome = experiment::run(plan, &opened, 3, false, &never, &mut |_| ()).unwrap();
+    let outcome = experiment::run(plan, &opened, &Own::built_in(), 3, false, &never, &mut |_| ()).unwrap();
     (outcome, tensors(&plan.run_folder(3).join("model.safetensors")))
 }
 
@@ -205,7 +205,8 @@ fn trained_towers_of_which_a_file_cannot_be_written_leave_no_folder() {
     let plan = planned(root.path(), &recipe(root.path(), "", "kind = \"mean-pooling\""), "runs").unwrap();
     let never = AtomicBool::new(false);
     let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
-    let error = experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap_err().to_string();
+    let ran = experiment::run(&plan, &opened, &Own::built_in(), 3, false, &never, &mut |_| ());
+    let error = ran.unwrap_err().to_string();
     assert!(error.contains("special_tokens_map.json: cannot write it"), "{error}");
     let left = std::fs::read_dir(plan.run_folder(3)).unwrap().map(|entry| entry.unwrap().file_name());
     let left: Vec<_> = left.filter(|name| name.to_string_lossy().starts_with("clip")).collect();
@@ -252,9 +253,9 @@ fn an_interrupted_run_of_partly_frozen_towers_ends_with_the_same_weights() {
             stop.store(true, Ordering::Relaxed);
         }
     };
-    let error = experiment::run(&broken, &opened, 3, true, &stop, &mut listen).unwrap_err();
+    let error = experiment::run(&broken, &opened, &Own::built_in(), 3, true, &stop, &mut listen).unwrap_err();
     assert!(matches!(error, ExperimentError::Interrupted { .. }), "{error}");
-    experiment::run(&broken, &opened, 3, true, &never, &mut |_| ()).unwrap();
+    experiment::run(&broken, &opened, &Own::built_in(), 3, true, &never, &mut |_| ()).unwrap();
     assert_eq!(tensors(&broken.run_folder(3).join("model.safetensors")), expected);
 }
 

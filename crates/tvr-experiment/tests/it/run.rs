@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::module::Param;
 use burn::prelude::*;
-use tvr_experiment::{Event, Plan, Recipe, Surroundings, experiment, plan};
+use tvr_experiment::{Event, Own, Plan, Recipe, Surroundings, experiment, plan};
 use tvr_heads::MeanPoolingConfig;
 use tvr_objectives::SymmetricConfig;
 
@@ -72,7 +72,8 @@ fn scores_of_val_that_are_no_numbers_are_named_with_the_mend() {
     plan.steps = 1;
     let never = AtomicBool::new(false);
     let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
-    let error = experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap_err().to_string();
+    let ran = experiment::run(&plan, &opened, &Own::built_in(), 3, false, &never, &mut |_| ());
+    let error = ran.unwrap_err().to_string();
     assert!(error.starts_with("the scores of val: scores["), "{error}");
     let sentence = ", 0] is NaN; mend the model that made it, as with a smaller learning rate";
     assert!(error.ends_with(sentence), "{error}");
@@ -100,7 +101,7 @@ fn the_log_has_the_rate_that_each_step_took() {
         let optimizer = format!("{{ kind = \"{kind}\", learning_rate = 2e-3, warmup_share = 0.25 }}");
         plan.recipe.set("train.optimizer", &optimizer).unwrap();
         let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
-        experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap();
+        experiment::run(&plan, &opened, &Own::built_in(), 3, false, &never, &mut |_| ()).unwrap();
         let rates: Vec<f64> = lines(&plan).iter().map(|line| line["lr"].as_f64().unwrap()).collect();
         assert_eq!(rates.len(), 12);
         for (step, rate) in rates.iter().enumerate() {
@@ -122,7 +123,7 @@ fn every_epoch_ends_with_a_checkpoint() {
     // Three batches are an epoch; what is there is looked at in the middle of the next.
     let checkpoints = plan.run_folder(3).join("checkpoints");
     let mut seen = Vec::new();
-    experiment::run(&plan, &opened, 3, false, &never, &mut |event| {
+    experiment::run(&plan, &opened, &Own::built_in(), 3, false, &never, &mut |event| {
         if let Event::Step { done, .. } = event
             && done % 3 == 2
         {
@@ -142,10 +143,11 @@ fn selected_weights_that_have_changed_judge_nothing() {
     let never = AtomicBool::new(false);
     let plan = planned(folder.path(), "runs");
     let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
-    let record = experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap().record;
-    let whole = experiment::judge_again(&plan, &opened, 3, false).unwrap();
+    let record =
+        experiment::run(&plan, &opened, &Own::built_in(), 3, false, &never, &mut |_| ()).unwrap().record;
+    let whole = experiment::judge_again(&plan, &opened, &Own::built_in(), 3, false).unwrap();
     let again = folder.path().join("again.safetensors");
-    let model = experiment::trained(&plan, &opened, 3).unwrap();
+    let model = experiment::trained(&plan, &opened, &Own::built_in(), 3).unwrap();
     tvr_experiment::checkpoint::export(&model, &again).unwrap();
     assert_eq!(std::fs::read(again).unwrap(), weights(&plan));
     let best = plan.run_folder(3).join(format!("checkpoints/best-{:06}.bpk", record.selected));
@@ -158,21 +160,24 @@ fn selected_weights_that_have_changed_judge_nothing() {
     std::fs::write(&best, &other).unwrap();
     let mend = format!("; remove {} and train the run again", plan.run_folder(3).display());
     let expected = format!("{}: not the bytes that were written{mend}", best.display());
-    let judged = experiment::judge_again(&plan, &opened, 3, false).unwrap_err();
+    let judged = experiment::judge_again(&plan, &opened, &Own::built_in(), 3, false).unwrap_err();
     assert_eq!(judged.to_string(), expected);
     std::fs::write(&best, &bytes[..bytes.len() / 2]).unwrap();
-    assert_eq!(experiment::judge_again(&plan, &opened, 3, false).unwrap_err().to_string(), expected);
+    assert_eq!(
+        experiment::judge_again(&plan, &opened, &Own::built_in(), 3, false).unwrap_err().to_string(),
+        expected
+    );
 
     // A run of a version that kept no checksum is judged as it was; what cannot be read has its mend.
     let path = plan.run_folder(3).join("record.json");
     let mut older: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     older.as_object_mut().unwrap().remove("selected_sha256").unwrap();
     std::fs::write(&path, older.to_string()).unwrap();
-    let cut = experiment::judge_again(&plan, &opened, 3, false).unwrap_err().to_string();
+    let cut = experiment::judge_again(&plan, &opened, &Own::built_in(), 3, false).unwrap_err().to_string();
     assert!(cut.starts_with(&best.display().to_string()), "{cut}");
     assert!(cut.ends_with(&mend), "{cut}");
     std::fs::write(&best, &bytes).unwrap();
-    let again = experiment::judge_again(&plan, &opened, 3, false).unwrap();
+    let again = experiment::judge_again(&plan, &opened, &Own::built_in(), 3, false).unwrap();
     assert_eq!(again.logits, whole.logits);
 }
 
@@ -184,22 +189,22 @@ fn features_that_have_changed_neither_resume_a_run_nor_judge_it() {
     let never = AtomicBool::new(false);
     let plan = planned(folder.path(), "runs");
     let mut opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
-    experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap();
+    experiment::run(&plan, &opened, &Own::built_in(), 3, false, &never, &mut |_| ()).unwrap();
     let kept = weights(&plan);
     opened.val.text_ids[0].push('x');
-    let error = experiment::run(&plan, &opened, 3, true, &never, &mut |_| ()).unwrap_err();
+    let error = experiment::run(&plan, &opened, &Own::built_in(), 3, true, &never, &mut |_| ()).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     assert!(
         error.to_string().contains("a checkpoint of other data lies there: features, captions or"),
         "{error}"
     );
-    let error = experiment::judge_again(&plan, &opened, 3, false).unwrap_err();
+    let error = experiment::judge_again(&plan, &opened, &Own::built_in(), 3, false).unwrap_err();
     let sentence = "the run was trained on other data: features, captions or the frozen towers have changed since; put them back, or train it again";
     assert_eq!(error.to_string(), format!("{}: {sentence}", plan.run_folder(3).display()));
     assert_eq!(weights(&plan), kept);
     opened.val.text_ids[0].pop();
-    experiment::run(&plan, &opened, 3, true, &never, &mut |_| ()).unwrap();
-    experiment::judge_again(&plan, &opened, 3, false).unwrap();
+    experiment::run(&plan, &opened, &Own::built_in(), 3, true, &never, &mut |_| ()).unwrap();
+    experiment::judge_again(&plan, &opened, &Own::built_in(), 3, false).unwrap();
 }
 
 #[test]
@@ -211,12 +216,12 @@ fn a_checkpoint_of_another_recipe_is_refused_and_kept() {
     let mut plan = planned(folder.path(), "runs");
     let plan_folder = plan.run_folder(3);
     let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
-    experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap();
+    experiment::run(&plan, &opened, &Own::built_in(), 3, false, &never, &mut |_| ()).unwrap();
     let expected = weights(&plan);
     let written = || std::fs::read_to_string(plan_folder.join("recipe.toml")).unwrap();
     let recipe = written();
     plan.recipe.set("train.initial_scale", "20.0").unwrap();
-    let error = experiment::run(&plan, &opened, 3, true, &never, &mut |_| ()).unwrap_err();
+    let error = experiment::run(&plan, &opened, &Own::built_in(), 3, true, &never, &mut |_| ()).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().contains("another recipe"), "{error}");
     assert_eq!(weights(&plan), expected);
@@ -233,7 +238,7 @@ fn training_finds_the_pairs_of_an_easy_data_set() {
     plan.recipe.train.epochs = 30;
     plan.steps = 90;
     let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
-    let outcome = experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap();
+    let outcome = experiment::run(&plan, &opened, &Own::built_in(), 3, false, &never, &mut |_| ()).unwrap();
     let recall = outcome.record.metric("raw.text_to_video.R@1").unwrap();
     assert!(recall >= 75.0, "chance is 12.5, found {recall}");
 }
@@ -247,7 +252,7 @@ fn p_c4_3_after_any_step_the_scale_is_at_most_a_hundred() {
     let mut plan = planned(folder.path(), "runs");
     plan.recipe.train.initial_scale = Some(100.0);
     let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
-    experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap();
+    experiment::run(&plan, &opened, &Own::built_in(), 3, false, &never, &mut |_| ()).unwrap();
     let log = std::fs::read_to_string(plan.run_folder(3).join("steps.jsonl")).unwrap();
     let scales: Vec<f64> = log
         .lines()

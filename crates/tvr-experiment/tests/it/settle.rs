@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::recipe::EmclRecipe;
 use tvr_experiment::recipe::{EmclScope, EmclSimilarity};
-use tvr_experiment::{Plan, Recipe, Surroundings, experiment, plan, select};
+use tvr_experiment::{Own, Plan, Recipe, Surroundings, experiment, plan, select};
 use tvr_heads::EmclConfig;
 
 fn planned(folder: &Path, normalize: &str) -> Plan {
@@ -28,11 +28,12 @@ fn a_setting_is_chosen_on_val_and_judged_on_test() {
     let open = "inverted-softmax:temperature=0.02|1|30";
     let plan = planned(folder.path(), &format!("raw {open} nnn:k=1|2"));
     let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
-    let record = experiment::run(&plan, &opened, 0, false, &never, &mut |_| ()).unwrap().record;
+    let record =
+        experiment::run(&plan, &opened, &Own::built_in(), 0, false, &never, &mut |_| ()).unwrap().record;
     // By hand: each candidate on val.
     let judge = |normalize: &str, on_val: bool| {
         let plan = planned(folder.path(), normalize);
-        experiment::judge_again(&plan, &opened, 0, on_val).unwrap().rows.remove(0).judgement
+        experiment::judge_again(&plan, &opened, &Own::built_in(), 0, on_val).unwrap().rows.remove(0).judgement
     };
     let sums = candidates.each_ref().map(|spec| select::score(&judge(spec, true)));
     let most = sums.iter().copied().fold(f64::MIN, f64::max);
@@ -48,11 +49,16 @@ fn a_setting_is_chosen_on_val_and_judged_on_test() {
     let card = std::fs::read_to_string(folder.path().join("runs/small-0/card.md")).unwrap();
     assert!(card.contains(&format!("| chosen on val | {best}, among {open} |")), "{card}");
     // What is judged again is chosen again.
-    let again = experiment::judge_again(&plan, &opened, 0, false).unwrap();
+    let again = experiment::judge_again(&plan, &opened, &Own::built_in(), 0, false).unwrap();
     assert_eq!((&again.chosen, &again.rows[1].normalize), (&record.chosen, best));
     let warning = "settings were chosen on val, which is what is judged here".to_owned();
     assert!(!again.warnings.contains(&warning));
-    assert!(experiment::judge_again(&plan, &opened, 0, true).unwrap().warnings.contains(&warning));
+    assert!(
+        experiment::judge_again(&plan, &opened, &Own::built_in(), 0, true)
+            .unwrap()
+            .warnings
+            .contains(&warning)
+    );
 }
 
 #[test]

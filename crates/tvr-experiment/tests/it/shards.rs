@@ -9,7 +9,7 @@ use tvr_experiment::encode;
 use tvr_experiment::files::{FileTensor, write_tensors};
 use tvr_experiment::score::{Given, Policy, Report, Request, Written, merge, score, share};
 use tvr_experiment::shard::Shard;
-use tvr_experiment::{Plan, Recipe, Surroundings, experiment, plan};
+use tvr_experiment::{Own, Plan, Recipe, Surroundings, experiment, plan};
 
 const NORMALIZE: [&str; 5] = [
     "raw",
@@ -62,11 +62,13 @@ fn shares_of_a_run_are_joined_to_the_figures_of_the_whole() {
     let never = AtomicBool::new(false);
     let plan = planned(folder.path(), "bank = { texts = 20, videos = 10 }");
     let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
-    let record = experiment::run(&plan, &opened, 0, false, &never, &mut |_| ()).unwrap().record;
+    let record =
+        experiment::run(&plan, &opened, &Own::built_in(), 0, false, &never, &mut |_| ()).unwrap().record;
 
     let share = |index: usize, of: usize| -> PathBuf {
         let out = folder.path().join(format!("{index}-{of}.safetensors"));
-        experiment::score_share(&plan, &opened, 0, false, Shard { index, of }, &out).unwrap();
+        experiment::score_share(&plan, &opened, &Own::built_in(), 0, false, Shard { index, of }, &out)
+            .unwrap();
         out
     };
     let mut whole: Option<(Vec<u8>, String)> = None;
@@ -132,11 +134,12 @@ fn what_cannot_be_shared_out_is_refused_with_the_reason() {
     let never = AtomicBool::new(false);
     let mut plan = planned(folder.path(), "bank = { texts = 20, videos = 3 }");
     let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
-    experiment::run(&plan, &opened, 0, false, &never, &mut |_| ()).unwrap();
+    experiment::run(&plan, &opened, &Own::built_in(), 0, false, &never, &mut |_| ()).unwrap();
     let out = folder.path().join("out.safetensors");
     let refused = |plan: &Plan, of: usize| {
         let error =
-            experiment::score_share(plan, &opened, 0, true, Shard { index: 0, of }, &out).unwrap_err();
+            experiment::score_share(plan, &opened, &Own::built_in(), 0, true, Shard { index: 0, of }, &out)
+                .unwrap_err();
         assert!(!out.exists());
         (error.exit_code(), error.to_string())
     };

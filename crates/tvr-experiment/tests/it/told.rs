@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use tvr_experiment::evaluate::Told;
-use tvr_experiment::{Plan, Recipe, Surroundings, experiment, plan};
+use tvr_experiment::{Own, Plan, Recipe, Surroundings, experiment, plan};
 use tvr_metrics::{bleu, cider};
 
 const OBJECTIVE: &str = "kind = \"support-set\"\nsupport = \"identity\"\ncaption_weight = 5.0\n\
@@ -53,7 +53,7 @@ fn a_run_says_what_its_decoder_tells_and_what_that_is_worth_beside_shuffled_vide
     let never = AtomicBool::new(false);
     let alone = planned(folder.path(), OBJECTIVE);
     let opened = experiment::open(&alone, &never, &mut |_| ()).unwrap();
-    let outcome = experiment::run(&alone, &opened, 0, false, &never, &mut |_| ()).unwrap();
+    let outcome = experiment::run(&alone, &opened, &Own::built_in(), 0, false, &never, &mut |_| ()).unwrap();
     let told = outcome.test.told.unwrap();
     let names: Vec<&str> = told.captions.iter().map(|caption| caption.video.as_str()).collect();
     assert_eq!(names, ["v32", "v33", "v34", "v35", "v36", "v37", "v38", "v39"]);
@@ -74,7 +74,8 @@ fn a_run_says_what_its_decoder_tells_and_what_that_is_worth_beside_shuffled_vide
         serde_json::from_slice(&std::fs::read(run.join("told.json")).unwrap()).unwrap();
     assert_eq!(file[7], serde_json::json!({"video": "v39", "told": told.captions[7].told}));
     // A finished run judged again tells the same, and of val something of val.
-    let again = |on_val| experiment::judge_again(&alone, &opened, 0, on_val).unwrap().told.unwrap();
+    let again =
+        |on_val| experiment::judge_again(&alone, &opened, &Own::built_in(), 0, on_val).unwrap().told.unwrap();
     assert_eq!(again(false), told);
     let of_val = again(true);
     assert_eq!(of_val.captions.len(), opened.val.video_ids.len());
@@ -96,7 +97,8 @@ fn a_decoder_inside_a_sum_tells_too_and_where_there_is_none_nothing_is_told() {
         let mut plan = planned(folder.path(), objective);
         plan.steps = 2;
         let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
-        let outcome = experiment::run(&plan, &opened, 0, false, &never, &mut |_| ()).unwrap();
+        let outcome =
+            experiment::run(&plan, &opened, &Own::built_in(), 0, false, &never, &mut |_| ()).unwrap();
         assert_eq!(outcome.test.told.is_some(), tells);
         assert_eq!(outcome.record.beside.is_empty(), !tells);
         assert_eq!(plan.run_folder(0).join("told.json").exists(), tells);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tvr_experiment::experiment::Opened;
 use tvr_experiment::train::check_folder;
-use tvr_experiment::{Event, ExperimentError, Plan, Surroundings, experiment};
+use tvr_experiment::{Event, ExperimentError, Own, Plan, Surroundings, experiment};
 
 use super::{features, generator, lines, planned, weights};
 
@@ -16,7 +16,7 @@ fn interrupted(plan: &Plan, opened: &Opened, at: usize) -> ExperimentError {
             stop.store(done == at, Ordering::Relaxed);
         }
     };
-    experiment::run(plan, opened, 3, true, &stop, &mut listen).unwrap_err()
+    experiment::run(plan, opened, &Own::built_in(), 3, true, &stop, &mut listen).unwrap_err()
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn an_interrupted_run_ends_with_the_same_weights_bit_for_bit() {
 
     let straight = planned(folder.path(), "straight");
     let opened = experiment::open(&straight, &never, &mut |_| ()).unwrap();
-    experiment::run(&straight, &opened, 3, false, &never, &mut |_| ()).unwrap();
+    experiment::run(&straight, &opened, &Own::built_in(), 3, false, &never, &mut |_| ()).unwrap();
 
     let broken = planned(folder.path(), "broken");
     for stop_at in [2, 5, 9] {
@@ -36,7 +36,7 @@ fn an_interrupted_run_ends_with_the_same_weights_bit_for_bit() {
         assert!(matches!(error, ExperimentError::Interrupted { .. }), "{error}");
         assert!(error.to_string().contains("--resume"));
     }
-    experiment::run(&broken, &opened, 3, true, &never, &mut |_| ()).unwrap();
+    experiment::run(&broken, &opened, &Own::built_in(), 3, true, &never, &mut |_| ()).unwrap();
     assert_eq!(weights(&straight), weights(&broken));
     let log = |plan: &Plan| std::fs::read_to_string(plan.run_folder(3).join("steps.jsonl")).unwrap();
     let losses = |log: String| -> Vec<String> {
@@ -51,7 +51,8 @@ fn an_interrupted_run_ends_with_the_same_weights_bit_for_bit() {
     assert_eq!(losses(log(&straight)).len(), straight.steps);
 
     // The time of a step is that of all steps, whoever took them: here the run was finished before it was resumed.
-    let record = experiment::run(&broken, &opened, 3, true, &never, &mut |_| ()).unwrap().record;
+    let record =
+        experiment::run(&broken, &opened, &Own::built_in(), 3, true, &never, &mut |_| ()).unwrap().record;
     let seconds: Vec<f64> = lines(&broken).iter().map(|line| line["seconds"].as_f64().unwrap()).collect();
     let mean = seconds.iter().sum::<f64>() / broken.steps as f64;
     assert!((record.step_seconds / mean - 1.0).abs() < 1e-9, "{} {mean}", record.step_seconds);
@@ -70,7 +71,7 @@ fn a_line_that_a_power_cut_tore_is_not_in_the_log_of_the_run_that_goes_on() {
     let log = std::fs::read_to_string(&path).unwrap();
     let end = log.match_indices('\n').nth(2).unwrap().0;
     std::fs::write(&path, &log[..end + 20]).unwrap();
-    experiment::run(&plan, &opened, 3, true, &never, &mut |_| ()).unwrap();
+    experiment::run(&plan, &opened, &Own::built_in(), 3, true, &never, &mut |_| ()).unwrap();
     let steps: Vec<u64> = lines(&plan).iter().map(|line| line["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, [1, 2, 3, 6, 7, 8, 9, 10, 11, 12]);
 }
@@ -83,7 +84,7 @@ fn a_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_word() {
     let never = AtomicBool::new(false);
     let straight = planned(folder.path(), "straight");
     let opened = experiment::open(&straight, &never, &mut |_| ()).unwrap();
-    experiment::run(&straight, &opened, 3, false, &never, &mut |_| ()).unwrap();
+    experiment::run(&straight, &opened, &Own::built_in(), 3, false, &never, &mut |_| ()).unwrap();
     let expected = weights(&straight);
 
     let checkpoints = straight.run_folder(3).join("checkpoints");
@@ -94,7 +95,7 @@ fn a_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_word() {
     bytes[middle] ^= 1;
     std::fs::write(&model, bytes).unwrap();
     let mut words = Vec::new();
-    experiment::run(&straight, &opened, 3, true, &never, &mut |event| {
+    experiment::run(&straight, &opened, &Own::built_in(), 3, true, &never, &mut |event| {
         if let Event::Note(word) = event {
             words.push(word);
         }
@@ -121,32 +122,34 @@ fn a_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_word() {
         run.display()
     );
     let mut words = Vec::new();
-    let error = experiment::run(&straight, &opened, 3, true, &never, &mut |event| match event {
-        Event::Note(word) => words.push(word),
-        event => panic!("{event:?}"),
-    })
-    .unwrap_err();
+    let error =
+        experiment::run(&straight, &opened, &Own::built_in(), 3, true, &never, &mut |event| match event {
+            Event::Note(word) => words.push(word),
+            event => panic!("{event:?}"),
+        })
+        .unwrap_err();
     assert_eq!((error.to_string(), error.exit_code()), (finished.clone(), 2));
     assert!(words.len() == 2 && words[1].ends_with("; none is left"), "{words:?}");
     assert_eq!(weights(&straight), expected);
     let whole = |entry: &std::fs::DirEntry| entry.path().is_file();
     let count = std::fs::read_dir(&checkpoints).unwrap().flatten().filter(whole).count();
     assert!(count > 0 && run.join("record.json").exists(), "something is gone");
-    experiment::judge_again(&straight, &opened, 3, false).unwrap();
+    experiment::judge_again(&straight, &opened, &Own::built_in(), 3, false).unwrap();
 
     std::fs::remove_file(run.join("record.json")).unwrap();
     let (mut words, stop) = (Vec::new(), AtomicBool::new(false));
-    let error = experiment::run(&straight, &opened, 3, true, &stop, &mut |event| match event {
-        Event::Note(word) => words.push(word),
-        Event::Step { done, .. } => stop.store(done == 2, Ordering::Relaxed),
-        _ => {}
-    })
-    .unwrap_err();
+    let error =
+        experiment::run(&straight, &opened, &Own::built_in(), 3, true, &stop, &mut |event| match event {
+            Event::Note(word) => words.push(word),
+            Event::Step { done, .. } => stop.store(done == 2, Ordering::Relaxed),
+            _ => {}
+        })
+        .unwrap_err();
     assert!(matches!(error, ExperimentError::Interrupted { step: 2, .. }), "{error}");
     assert!(words.len() == 2 && words[0].contains("the one before"), "{words:?}");
     assert!(words[1].contains("none is left, so the run starts anew"), "{words:?}");
     let mut begun = None;
-    experiment::run(&straight, &opened, 3, true, &never, &mut |event| {
+    experiment::run(&straight, &opened, &Own::built_in(), 3, true, &never, &mut |event| {
         if let Event::Begin { done, .. } = event {
             begun.get_or_insert(done);
         }
@@ -160,7 +163,8 @@ fn a_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_word() {
         std::fs::remove_dir_all(entry.path()).unwrap();
     }
     assert_eq!(check_folder(&straight, 3, true).unwrap_err().to_string(), finished);
-    let error = experiment::run(&straight, &opened, 3, true, &never, &mut |_| ()).unwrap_err();
+    let error =
+        experiment::run(&straight, &opened, &Own::built_in(), 3, true, &never, &mut |_| ()).unwrap_err();
     assert_eq!(error.to_string(), finished);
     assert_eq!(weights(&straight), expected);
 }
@@ -177,7 +181,7 @@ fn a_record_names_the_devices_that_trained() {
     let on = |device: &str| {
         let surroundings = Surroundings { device: device.into(), ..plan.surroundings.clone() };
         let plan = tvr_experiment::plan(&plan.recipe, &plan.source, &surroundings).unwrap();
-        experiment::run(&plan, &opened, 3, true, &never, &mut |_| ()).unwrap().record.device
+        experiment::run(&plan, &opened, &Own::built_in(), 3, true, &never, &mut |_| ()).unwrap().record.device
     };
     assert_eq!(on("flex:2"), "flex, then flex:2");
     // Nothing is left to do for these.
@@ -194,12 +198,12 @@ fn a_checkpoint_without_its_selected_weights_is_passed_over_for_one_that_has_the
     // The last step is the only look at val.
     plan.recipe.train.evaluations = 1;
     let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
-    experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap();
+    experiment::run(&plan, &opened, &Own::built_in(), 3, false, &never, &mut |_| ()).unwrap();
     let expected = weights(&plan);
     let best = plan.run_folder(3).join("checkpoints/best-000012.bpk");
     std::fs::remove_file(&best).unwrap();
     let mut words = Vec::new();
-    experiment::run(&plan, &opened, 3, true, &never, &mut |event| match event {
+    experiment::run(&plan, &opened, &Own::built_in(), 3, true, &never, &mut |event| match event {
         Event::Note(word) => words.push(word),
         Event::Step { done, .. } => words.push(done.to_string()),
         _ => {}
@@ -214,7 +218,7 @@ fn a_checkpoint_without_its_selected_weights_is_passed_over_for_one_that_has_the
     // Where none has them, the run says so before it takes a step.
     plan.recipe.train.evaluations = 2;
     std::fs::remove_dir_all(plan.run_folder(3)).unwrap();
-    experiment::run(&plan, &opened, 3, false, &never, &mut |_| ()).unwrap();
+    experiment::run(&plan, &opened, &Own::built_in(), 3, false, &never, &mut |_| ()).unwrap();
     let checkpoints = plan.run_folder(3).join("checkpoints");
     std::fs::remove_dir_all(checkpoints.join("step-000012")).unwrap();
     let best = checkpoints.join("best-000006.bpk");
@@ -222,12 +226,13 @@ fn a_checkpoint_without_its_selected_weights_is_passed_over_for_one_that_has_the
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&best, bytes).unwrap();
     let (mut words, mut steps) = (Vec::new(), 0);
-    let error = experiment::run(&plan, &opened, 3, true, &never, &mut |event| match event {
-        Event::Note(word) => words.push(word),
-        Event::Step { .. } => steps += 1,
-        _ => {}
-    })
-    .unwrap_err();
+    let error =
+        experiment::run(&plan, &opened, &Own::built_in(), 3, true, &never, &mut |event| match event {
+            Event::Note(word) => words.push(word),
+            Event::Step { .. } => steps += 1,
+            _ => {}
+        })
+        .unwrap_err();
     let wrong = format!("{}: not the bytes that were written", best.display());
     let run = plan.run_folder(3);
     assert_eq!(error.to_string(), format!("{wrong}; remove {} and train the run again", run.display()));
