@@ -58,7 +58,7 @@ pub fn run_all(
     events: Events<'_>,
 ) -> Result<(), ExperimentError> {
     let total: usize = jobs.iter().map(|job| job.steps).sum();
-    let first: usize = jobs.iter().map(steps_done).sum();
+    let mut first: usize = jobs.iter().map(steps_done).sum();
     let label = format!("{} runs, {} at a time", jobs.len(), launcher.workers.min(jobs.len().max(1)));
     events(Event::Begin { label, total, done: first });
     let began = Instant::now();
@@ -103,6 +103,8 @@ pub fn run_all(
             break;
         }
         let done = finished + running.iter().map(|running| steps_done(running.job)).sum::<usize>();
+        // A run that was stopped goes on from its checkpoint, a few steps back.
+        first = first.min(done);
         let seconds = began.elapsed().as_secs_f64() / done.saturating_sub(first).max(1) as f64;
         events(Event::Step { done: done.min(total), loss: None, seconds });
         std::thread::sleep(PAUSE);
