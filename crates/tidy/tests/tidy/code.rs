@@ -40,6 +40,11 @@ const CLOCKS: [Exception; 13] = [
         reason: "how long processes may take to stop, and the progress events",
     },
     Exception {
+        path: "crates/tvr-experiment/src/reproduce/again.rs",
+        line: "Instant",
+        reason: "seconds of a judgement, for the progress events",
+    },
+    Exception {
         path: "crates/tvr-experiment/src/encode*",
         line: "Instant",
         reason: "seconds of a batch, for the progress events",
