@@ -28,7 +28,7 @@ const BACKENDS: [Exception; 2] = [
 ];
 
 /// Where the clock or the number of threads may be read: nothing computed depends on it.
-const CLOCKS: [Exception; 13] = [
+const CLOCKS: [Exception; 14] = [
     Exception {
         path: "crates/tvr-nn/src/kernels/product.rs",
         line: "current_num_threads",
