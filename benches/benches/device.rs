@@ -1,7 +1,7 @@
 //! A device at work: ViT-B/32's encoding and whole training step in f32 and bf16, the steps of the temporal transformer
 //! on msrvtt476 and on the built-in world, and the operations that a tower is made of, forward and with their gradients.
 //! `cargo bench ... --bench device -- DEVICE [PAIRS] [PART]`, by default `flex 2`, all ids or those that hold a part such as
-//! `f32`; peer: `peers/device.py`, with the same ids.
+//! `f32`; peer: `peers/device.py`, with the same ids but `backward`.
 //!
 //! A line is id, `tvr`, milliseconds (median), items per second and TFLOP per second, with tabs. Items are pairs in a
 //! step and frames in encoding; the operations counted are those of the matrix products of a forward pass, three times

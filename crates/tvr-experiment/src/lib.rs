@@ -19,7 +19,7 @@
 //! | module | is for |
 //! |---|---|
 //! | [`recipe`], [`mod@plan`], [`offer`] | what is asked for, and every check before data is read |
-//! | [`own`] | a head and an objective from outside |
+//! | [`own`] | a head and an objective, the recipe's or from outside |
 //! | [`device`] | the only place that names backends |
 //! | [`towers`], [`pretrained`], [`words`] | the world's towers, a checkpoint's, words without a tower |
 //! | [`clips`], [`sources`], [`corpus`], [`model`] | data and modules of one run |
@@ -33,7 +33,7 @@
 //! | [`mod@verify`], [`weights`] | a CLIP checkpoint against the reference; where checkpoints lie |
 //! | [`mod@encode`] | a checkpoint over texts and pictures |
 //! | [`mod@prepare`], [`doctor`], [`stores`] | videos into a store of frames, a benchmark with what is wrong with it; looking after the store |
-//! | [`own`], [`experiment`], [`mod@reproduce`] | head and objective, the recipe's or from outside; one seed of one recipe; everything |
+//! | [`experiment`], [`mod@reproduce`] | one seed of one recipe; everything |
 
 pub mod recipe;
 pub mod plan;

@@ -102,7 +102,8 @@ pub fn run_all(
         if running.is_empty() && waiting.len() == 0 {
             break;
         }
-        let done = finished + running.iter().map(|running| steps_done(running.job)).sum::<usize>();
+        let begun = running.iter().map(|running| running.job).chain(waiting.clone());
+        let done = finished + begun.map(steps_done).sum::<usize>();
         // A run that was stopped goes on from its checkpoint, a few steps back.
         first = first.min(done);
         let seconds = began.elapsed().as_secs_f64() / done.saturating_sub(first).max(1) as f64;

@@ -3,6 +3,7 @@
 use tvr_data::benchmarks::Benchmark;
 use tvr_data::benchmarks::protocols::Protocol;
 use tvr_data::galleries::GALLERIES;
+use tvr_experiment::Recipe;
 use tvr_experiment::reproduce::Paper;
 use tvr_experiment::reproduce::published::{PUBLISHED, acceptance, gallery, of};
 
@@ -40,6 +41,25 @@ fn figures_of_other_clips_than_a_run_s_are_shown_and_not_judged() {
     assert_eq!(not("didemo", Paper::Clip4clip), [clips.clone(), clips]);
     assert!(not("msrvtt", Paper::Clip4clip).iter().all(Option::is_none));
     assert!(not("msrvtt", Paper::SupportSet).contains(&Some("from memory: not judged".into())));
+}
+
+/// A row beside which published figures stand is one that its recipe has, and sees what the published model saw.
+#[test]
+fn published_figures_stand_beside_rows_that_recipes_have() {
+    for row in PUBLISHED {
+        let Some((recipe, normalize, regime)) = row.beside else { continue };
+        let path = format!("{}/../../recipes/{recipe}.toml", env!("CARGO_MANIFEST_DIR"));
+        let recipe = Recipe::parse(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert!(recipe.eval.normalize.iter().any(|spec| spec == normalize), "{}: {normalize}", row.model);
+        let banked = recipe.eval.bank.is_some() && normalize != "raw";
+        assert_eq!(regime == "bank", banked, "{}: {path}", row.model);
+        assert_eq!(
+            row.model.contains("(transductive)"),
+            normalize.starts_with("dual-softmax"),
+            "{}",
+            row.model
+        );
+    }
 }
 
 /// Where a paper and its own repository differ, both stand there, as docs/deviations.md says.

@@ -8,7 +8,7 @@ use tvr_data::Sampler;
 use super::Size;
 use crate::doctor::Benchmark;
 use crate::error::ExperimentError;
-use crate::recipe::{BankRecipe, Captions, DataRecipe, EncoderRecipe, Recipe};
+use crate::recipe::{Captions, DataRecipe, EncoderRecipe, Recipe};
 
 /// CLIP4Clip's words and frames where a caption is a paragraph.
 const PARAGRAPH: usize = 64;
@@ -72,12 +72,13 @@ pub(super) fn encoder(
         }
     }
     if let Some(bank) = &mut recipe.eval.bank {
-        let most = BankRecipe { texts: size.train_captions, videos: size.train, ..*bank };
-        if bank.texts > most.texts || bank.videos > most.videos {
-            bank.texts = bank.texts.min(most.texts);
-            bank.videos = bank.videos.min(most.videos);
-            changes
-                .push(format!("a bank of {} captions and {} clips, all there are", bank.texts, bank.videos));
+        let [texts, videos] = [bank.texts, bank.videos];
+        (bank.texts, bank.videos) = (texts.min(size.train_captions), videos.min(size.train));
+        if [bank.texts, bank.videos] != [texts, videos] {
+            changes.push(format!(
+                "a bank of {} captions and {} clips in place of {texts} and {videos}: there are no more",
+                bank.texts, bank.videos
+            ));
         }
     }
     if recipe.train.batch > size.train_captions {
