@@ -38,6 +38,15 @@ const fn tower(tokens: f64, width: f64) -> f64 {
     12.0 * (24.0 * tokens * width * width + 4.0 * tokens * tokens * width)
 }
 
+/// A block of the image tower.
+const BLOCK: BlockConfig = BlockConfig {
+    width: 768,
+    heads: 12,
+    hidden: 3072,
+    layer_norm_epsilon: 1e-5,
+    activation: Activation::QuickGelu,
+};
+
 const ADAMW: OptimizerRecipe = OptimizerRecipe::adamw(1e-4);
 
 fn main() -> Result<(), ExperimentError> {
@@ -110,7 +119,7 @@ impl Bench<'_> {
     fn parts(&self, precision: Precision) {
         let dtype = precision.dtype();
         let images = self.pairs * FRAMES;
-        let (tokens, width, heads) = (50, 768, 12);
+        let (tokens, width, heads) = (50, BLOCK.width, BLOCK.heads);
         let id = |part: &str| format!("device/{part}/{}", precision.name());
         let rows = images * tokens;
         let large = self.large;
@@ -118,14 +127,7 @@ impl Bench<'_> {
         self.measure(&id(&format!("product-{large}")), 1, 2.0 * (large as f64).powi(3), || {
             square.clone().matmul(square.clone())
         });
-        let block = BlockConfig {
-            width,
-            heads,
-            hidden: 4 * width,
-            layer_norm_epsilon: 1e-5,
-            activation: Activation::QuickGelu,
-        };
-        let Ok(block) = block.init(12, self.device) else { return };
+        let Ok(block) = BLOCK.init(12, self.device) else { return };
         let x = self.normal([images, tokens, width]).cast(dtype);
         let of_rows = |outputs: usize| 2.0 * (tokens * width * outputs) as f64;
         self.measure(&id("linear-768-3072"), images, of_rows(4 * width), || linear(&block.expand, x.clone()));
@@ -148,20 +150,13 @@ impl Bench<'_> {
         let dtype = precision.dtype();
         let training = self.device.clone().autodiff();
         let images = self.pairs * FRAMES;
-        let (tokens, width, heads) = (50, 768, 12);
+        let (tokens, width, heads) = (50, BLOCK.width, BLOCK.heads);
         let rows = images * tokens;
         let leaf = |width: usize| {
             let values = Tensor::<3>::from_inner(self.normal([images, tokens, width]).cast(dtype));
             move || values.clone().require_grad()
         };
-        let block = BlockConfig {
-            width,
-            heads,
-            hidden: 4 * width,
-            layer_norm_epsilon: 1e-5,
-            activation: Activation::QuickGelu,
-        };
-        let Ok(block) = block.init(12, &training) else { return };
+        let Ok(block) = BLOCK.init(12, &training) else { return };
         let gradient = |id: &str, work: &dyn Fn() -> Tensor<3>| {
             let id = format!("device/backward-{id}/{}", precision.name());
             self.measure(&id, rows, 0.0, || work().cast(burn::tensor::DType::F32).mean().backward());

@@ -5,6 +5,8 @@
 //! operation, and in a thread of the backend. Therefore the backend is asked for its list first, and one tiny
 //! operation is run under a [`guard`] before any work begins.
 
+#[cfg(any(feature = "cuda", feature = "vulkan"))]
+mod fusion;
 mod guard;
 #[cfg(feature = "cuda")]
 mod together;
@@ -260,7 +262,10 @@ fn absent(feature: &str) -> ExperimentError {
 
 #[cfg(feature = "cuda")]
 fn cuda(index: usize) -> Result<Device, ExperimentError> {
-    opened(&format!("cuda:{index}"), || nth(index, Device::enumerate(DeviceType::Cuda).into_vec()))
+    opened(&format!("cuda:{index}"), || {
+        fusion::keep_off()?;
+        nth(index, Device::enumerate(DeviceType::Cuda).into_vec())
+    })
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -274,7 +279,10 @@ fn cuda(_index: usize) -> Result<Device, ExperimentError> {
 fn vulkan(index: usize) -> Result<Device, ExperimentError> {
     let on_the_processor = Device::vulkan(DeviceKind::Cpu);
     let listed = || Device::enumerate(DeviceType::Vulkan).into_iter().filter(|it| *it != on_the_processor);
-    opened(&format!("vulkan:{index}"), || nth(index, listed().collect()))
+    opened(&format!("vulkan:{index}"), || {
+        fusion::keep_off()?;
+        nth(index, listed().collect())
+    })
 }
 
 #[cfg(not(feature = "vulkan"))]

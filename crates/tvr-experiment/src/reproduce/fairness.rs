@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::Fitted;
 use super::papers::{Assertion, Data, Paper};
-use super::summary::{Runs, pair};
+use super::summary::{Runs, both_directions, pair};
 use crate::claims::{Side, compare_errors, mean};
 use crate::error::ExperimentError;
 
@@ -45,15 +45,9 @@ pub(super) fn claims(
     fitted: &Fitted,
     runs: &[Runs],
 ) -> Result<Vec<Fairness>, ExperimentError> {
-    let mut claims = Vec::new();
-    for &paper in papers {
-        for side in [Side::TextToVideo, Side::VideoToText] {
-            for assertion in paper.fairness(data) {
-                claims.push(claim(paper, assertion, side, fitted, runs)?);
-            }
-        }
-    }
-    Ok(claims)
+    both_directions(papers, |paper| paper.fairness(data))
+        .map(|(paper, side, assertion)| claim(paper, assertion, side, fitted, runs))
+        .collect()
 }
 
 fn claim(

@@ -218,15 +218,22 @@ pub(super) fn claims(
     fitted: &Fitted,
     runs: &[Runs],
 ) -> Result<Vec<Claim>, ExperimentError> {
-    let mut claims = Vec::new();
-    for &paper in papers {
-        for side in [Side::TextToVideo, Side::VideoToText] {
-            for assertion in paper.assertions(data) {
-                claims.push(claim(paper, assertion, side, fitted, runs)?);
-            }
-        }
-    }
-    Ok(claims)
+    both_directions(papers, |paper| paper.assertions(data))
+        .map(|(paper, side, assertion)| claim(paper, assertion, side, fitted, runs))
+        .collect()
+}
+
+/// Assertions of papers in the order of the tables: by paper, then T2V before V2T.
+pub(super) fn both_directions(
+    papers: &[Paper],
+    assertions: impl Fn(Paper) -> &'static [Assertion],
+) -> impl Iterator<Item = (Paper, Side, &'static Assertion)> {
+    papers.iter().flat_map(move |&paper| {
+        let of_paper = assertions(paper);
+        [Side::TextToVideo, Side::VideoToText]
+            .into_iter()
+            .flat_map(move |side| of_paper.iter().map(move |assertion| (paper, side, assertion)))
+    })
 }
 
 fn claim(
