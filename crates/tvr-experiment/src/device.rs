@@ -263,8 +263,9 @@ fn absent(feature: &str) -> ExperimentError {
 #[cfg(feature = "cuda")]
 fn cuda(index: usize) -> Result<Device, ExperimentError> {
     opened(&format!("cuda:{index}"), || {
+        let device = nth(index, Device::enumerate(DeviceType::Cuda).into_vec())?;
         fusion::keep_off()?;
-        nth(index, Device::enumerate(DeviceType::Cuda).into_vec())
+        Ok(device)
     })
 }
 
@@ -280,8 +281,9 @@ fn vulkan(index: usize) -> Result<Device, ExperimentError> {
     let on_the_processor = Device::vulkan(DeviceKind::Cpu);
     let listed = || Device::enumerate(DeviceType::Vulkan).into_iter().filter(|it| *it != on_the_processor);
     opened(&format!("vulkan:{index}"), || {
+        let device = nth(index, listed().collect())?;
         fusion::keep_off()?;
-        nth(index, listed().collect())
+        Ok(device)
     })
 }
 
