@@ -48,7 +48,7 @@ enum Command {
     Score(score::Args),
     /// Encode texts and pictures with a CLIP checkpoint
     Encode(encode::Args),
-    /// Join the shards of an encoding
+    /// Join the shards of an encoding, or those of scores
     Merge(merge::Args),
     /// Compare a CLIP checkpoint with the reference, stage by stage
     Verify(verify::Args),
@@ -107,7 +107,7 @@ impl Command {
     }
 }
 
-/// A flag that Ctrl-C raises: the work writes a checkpoint and stops, and says how to go on. A second Ctrl-C ends the
+/// A flag that Ctrl-C raises, and SIGTERM and SIGHUP: the work writes a checkpoint and stops, and says how to go on. A second Ctrl-C ends the
 /// process on the spot; a run resumes from that as well.
 fn stop() -> Result<&'static AtomicBool, ExperimentError> {
     static STOP: AtomicBool = AtomicBool::new(false);

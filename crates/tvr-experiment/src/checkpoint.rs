@@ -59,12 +59,17 @@ pub struct Checkpoints {
 const KEPT: usize = 2;
 
 impl Checkpoints {
-    /// The checkpoints of the run in `run`; removes what a killed writer left.
+    /// The checkpoints of the run in `run`, to be read: whoever trains it may be at work.
+    pub fn of(run: &Path) -> Self {
+        Self { folder: run.join("checkpoints") }
+    }
+
+    /// The checkpoints of the run in `run`, to be written by whoever holds its lock; removes what a killed writer left.
     ///
     /// # Errors
     /// A folder that cannot be made or read.
     pub fn open(run: &Path) -> Result<Self, ExperimentError> {
-        let folder = run.join("checkpoints");
+        let Self { folder } = Self::of(run);
         std::fs::create_dir_all(&folder).map_err(ExperimentError::file(&folder, "create the folder"))?;
         for entry in std::fs::read_dir(&folder).map_err(ExperimentError::file(&folder, "list"))?.flatten() {
             if entry.file_name().to_string_lossy().ends_with(".tmp") {

@@ -3,7 +3,7 @@
 //! A trained image tower wants pictures. A frozen one looks at them once, and its features are kept in the store as well.
 //! Both are read from the store batch by batch, so memory does not grow with the list.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,7 +17,7 @@ use crate::error::ExperimentError;
 use crate::plan::Plan;
 use crate::prepare::{Crop, Decoding, LIMIT_SECONDS};
 use crate::pretrained::{Pretrained, preprocessor};
-use crate::progress::Events;
+use crate::progress::{Event, Events};
 use crate::recipe::{DataRecipe, EncoderRecipe, Frames};
 
 /// Pictures that pass the frozen image tower at once.
@@ -30,7 +30,29 @@ const FRAMES: usize = 100_000;
 #[derive(Clone, Debug)]
 pub struct Listed {
     entries: Vec<Entry>,
+    /// What must be said of the others.
+    elsewhere: Option<String>,
 }
+
+/// The videos of a list that are in a split of another name than the three, in words; it may be misspelt.
+pub(crate) fn elsewhere(list: &Path, entries: &[Entry]) -> Option<String> {
+    let mut others: BTreeMap<&str, usize> = BTreeMap::new();
+    let splits = entries.iter().filter_map(|entry| entry.split.as_deref());
+    for split in splits.filter(|split| !NAMES.contains(split)) {
+        *others.entry(split).or_default() += 1;
+    }
+    let named: Vec<String> = others.iter().map(|(split, videos)| format!("{split:?} ({videos})")).collect();
+    (!named.is_empty()).then(|| {
+        format!(
+            "{}: recipes know the splits train, val and test, and leave out the videos of {}",
+            list.display(),
+            named.join(", ")
+        )
+    })
+}
+
+/// The splits that are looked at.
+const NAMES: [&str; 3] = ["train", "val", "test"];
 
 impl Listed {
     /// Reads a list.
@@ -40,11 +62,11 @@ impl Listed {
     pub fn read(manifest: &Path) -> Result<Self, ExperimentError> {
         let wrong = |reason: String| ExperimentError::request(format!("{}: {reason}", manifest.display()));
         let mut entries = Manifest::read(manifest).map_err(ExperimentError::because)?.entries;
-        let names = ["train", "val", "test"];
-        let split = |entry: &Entry| names.into_iter().find(|name| entry.split.as_deref() == Some(name));
+        let elsewhere = elsewhere(manifest, &entries);
+        let split = |entry: &Entry| NAMES.into_iter().find(|name| entry.split.as_deref() == Some(name));
         entries.retain(|entry| split(entry).is_some());
         if let Some(name) =
-            names.into_iter().find(|name| !entries.iter().any(|entry| split(entry) == Some(name)))
+            NAMES.into_iter().find(|name| !entries.iter().any(|entry| split(entry) == Some(name)))
         {
             return Err(wrong(format!(
                 "has no video whose split is {name:?}; a run trains on train, chooses on val and is judged on test"
@@ -56,7 +78,7 @@ impl Listed {
                 bare.id
             )));
         }
-        Ok(Self { entries })
+        Ok(Self { entries, elsewhere })
     }
 
     /// The videos of a split, in the list's order.
@@ -99,6 +121,9 @@ impl Clips {
             return Ok(None);
         };
         let listed = Listed::read(manifest)?;
+        if let Some(note) = &listed.elsewhere {
+            events(Event::Note(note.clone()));
+        }
         let preprocessor = preprocessor(pretrained.checkpoint()).map_err(ExperimentError::because)?;
         let finish = Crop::new(preprocessor.clone())?;
         let decoding = Decoding { store, sampler: *sampler, limit_seconds: LIMIT_SECONDS };

@@ -42,6 +42,7 @@ pub use processes::Process;
 pub use start::{Start, share_start};
 pub use threads::Threads;
 
+use crate::device::guard::reason;
 use crate::error::ExperimentError;
 
 /// Adds up a row of numbers over the ranks of one process without the host: each gives its own, from a thread of its own,
@@ -160,7 +161,7 @@ fn late(rank: usize, size: usize, what: &str, patience: Duration) -> ExperimentE
 fn broken_off(cause: &(dyn Any + Send)) -> ExperimentError {
     let text = cause.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| cause.downcast_ref::<&str>().copied());
-    ExperimentError::work(format!("it broke off: {}", text.unwrap_or("it gave no reason")))
+    ExperimentError::work(format!("it broke off: {}", reason(text.unwrap_or_default())))
 }
 
 /// Numbers as bytes, little end first.

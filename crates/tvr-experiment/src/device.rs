@@ -7,7 +7,7 @@
 
 #[cfg(any(feature = "cuda", feature = "vulkan"))]
 mod fusion;
-mod guard;
+pub(crate) mod guard;
 #[cfg(feature = "cuda")]
 mod together;
 
@@ -116,12 +116,23 @@ pub fn guarded<T>(
     if each(names).is_ok_and(|named| named.iter().all(|name| name == DEFAULT_DEVICE)) {
         return work();
     }
-    guard::around(work).unwrap_or_else(|reason| {
-        Err(ExperimentError::work(format!(
-            "device {names}: it failed in the middle of the work: {reason}; whatever is written is whole, and the same command goes \
-             on from there (train with --resume, and with a smaller train.chunk where memory was short)"
-        )))
-    })
+    let (outcome, first) = guard::around(work);
+    let message = match (outcome, first) {
+        // A rank broke off, or the device's own thread did and the work only learnt that nobody answers.
+        (Some(Err(ExperimentError::Work { message })), Some(first)) if message.contains(&first) => message,
+        (Some(Err(ExperimentError::Work { message })), Some(first)) => {
+            format!("{message}; before that device {names} said: {first}")
+        }
+        (Some(outcome), _) => return outcome,
+        (None, first) => format!(
+            "device {names}: it failed in the middle of the work: {}",
+            first.unwrap_or_else(|| guard::reason(""))
+        ),
+    };
+    Err(ExperimentError::work(format!(
+        "{message}; whatever is written is whole, and the same command goes on from there (train with --resume, and with a smaller \
+         train.chunk where memory was short)"
+    )))
 }
 
 /// How many devices are named, as for [`open_all`]; none is opened.

@@ -257,9 +257,7 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
     }
     if let (Some(told), None) = (&told, request.shard) {
         told.write(&request.out)?;
-        if let Some(note) = told.incomplete() {
-            events(Event::Note(note));
-        }
+        told.notes().for_each(|note| events(Event::Note(note)));
     }
     let report = feature_file::write(&request.out, [&*frames, &(&parts, Kind::Text)], &settings, events)?;
     drop(frames);
@@ -269,6 +267,7 @@ pub fn encode(request: &Request, stop: &AtomicBool, events: Events<'_>) -> Resul
 
 fn check(request: &Request) -> Result<(), ExperimentError> {
     no_folder(&request.out)?;
+    files::refuse_npy(&request.out)?;
     let wrong = |sentence: &str| Err(ExperimentError::request(sentence));
     if request.texts.is_none() && request.pictures.is_none() {
         return wrong("nothing to encode; give --texts, --images, --frames or --videos");

@@ -219,7 +219,7 @@ fn selected<H: Head, O: Objective>(
             folder.display()
         )));
     }
-    let checkpoints = Checkpoints::open(&folder)?;
+    let checkpoints = Checkpoints::of(&folder);
     checkpoints.load_best(model, record.selected, record.selected_sha256.as_deref())
 }
 

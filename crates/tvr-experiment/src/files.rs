@@ -36,7 +36,8 @@ pub fn write_with(
 }
 
 /// Makes a folder out of files that `fill` writes into one beside it: all are synced, and it is renamed. A reader sees
-/// the folder whole or not at all, and never files of two writings.
+/// the folder whole or not at all, and never files of two writings. One that was there is moved aside, to `NAME.old.tmp`, for
+/// the moment in which the new one takes its place; a kill in that moment leaves it there.
 ///
 /// # Errors
 /// What `fill` says, or the path and the system's word; nothing is left behind, and a folder that was there stays.
@@ -44,9 +45,12 @@ pub(crate) fn write_folder(
     folder: &Path,
     fill: impl FnOnce(&Path) -> Result<(), ExperimentError>,
 ) -> Result<(), ExperimentError> {
-    let mut name = folder.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
-    let beside = folder.with_file_name(name);
+    let named = |ending: &str| {
+        let mut name = folder.file_name().unwrap_or_default().to_os_string();
+        name.push(ending);
+        folder.with_file_name(name)
+    };
+    let (beside, aside) = (named(".tmp"), named(".old.tmp"));
     let failed = |cause| ExperimentError::file(folder, "write")(cause);
     let remove = |folder: &Path| if folder.exists() { std::fs::remove_dir_all(folder) } else { Ok(()) };
     let written = (|| {
@@ -56,14 +60,28 @@ pub(crate) fn write_folder(
         for entry in std::fs::read_dir(&beside).map_err(failed)? {
             File::open(entry.map_err(failed)?.path()).and_then(|file| file.sync_all()).map_err(failed)?;
         }
-        remove(folder).map_err(ExperimentError::file(folder, "replace"))?;
-        std::fs::rename(&beside, folder).map_err(failed)
+        let replaced = folder.exists();
+        if replaced {
+            // A file is somebody's own.
+            let is_ours = if folder.is_dir() { Ok(()) } else { Err(ErrorKind::NotADirectory.into()) };
+            is_ours
+                .and_then(|()| remove(&aside))
+                .and_then(|()| std::fs::rename(folder, &aside))
+                .map_err(ExperimentError::file(folder, "replace"))?;
+        }
+        std::fs::rename(&beside, folder).map_err(|cause| {
+            // Back it goes; the first error is the one to report.
+            let _ = if replaced { std::fs::rename(&aside, folder) } else { Ok(()) };
+            failed(cause)
+        })
     })();
     if written.is_err() {
         // The first error is the one to report.
         let _ = remove(&beside);
         return written;
     }
+    // What cannot be removed now is at the next writing.
+    let _ = remove(&aside);
     // A folder that cannot be synced (some network file systems) still holds the rename.
     if let Some(Ok(above)) = folder.parent().map(File::open) {
         let _ = above.sync_all();
@@ -101,6 +119,17 @@ impl FileTensor {
         let bytes = video_of.iter().flat_map(|&video| (video as i64).to_le_bytes()).collect();
         Self { name: name.to_owned(), dtype: Dtype::I64, shape: vec![video_of.len()], bytes }
     }
+}
+
+/// Refuses to write safetensors under a name by which readers take it for something else.
+pub(crate) fn refuse_npy(out: &Path) -> Result<(), ExperimentError> {
+    if out.extension().is_some_and(|ending| ending == "npy") {
+        return Err(ExperimentError::request(format!(
+            "--out {}: a safetensors file is written, which nobody looks for in a .npy; let it end in .safetensors",
+            out.display()
+        )));
+    }
+    Ok(())
 }
 
 /// Writes tensors as one safetensors file, whole or not at all.
@@ -166,4 +195,23 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// The path and the system's word.
 pub fn sha256_of_file(path: &Path) -> Result<String, ExperimentError> {
     tvr_data::files::sha256_of_file(path).map_err(ExperimentError::file(path, "read"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_replaced_whole_or_stays() {
+        let above = tempfile::tempdir().unwrap();
+        let folder = above.path().join("clip");
+        let holding = |word: &'static str| move |fresh: &Path| write_whole(&fresh.join(word), b"x");
+        write_folder(&folder, holding("old")).unwrap();
+        let failing = |fresh: &Path| holding("half")(fresh).and(Err(ExperimentError::work("no")));
+        assert_eq!(write_folder(&folder, failing).unwrap_err().to_string(), "no");
+        assert!(folder.join("old").exists());
+        write_folder(&folder, holding("new")).unwrap();
+        assert!(folder.join("new").exists() && !folder.join("old").exists());
+        assert_eq!(std::fs::read_dir(above.path()).unwrap().count(), 1, "nothing is left beside");
+    }
 }

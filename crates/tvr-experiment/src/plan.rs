@@ -11,6 +11,7 @@ use tvr_data::{Split, World};
 use tvr_heads::{Head, Needs};
 use tvr_objectives::Objective;
 
+use crate::checkpoint::is_finished;
 use crate::error::ExperimentError;
 use crate::offer::Offer;
 use crate::own::{Own, Parts};
@@ -46,7 +47,7 @@ impl Default for Surroundings {
     }
 }
 
-/// How long ranks wait for one another unless told otherwise: longer than a look at a large val takes.
+/// How long ranks wait for one another unless told otherwise: longer than a look at a large val takes, and judging at the end.
 pub const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A checked recipe with everything resolved.
@@ -62,7 +63,7 @@ pub struct Plan {
     pub device: Device,
     /// The opened devices; each has a rank in training.
     pub devices: Vec<Device>,
-    /// How long ranks wait for one another; longer than a look at val takes.
+    /// How long ranks wait for one another; longer than a look at val takes, and, of several processes, judging at the end.
     pub patience: Duration,
     /// Who judges a batch that several ranks hold.
     pub judging: Judging,
@@ -201,6 +202,11 @@ impl Plan {
     /// The run folder of a seed.
     pub fn run_folder(&self, seed: u64) -> PathBuf {
         self.surroundings.runs.join(format!("{}-{seed}", self.recipe.name))
+    }
+
+    /// Whether the run of a seed was trained and judged.
+    pub(crate) fn is_finished(&self, seed: u64) -> bool {
+        is_finished(&self.run_folder(seed))
     }
 }
 

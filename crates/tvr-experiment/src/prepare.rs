@@ -170,7 +170,7 @@ impl Decoding<'_> {
         let (mut entries, mut blank) = (manifest.entries, manifest.blank);
         let captions = captions_of(&entries);
         if let Some(shard) = shard {
-            entries = entries.drain(shard.range(entries.len())).collect();
+            entries = entries.drain(shard.of_items(entries.len(), "videos")?).collect();
             let own: HashSet<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
             blank.retain(|id| own.contains(id.as_str()));
         }

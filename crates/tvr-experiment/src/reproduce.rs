@@ -30,7 +30,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use again::judged_again;
-use budget::{Allowance, Fitted, fit};
+use budget::{Allowance, Candidate, Fitted, Given, fit};
 pub use fairness::Fairness;
 use jobs::{Job, Launcher, run_all};
 use models::{Length, Trained};
@@ -226,9 +226,10 @@ fn decide(
 ) -> Result<RunPlan, ExperimentError> {
     let scope = request.paper.map_or("all", Paper::name);
     let extent = request.extent;
-    let file = format!("plan-{}-{}-{scope}.json", request.data.name(), name(extent));
+    let prefix = format!("plan-{}-{}-", request.data.name(), name(extent));
     let first = &plans[0];
-    let path = first.surroundings.runs.join(file);
+    let runs = &first.surroundings.runs;
+    let path = runs.join(format!("{prefix}{scope}.json"));
     if let Ok(bytes) = std::fs::read(&path)
         && let Ok(known) = serde_json::from_slice::<RunPlan>(&bytes)
         && known.extent == extent
@@ -241,14 +242,21 @@ fn decide(
     // Runs side by side slow one another down a little.
     let share = 1.0 / (1.0 + SIDE_BY_SIDE * (workers.max(1) - 1) as f64);
     let allowance = allowance(request, share);
-    let costs: Vec<(Trained, usize, f64)> = models
+    let unit = step_seconds / models[0].relative_cost * share;
+    let earlier = earlier(runs, &prefix)?;
+    let candidates: Vec<Candidate> = models
         .iter()
         .zip(plans)
-        .map(|(model, plan)| (*model, plan.steps, step_seconds * model.relative_cost * share))
+        .map(|(model, plan)| Candidate {
+            model: *model,
+            own_steps: plan.steps,
+            step_seconds: unit * model.relative_cost,
+            given: given(&earlier, model, plan),
+        })
         .collect();
     let again = request.data.again(extent, papers).len() * allowance.seeds.len();
     let spent = began.elapsed().as_secs_f64() + again as f64 * REJUDGE;
-    let fitted = fit(&allowance, spent, &costs);
+    let fitted = fit(&allowance, spent, &candidates);
     let run_plan = RunPlan {
         extent,
         papers: papers.to_vec(),
@@ -258,6 +266,26 @@ fn decide(
     };
     files::write_json(&path, &run_plan)?;
     Ok(run_plan)
+}
+
+/// The plans for other papers whose runs lie in the same folder.
+fn earlier(runs: &Path, prefix: &str) -> Result<Vec<RunPlan>, ExperimentError> {
+    let entries = std::fs::read_dir(runs).map_err(ExperimentError::file(runs, "list"))?.flatten();
+    let mut paths: Vec<PathBuf> = entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
+        .map(|entry| entry.path())
+        .collect();
+    paths.sort();
+    let plans = paths.iter().filter_map(|path| serde_json::from_slice(&std::fs::read(path).ok()?).ok());
+    Ok(plans.collect())
+}
+
+/// What one of them gave a model.
+fn given(earlier: &[RunPlan], model: &Trained, plan: &Plan) -> Option<Given> {
+    let mut planned = earlier.iter().flat_map(|earlier| &earlier.models.planned);
+    let planned = planned.find(|planned| planned.model == model.name)?;
+    let left = planned.seeds.iter().filter(|&&seed| !plan.is_finished(seed)).count();
+    Some(Given { steps: planned.steps, seeds: planned.seeds.clone(), left })
 }
 
 /// Seconds of a step as runs take it: with one thread where others run beside it.

@@ -324,7 +324,8 @@ fn pretrain(
         let value = loss.clone().into_scalar::<f32>();
         if !value.is_finite() {
             return Err(ExperimentError::work(format!(
-                "the towers' loss is {value} at step {step}; lower encoder.pretrain_learning_rate"
+                "the towers' loss is {value} at step {}; lower encoder.pretrain_learning_rate",
+                step + 1
             )));
         }
         let mut gradients = GradientsParams::from_grads(loss.backward(), &clip);

@@ -56,7 +56,7 @@ pub struct Run {
 /// # Errors
 /// Without `resume` a run in the folder, finished or not; with it a finished run that has no checkpoint to go on from.
 pub fn check_folder(plan: &Plan, seed: u64, resume: bool) -> Result<(), ExperimentError> {
-    let (folder, finished) = (plan.run_folder(seed), checkpoint::is_finished(&plan.run_folder(seed)));
+    let (folder, finished) = (plan.run_folder(seed), plan.is_finished(seed));
     let kept: Vec<_> =
         std::fs::read_dir(folder.join("checkpoints")).into_iter().flatten().flatten().collect();
     let of_step = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("step-");
@@ -299,8 +299,9 @@ impl Work<'_> {
         if !loss.is_finite() || !norm.is_finite() {
             let whose = judged.broken.map_or(String::new(), |rank| format!(" (first on rank {rank})"));
             return Err(ExperimentError::work(format!(
-                "{}: the loss is {loss}{whose} and the gradient's norm {norm} at step {step}; lower train.optimizer.learning_rate, or look at the data",
-                recipe.name
+                "{}: the loss is {loss}{whose} and the gradient's norm {norm} at step {}; lower train.optimizer.learning_rate in a recipe of another name, or look at the data",
+                recipe.name,
+                step + 1
             )));
         }
         let factor = optimizer::factor(&recipe.train.optimizer, step, self.plan.steps);

@@ -173,11 +173,6 @@ impl<Side> Codes<Side> {
         )
     }
 
-    /// The same on another device.
-    pub fn to_device(&self, device: &Device) -> Self {
-        self.map_all(|x| x.to_device(device), |x| x.to_device(device), |x| x.to_device(device))
-    }
-
     /// The gradients of these leaves, taken out of `gradients`.
     pub fn gradients(&self, gradients: &mut Gradients) -> CodeGradients<Side> {
         CodeGradients {
@@ -262,16 +257,6 @@ impl<Side> CodeGradients<Side> {
             pooled: self.pooled.as_ref().map(cut),
             sequence: self.sequence.as_ref().map(|gradient| gradient.clone().slice_dim(0, rows.clone())),
             extras: self.extras.iter().map(|gradient| gradient.as_ref().map(cut)).collect(),
-            side: PhantomData,
-        }
-    }
-
-    /// The same on another device.
-    pub fn to_device(&self, device: &Device) -> Self {
-        Self {
-            pooled: self.pooled.as_ref().map(|x| x.clone().to_device(device)),
-            sequence: self.sequence.as_ref().map(|x| x.clone().to_device(device)),
-            extras: self.extras.iter().map(|x| x.as_ref().map(|x| x.clone().to_device(device))).collect(),
             side: PhantomData,
         }
     }

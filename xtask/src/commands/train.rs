@@ -48,8 +48,8 @@ pub struct Args {
     /// The device, or several that share each batch: flex:2, cuda:0-3, or names with commas between.
     #[arg(long, alias = "device", value_name = "D", default_value = DEFAULT_DEVICE)]
     pub devices: String,
-    /// How long devices wait for one another before all stop; longer than a look at val takes. Time in which the run was
-    /// stopped (Ctrl-Z) does not count.
+    /// How long devices wait for one another before all stop; longer than a look at val takes, and, of several processes, the
+    /// judging at the end. Time in which the run was stopped (Ctrl-Z) does not count.
     #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE.as_secs(), allow_negative_numbers = true,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub patience: u64,
@@ -114,7 +114,9 @@ pub fn run(args: &Args, stop: &'static AtomicBool) -> Result<(), ExperimentError
         let (plan, records) = trained_among(ranks, place, args, stop)?;
         if place.rank == 0 { report(args, &plan, &records) } else { Ok(()) }
     };
-    processes::run(place, args.patience(), exit::complain, work)
+    // A process that fails ends here, so it is here that a device's own words must be known.
+    let guarded = |ranks: &dyn Process| device::guarded(&args.devices, || work(ranks));
+    processes::run(place, args.patience(), exit::complain, guarded)
 }
 
 /// What there is to say before towers are trained and videos decoded in vain.

@@ -135,14 +135,14 @@ fn an_encoding_killed_twice_ends_with_the_bytes_of_one_that_was_not() {
     assert!(!folder.join("killed.safetensors.parts").exists());
 }
 
-/// A run that gets Ctrl-C at step 9: where it says that it stopped, and the command that goes on.
-fn interrupted(command: &mut Command, runs: &OsStr) -> (String, String) {
+/// A run that gets a signal at step 9: where it says that it stopped, and the command that goes on.
+fn interrupted(command: &mut Command, signal: &str, runs: &OsStr) -> (String, String) {
     let given = ["train", "small.toml", "--log-steps", "--set", "train.epochs=400", "--runs"];
     let mut child =
         command.args(given).arg(runs).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     assert!(lines.any(|line| line == "step 9"));
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
     let rest: Vec<String> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(1));
     let last = rest.iter().find(|line| line.starts_with("error: ")).unwrap();
@@ -154,12 +154,12 @@ fn interrupted(command: &mut Command, runs: &OsStr) -> (String, String) {
 }
 
 #[test]
-fn ctrl_c_leaves_a_run_that_goes_on_and_says_how() {
+fn ctrl_c_and_sigterm_leave_a_run_that_goes_on_and_says_how() {
     let folder = folder();
     let folder = folder.path();
     let mut run = Command::new(XTASK);
     let (step, command) =
-        interrupted(run.current_dir(folder).env_remove("CARGO_PKG_NAME"), OsStr::new("a folder"));
+        interrupted(run.current_dir(folder).env_remove("CARGO_PKG_NAME"), "INT", OsStr::new("a folder"));
     let words = "train small.toml --log-steps --set train.epochs=400 --runs 'a folder' --resume";
     assert_eq!(command, format!("{XTASK} {words}"));
     // The command as it was told, in a shell, goes on where the run stopped.
@@ -175,10 +175,10 @@ fn ctrl_c_leaves_a_run_that_goes_on_and_says_how() {
     child.kill().unwrap();
     child.wait().unwrap();
 
-    // Started by the alias, in a folder whose name is no text.
+    // As a batch system stops it; started by the alias, in a folder whose name is no text.
     let mut run = Command::new(XTASK);
     run.current_dir(folder).env("CARGO_PKG_NAME", "xtask");
-    let (_, command) = interrupted(&mut run, OsStr::from_bytes(b"a\xff"));
+    let (_, command) = interrupted(&mut run, "TERM", OsStr::from_bytes(b"a\xff"));
     // The alias builds none of these in.
     let more =
         cfg!(any(feature = "cuda", feature = "vulkan", feature = "tch", feature = "hub", feature = "mpi"));

@@ -85,14 +85,21 @@ fn the_readme_s_two_commands_turn_a_folder_and_a_table_into_features() {
     let kept = stdout(&shell(folder, "$XTASK store gc --keep clips.csv && $XTASK store verify"));
     assert!(kept.contains("9 records kept, 0 dropped") && kept.contains("9 records are whole"), "{kept}");
 
-    // A list without val is encoded, with a word about what is missing.
+    // A list whose val is misspelt is encoded, with a word about what is missing, and why.
     let list = std::fs::read_to_string(folder.join("clips.csv")).unwrap();
-    let two: Vec<&str> = list.lines().filter(|line| !line.starts_with("goal")).collect();
+    let misspelt = |line: &str| match line.starts_with("goal") {
+        true => line.replace(",val", ",valid"),
+        false => line.to_owned(),
+    };
+    let two: Vec<String> = list.lines().map(misspelt).collect();
     std::fs::write(folder.join("two.csv"), two.join("\n")).unwrap();
     let line = lines.lines().nth(1).unwrap().replace("clips.csv", "two.csv").replace("features/f", "two/f");
     let output = shell(folder, &line);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let word = "splits.json: the list has no video with captions in val; a recipe needs all three splits";
+    assert!(stderr(&output).contains(word), "{}", stderr(&output));
+    let word =
+        "two.csv: recipes know the splits train, val and test, and leave out the videos of \"valid\" (1)\n";
     assert!(stderr(&output).contains(word), "{}", stderr(&output));
     assert!(!stderr(&again).contains("splits.json"), "{}", stderr(&again));
 

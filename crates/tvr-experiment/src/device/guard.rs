@@ -9,15 +9,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The hook belongs to the whole process: one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Runs `work`. A panic comes back as the reason of the first message, whichever thread it came from.
+/// Runs `work`. Its panic comes back as the reason of the first message, whichever thread it came from.
 #[allow(dead_code, reason = "a binary for the processor alone opens nothing under it")]
 pub(super) fn run<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    around(work)
+    let (outcome, first) = around(work);
+    outcome.ok_or_else(|| first.unwrap_or_else(|| reason("")))
 }
 
-/// As [`run`], for work that runs guarded parts itself: the outermost, of which a process has one at a time.
-pub(super) fn around<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+/// As [`run`], for work that runs guarded parts itself. Gives what `work` gave, unless it panicked, and the first message of any
+/// thread's panic: `work` may have seen only what came of it.
+pub(super) fn around<T>(work: impl FnOnce() -> T) -> (Option<T>, Option<String>) {
     let first: Arc<Mutex<Option<String>>> = Arc::default();
     let kept = first.clone();
     let before = take_hook();
@@ -28,12 +30,12 @@ pub(super) fn around<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let outcome = catch_unwind(AssertUnwindSafe(work));
     set_hook(before);
     let word = first.lock().unwrap_or_else(PoisonError::into_inner).take();
-    outcome.map_err(|_| word.unwrap_or_else(|| reason("")))
+    (outcome.ok(), word)
 }
 
 /// The first line of a message, without the frame that `unwrap` puts around an error. libtorch's errors are whole stack
 /// traces, and within that frame their line ends are written out.
-fn reason(message: &str) -> String {
+pub(crate) fn reason(message: &str) -> String {
     let inner = message.split_once("`Err` value: ").map_or(message, |(_, error)| error);
     match inner.replace("\\n", "\n").trim().lines().next() {
         Some(line) => line.trim().trim_matches('"').to_string(),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use tvr_data::Entry;
 
+use crate::clips::elsewhere;
 use crate::error::ExperimentError;
 use crate::files;
 
@@ -22,6 +23,7 @@ pub(super) struct Told {
     list: PathBuf,
     captions: String,
     splits: serde_json::Value,
+    elsewhere: Option<String>,
 }
 
 impl Told {
@@ -39,7 +41,7 @@ impl Told {
             videos.iter().filter(of).map(|video| video.id.as_str()).collect()
         };
         let splits = json!({ "train": split("train"), "val": split("val"), "test": split("test") });
-        Self { list: list.to_path_buf(), captions, splits }
+        Self { list: list.to_path_buf(), captions, splits, elsewhere: elsewhere(list, videos) }
     }
 
     /// The captions, one JSON a line.
@@ -70,8 +72,13 @@ impl Told {
         Ok(())
     }
 
+    /// What must be said of the splits.
+    pub fn notes(&self) -> impl Iterator<Item = String> {
+        self.elsewhere.clone().into_iter().chain(self.incomplete())
+    }
+
     /// What keeps the folder from being a data set, if anything does.
-    pub fn incomplete(&self) -> Option<String> {
+    fn incomplete(&self) -> Option<String> {
         let empty = |split: &&str| self.splits[*split].as_array().is_none_or(Vec::is_empty);
         let empty: Vec<&str> = ["train", "val", "test"].into_iter().filter(|split| empty(&split)).collect();
         let empty = empty.join(", ");

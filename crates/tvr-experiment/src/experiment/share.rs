@@ -9,6 +9,7 @@ use super::{Opened, selected};
 use crate::checkpoint::Checkpoints;
 use crate::error::ExperimentError;
 use crate::evaluate;
+use crate::files;
 use crate::own::{Own, Parts};
 use crate::plan::Plan;
 use crate::record;
@@ -33,10 +34,11 @@ where
     H: Head,
     O: Objective,
 {
+    files::refuse_npy(out)?;
     let plan = &plan.with(own)?;
     let model = &selected(plan, opened, &own.make, seed)?;
     let folder = plan.run_folder(seed);
-    let weights = Checkpoints::open(&folder)?.best_hash(record::read(&folder)?.selected)?;
+    let weights = Checkpoints::of(&folder).best_hash(record::read(&folder)?.selected)?;
     let share = if on_val {
         evaluate::share(model, opened.val_splits(), plan, shard)?
     } else {

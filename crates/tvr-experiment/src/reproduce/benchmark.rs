@@ -380,7 +380,7 @@ fn train(
 ) -> Result<Vec<Record>, ExperimentError> {
     let opened = experiment::open(plan, stop, &mut *events)?;
     let mut time = String::new();
-    if plan.steps > MEASURED {
+    if plan.steps > MEASURED && planned.seeds.iter().any(|&seed| !plan.is_finished(seed)) {
         let seconds = experiment::measure_step(plan, &opened, stop)?;
         planned.step_seconds = Some(seconds);
         let hours = seconds * plan.steps as f64 * planned.seeds.len() as f64 / 3600.0;
@@ -392,7 +392,7 @@ fn train(
     )));
     let mut records = Vec::new();
     for &seed in &plan.recipe.seeds {
-        // A run that is there and finished is read; one that was stopped goes on.
+        // One that was stopped goes on, and one that is finished is judged again.
         records
             .push(experiment::run(plan, &opened, &Own::built_in(), seed, true, stop, &mut *events)?.record);
     }

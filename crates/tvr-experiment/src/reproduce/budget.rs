@@ -2,7 +2,8 @@
 //!
 //! Models come in a stated order ([`super::models`]). Each takes its share of the budget in turn: `seeds · (steps ·
 //! seconds of a step + seconds beside)`. A model that no longer fits is dropped, and named. What is left in the end
-//! lengthens the runs that compare heads, up to their most.
+//! lengthens the runs that compare heads, up to their most. What an earlier plan gave a model stays: its runs lie in the same
+//! folder, whichever papers were asked for.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,37 @@ pub struct Allowance {
     pub may_drop: bool,
 }
 
+/// A model that may be run.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The model.
+    pub model: Trained,
+    /// Steps of its recipe.
+    pub own_steps: usize,
+    /// Seconds that a step adds to the whole.
+    pub step_seconds: f64,
+    /// What an earlier plan gave it.
+    pub given: Option<Given>,
+}
+
+impl Candidate {
+    /// Whether it is compared by its head, whose models all have the same number of steps.
+    fn is_by_head(&self) -> bool {
+        matches!(self.model.length, Length::Head | Length::Control)
+    }
+}
+
+/// What an earlier plan gave a model.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// Steps of a run.
+    pub steps: usize,
+    /// Its seeds.
+    pub seeds: Vec<u64>,
+    /// Seeds whose runs are not finished.
+    pub left: usize,
+}
+
 /// One model of the plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Planned {
@@ -36,7 +68,7 @@ pub struct Planned {
     pub seeds: Vec<u64>,
     /// Measured milliseconds of a step.
     pub step_milliseconds: f64,
-    /// Seconds that all its runs should take.
+    /// Seconds that all its runs should take that were not finished when this was planned.
     pub seconds: f64,
 }
 
@@ -72,23 +104,28 @@ impl Fitted {
 /// Fits models into what is left of a budget.
 ///
 /// - `spent`: seconds that are gone already
-/// - `models`: each with the steps of its recipe and the seconds that a step adds to the whole, in the stated order
-pub fn fit(allowance: &Allowance, spent: f64, models: &[(Trained, usize, f64)]) -> Fitted {
+/// - `models`: in the stated order
+pub fn fit(allowance: &Allowance, spent: f64, models: &[Candidate]) -> Fitted {
     let mut left = if allowance.may_drop { allowance.seconds - spent } else { f64::INFINITY };
     let mut fitted = Fitted { planned: Vec::new(), dropped: Vec::new() };
-    for (index, (model, own_steps, step_seconds)) in models.iter().enumerate() {
-        let seeds = match model.length {
-            Length::Control => allowance.seeds[..1].to_vec(),
-            Length::Loss | Length::Head | Length::Recipe => allowance.seeds.clone(),
+    let by_head = models.iter().filter(|candidate| candidate.is_by_head());
+    let head_steps = by_head.filter_map(|candidate| candidate.given.as_ref()).map(|given| given.steps).next();
+    for (index, Candidate { model, own_steps, step_seconds, given }) in models.iter().enumerate() {
+        let seeds = match (model.length, given) {
+            (_, Some(given)) => given.seeds.clone(),
+            (Length::Control, None) => allowance.seeds[..1].to_vec(),
+            (Length::Loss | Length::Head | Length::Recipe, None) => allowance.seeds.clone(),
         };
-        let steps = match model.length {
-            Length::Loss => allowance.steps,
-            Length::Head | Length::Control => allowance.head_steps[0],
-            Length::Recipe => *own_steps,
+        let steps = match (model.length, given) {
+            (_, Some(given)) => given.steps,
+            (Length::Loss, None) => allowance.steps,
+            (Length::Head | Length::Control, None) => head_steps.unwrap_or(allowance.head_steps[0]),
+            (Length::Recipe, None) => *own_steps,
         };
-        let seconds = seeds.len() as f64 * (steps as f64 * step_seconds + allowance.beside);
+        let runs = given.as_ref().map_or(seeds.len(), |given| given.left);
+        let seconds = runs as f64 * (steps as f64 * step_seconds + allowance.beside);
         // Without its first model, the baseline, there is nothing to compare with.
-        if index > 0 && seconds > left {
+        if index > 0 && given.is_none() && seconds > left {
             fitted.dropped.push(model.name.to_string());
             continue;
         }
@@ -96,17 +133,17 @@ pub fn fit(allowance: &Allowance, spent: f64, models: &[(Trained, usize, f64)]) 
         let step_milliseconds = step_seconds * 1000.0;
         fitted.planned.push(Planned { model: model.name.into(), steps, seeds, step_milliseconds, seconds });
     }
-    lengthen(allowance, left, models, &mut fitted);
+    if head_steps.is_none() {
+        lengthen(allowance, left, models, &mut fitted);
+    }
     fitted
 }
 
 /// Gives what is left to the models that compare heads, all of them by the same number of steps.
-fn lengthen(allowance: &Allowance, left: f64, models: &[(Trained, usize, f64)], fitted: &mut Fitted) {
+fn lengthen(allowance: &Allowance, left: f64, models: &[Candidate], fitted: &mut Fitted) {
     let [least, most] = allowance.head_steps;
     let is_head = |planned: &Planned| {
-        models.iter().any(|(model, ..)| {
-            model.name == planned.model && matches!(model.length, Length::Head | Length::Control)
-        })
+        models.iter().any(|candidate| candidate.model.name == planned.model && candidate.is_by_head())
     };
     let of_one_step: f64 = fitted
         .planned

@@ -137,10 +137,16 @@ fn stop_all(running: &mut Vec<Running>, grace: Duration) {
 fn last_words(job: &Job, ended: std::io::Result<Option<std::process::ExitStatus>>) -> String {
     let said = std::fs::read(&job.log).unwrap_or_default();
     let said = String::from_utf8_lossy(&said);
-    let last = said.lines().rev().find(|line| !line.trim().is_empty());
-    match (last, ended) {
-        (Some(last), _) => last.trim_start_matches("error: ").to_string(),
-        (None, Ok(Some(status))) => format!("its process ended with {status}"),
-        (None, _) => "its process was lost".to_string(),
+    if let Some(error) = said.lines().rev().find_map(|line| line.strip_prefix("error: ")) {
+        return error.to_string();
+    }
+    // It could not say why: it was killed, or it panicked.
+    let ended = match ended {
+        Ok(Some(status)) => format!("its process ended with {status}"),
+        _ => "its process was lost".to_string(),
+    };
+    match said.lines().rfind(|line| !line.trim().is_empty() && !line.starts_with("note: run with")) {
+        Some(last) => format!("{ended}; {} ends with: {last}", job.log.display()),
+        None => ended,
     }
 }

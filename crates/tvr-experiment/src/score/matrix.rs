@@ -7,8 +7,8 @@ use npyz::half::{bf16, f16};
 use npyz::{DType, NpyHeader, Order, TypeChar, WriterBuilder};
 use safetensors::{Dtype, SafeTensors};
 
-use super::Input;
 use super::narrow::{narrow, refuse_lost_order};
+use super::{Input, shards};
 use crate::error::ExperimentError;
 use crate::files;
 
@@ -119,7 +119,10 @@ fn read_array(role: &'static str, name: &str, inputs: &mut Vec<Input>) -> Result
     let (path, key) = file_and_key(name);
     let bytes = files::read(Path::new(&path))?;
     let Flat { shape, fortran, values, wide } = match key {
-        Some(key) => from_safetensors(name, &bytes, key)?,
+        Some(key) => {
+            shards::refuse_share(name, &bytes)?;
+            from_safetensors(name, &bytes, key)?
+        }
         None if name.ends_with(".safetensors") => {
             let keys = open_safetensors(name, &bytes)?.names().join(", ");
             return Err(ExperimentError::request(format!("{name} holds {keys}; name one, as in {name}:KEY")));

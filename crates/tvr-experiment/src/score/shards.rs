@@ -92,6 +92,7 @@ pub struct Written {
 /// # Errors
 /// Files that are not what their role asks for; more shards than there are videos; a file that cannot be written.
 pub fn share(given: &Given, shard: Shard, out: &Path) -> Result<Written, ExperimentError> {
+    files::refuse_npy(out)?;
     let mut inputs = Vec::new();
     let blocks = match given {
         Given::Similarity(name) => {
@@ -180,6 +181,16 @@ pub fn holds_scores(path: &Path) -> Result<bool, ExperimentError> {
         ExperimentError::work(format!("{}: is no whole shard: {cause}; make it again", path.display()))
     })?;
     Ok(header.metadata().as_ref().is_some_and(|metadata| metadata.contains_key(FORMAT)))
+}
+
+/// Refuses a share where the whole is judged; other safetensors files pass.
+pub(super) fn refuse_share(name: &str, bytes: &[u8]) -> Result<(), ExperimentError> {
+    match about(Path::new(name), bytes).ok().and_then(|about| about.shard).filter(|shard| shard.of > 1) {
+        Some(shard) => Err(ExperimentError::request(format!(
+            "{name}: is shard {shard}; join all shards with merge, and judge what it writes"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Joins the shards of one `score` or `eval` to the matrices that they would have written without shards.

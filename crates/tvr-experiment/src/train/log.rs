@@ -1,6 +1,6 @@
 //! `steps.jsonl`: a line for each step.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -27,12 +27,22 @@ pub(super) fn open(path: &Path, step: usize) -> Result<std::fs::File, Experiment
         Ok(bytes) => {
             // What a power cut tore has no end, and the next line would hang on it.
             let whole = bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
-            whole.take(step).flatten().copied().collect()
+            whole.filter(|line| is_until(line, step)).flatten().copied().collect()
         }
-        Err(_) => Vec::new(),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(cause) => return Err(ExperimentError::file(path, "read")(cause)),
     };
     files::write_whole(path, &kept)?;
     std::fs::OpenOptions::new().append(true).open(path).map_err(ExperimentError::file(path, "open"))
+}
+
+/// Whether a line is of one of the first `until` steps. What is no such line is dropped.
+fn is_until(line: &[u8], until: usize) -> bool {
+    #[derive(Deserialize)]
+    struct Of {
+        step: usize,
+    }
+    serde_json::from_slice(line).is_ok_and(|Of { step }| step <= until)
 }
 
 pub(super) fn append(log: &mut std::fs::File, path: &Path, line: &StepLine) -> Result<(), ExperimentError> {

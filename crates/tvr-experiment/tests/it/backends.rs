@@ -80,9 +80,12 @@ fn a_panic_of_any_thread_becomes_its_reason() {
     assert_eq!(guard::run(unwrapped), Err("no driver".into()));
     assert_eq!(guard::run(|| std::panic::panic_any(3)), Err::<(), _>("it gave no reason".into()));
     // Within work that is guarded as a whole.
-    let around = guard::around(|| (guard::run(|| panic!("no such card")), std::thread::spawn(lost).join()));
-    assert_eq!(around.map(|(inner, _)| inner), Ok(Err::<(), _>("no such card".into())));
-    assert_eq!(guard::around(lost), Err("no driver".into()));
+    let (inner, first) =
+        guard::around(|| (guard::run(|| panic!("no such card")), std::thread::spawn(lost).join()));
+    assert_eq!(inner.map(|(inner, _)| inner), Some(Err::<(), _>("no such card".into())));
+    assert_eq!(first, Some("no driver".into()), "a thread's own");
+    assert_eq!(guard::around(lost), (None, Some("no driver".into())));
+    assert_eq!(guard::around(|| 3), (Some(3), None));
 }
 
 #[test]
@@ -97,6 +100,21 @@ fn a_device_that_fails_in_the_middle_is_one_sentence_and_the_processor_s_panic_s
             .starts_with("device cuda:0-1: it failed in the middle of the work: out of memory; "),
         "{error}"
     );
+    // A rank only learns that nobody answers; the device's own thread knows why.
+    let rank = || -> Result<(), ExperimentError> {
+        let _ = std::thread::spawn(|| panic!("illegal access\nframe #0")).join();
+        Err(ExperimentError::work("rank 1 of 2: it broke off: nobody answers"))
+    };
+    let error = device::guarded("cuda:0-1", rank).unwrap_err().to_string();
+    let expected = "rank 1 of 2: it broke off: nobody answers; before that device cuda:0-1 said: illegal access; whatever is";
+    assert!(error.starts_with(expected), "{error}");
+    let itself = || -> Result<(), ExperimentError> {
+        let cause = std::thread::spawn(|| panic!("out of memory\nframe #0")).join().unwrap_err();
+        drop(cause);
+        Err(ExperimentError::work("rank 1 of 2: it broke off: out of memory"))
+    };
+    let error = device::guarded("cuda:0-1", itself).unwrap_err().to_string();
+    assert!(error.starts_with("rank 1 of 2: it broke off: out of memory; whatever is"), "{error}");
     let refused = || -> Result<(), ExperimentError> { Err(ExperimentError::request("no")) };
     assert_eq!(device::guarded("cuda", refused).unwrap_err().to_string(), "no");
     assert_eq!(device::guarded("cuda", || Ok(3)).unwrap(), 3);

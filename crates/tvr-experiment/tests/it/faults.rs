@@ -142,8 +142,8 @@ fn a_device_that_fails_ends_the_run_with_one_error_and_the_run_resumes() {
             Fault::Nan => {
                 error
                     == format!(
-                        "small: the loss is NaN (first on rank {rank}) and the gradient's norm NaN at step 4; lower \
-                     train.optimizer.learning_rate, or look at the data"
+                        "small: the loss is NaN (first on rank {rank}) and the gradient's norm NaN at step 5; lower \
+                     train.optimizer.learning_rate in a recipe of another name, or look at the data"
                     )
             }
         };

@@ -5,8 +5,8 @@ use tvr_experiment::Recipe;
 use tvr_experiment::claims::{Claim, Side, compare, compare_errors};
 use tvr_experiment::hits::{QueryHits, RowHits};
 use tvr_experiment::reproduce::Extent;
-use tvr_experiment::reproduce::budget::{Allowance, Fitted, fit};
-use tvr_experiment::reproduce::models::{Length, Trained, WORLD};
+use tvr_experiment::reproduce::budget::{Allowance, Candidate, Fitted, Given, fit};
+use tvr_experiment::reproduce::models::{Length, WORLD};
 use tvr_experiment::reproduce::papers::{Data, Paper};
 
 /// Seconds of a run beside its steps.
@@ -16,8 +16,14 @@ fn allowance(seconds: f64, may_drop: bool) -> Allowance {
     Allowance { seconds, seeds: vec![0, 1, 2], steps: 400, head_steps: [800, 1200], beside: BESIDE, may_drop }
 }
 
-fn models(costs: &[f64]) -> Vec<(Trained, usize, f64)> {
-    WORLD.iter().zip(costs).map(|(model, cost)| (*model, 400, *cost)).collect()
+fn models(costs: &[f64]) -> Vec<Candidate> {
+    let candidate = |(model, &step_seconds): (&_, &f64)| Candidate {
+        model: *model,
+        own_steps: 400,
+        step_seconds,
+        given: None,
+    };
+    WORLD.iter().zip(costs).map(candidate).collect()
 }
 
 fn seconds(fitted: &Fitted) -> f64 {
@@ -36,12 +42,13 @@ proptest! {
         let models = models(&costs);
         let fitted = fit(&allowance(budget, true), spent, &models);
         prop_assert_eq!(fitted.planned.len() + fitted.dropped.len(), models.len());
-        prop_assert_eq!(&fitted.planned[0].model, models[0].0.name, "the baseline always runs");
+        prop_assert_eq!(&fitted.planned[0].model, models[0].model.name, "the baseline always runs");
         if fitted.planned.len() > 1 {
             prop_assert!(seconds(&fitted) <= budget - spent + 1e-6);
         }
         for planned in &fitted.planned {
-            let (model, ..) = models.iter().find(|(model, ..)| model.name == planned.model).unwrap();
+            let model = models.iter().map(|candidate| candidate.model).find(|model| model.name == planned.model);
+            let model = model.unwrap();
             match model.length {
                 Length::Loss | Length::Recipe => prop_assert_eq!(planned.steps, 400),
                 Length::Head | Length::Control => prop_assert!((800..=1200).contains(&planned.steps)),
@@ -61,6 +68,52 @@ proptest! {
         let all = seconds(&fit(&shortest, 0.0, &models));
         prop_assert!(fit(&allowance(all + 1.0, true), 0.0, &models).dropped.is_empty());
         prop_assert!(!fit(&allowance(all - 1.0, true), 0.0, &models).dropped.is_empty());
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_an_earlier_plan_gave_stays_and_costs_only_what_is_left(
+        costs in prop::collection::vec(0.001f64..0.3, WORLD.len()),
+        earlier in 0f64..3000.0,
+        budget in 0f64..3000.0,
+        done in 0usize..=3,
+    ) {
+        let mut models = models(&costs);
+        let before = fit(&allowance(earlier, true), 0.0, &models);
+        for candidate in &mut models {
+            let planned = before.planned.iter().find(|planned| planned.model == candidate.model.name);
+            candidate.given = planned.map(|planned| Given {
+                steps: planned.steps,
+                seeds: planned.seeds.clone(),
+                left: planned.seeds.len().saturating_sub(done),
+            });
+        }
+        let fitted = fit(&allowance(budget, true), 0.0, &models);
+        let mut new = 0.0;
+        for planned in &before.planned {
+            let now = fitted.planned.iter().find(|now| now.model == planned.model);
+            let now = now.expect("what was planned runs on");
+            prop_assert_eq!((now.steps, &now.seeds), (planned.steps, &planned.seeds));
+            if done == 3 {
+                prop_assert_eq!(now.seconds, 0.0);
+            }
+        }
+        let length = |name: &str| models.iter().find(|candidate| candidate.model.name == name).unwrap().model.length;
+        let mut head_steps = Vec::new();
+        for planned in &fitted.planned {
+            if matches!(length(&planned.model), Length::Head | Length::Control) {
+                head_steps.push(planned.steps);
+            }
+            if before.dropped.contains(&planned.model) {
+                new += planned.seconds;
+            }
+        }
+        head_steps.dedup();
+        prop_assert!(head_steps.len() <= 1, "models compared by their head have the same steps: {head_steps:?}");
+        if done == 3 {
+            prop_assert!(new <= budget + 1e-6, "{new} s of models that were not planned before");
+        }
     }
 }
 
@@ -298,4 +351,20 @@ fn every_job_runs_although_all_that_run_end_in_one_moment() {
     let error =
         run_all(&jobs[..1], &Launcher { workers: 2, start: &failing }, &stop, &mut |_| ()).unwrap_err();
     assert_eq!(error.to_string(), "job 0: no such thing");
+
+    // Progress is no reason, nor is what Rust adds to a panic.
+    for (ended, last) in [("kill -9 $$", "1/400, 0:05"), ("exit 101", "thread 'main' panicked at x.rs")] {
+        let dying = |job: &Job| {
+            let log = job.log.display();
+            let note = "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace";
+            let script = format!("printf '%s\\n' \"{last}\" '{note}' > {log}; {ended}");
+            Command::new("sh").args(["-c", &script]).spawn()
+        };
+        let error = run_all(&jobs[..1], &Launcher { workers: 1, start: &dying }, &stop, &mut |_| ())
+            .unwrap_err()
+            .to_string();
+        let number = if ended == "exit 101" { "101" } else { "9" };
+        assert!(error.starts_with("job 0: its process ended with ") && error.contains(number), "{error}");
+        assert!(error.ends_with(&format!("{} ends with: {last}", jobs[0].log.display())), "{error}");
+    }
 }

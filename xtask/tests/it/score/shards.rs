@@ -44,6 +44,22 @@ fn rows(folder: &Path, given: &[&str]) -> Value {
 }
 
 #[test]
+fn a_share_is_neither_judged_as_the_whole_nor_named_as_what_it_is_not() {
+    let folder = scene();
+    let share = |out: &str| {
+        let arguments = [&["score", "--shard", "0/2", "--out", out], &VECTORS[..]].concat();
+        xtask(folder.path(), &arguments)
+    };
+    succeeds(&share("0.safetensors"));
+    let judged = xtask(folder.path(), &["score", "--similarity", "0.safetensors:similarity"]);
+    let said = "0.safetensors:similarity: is shard 0/2; join all shards with merge, and judge what it writes";
+    fails(&judged, 2, said);
+    let said = "--out 0.npy: a safetensors file is written, which nobody looks for in a .npy; let it end in .safetensors";
+    fails(&share("0.npy"), 2, said);
+    assert!(!folder.path().join("0.npy").exists());
+}
+
+#[test]
 fn cosines_in_shares_have_the_figures_of_the_whole() {
     let folder = scene();
     let vectors = [&VECTORS[..], &BANK].concat();

@@ -71,9 +71,37 @@ fn a_line_that_a_power_cut_tore_is_not_in_the_log_of_the_run_that_goes_on() {
     let log = std::fs::read_to_string(&path).unwrap();
     let end = log.match_indices('\n').nth(2).unwrap().0;
     std::fs::write(&path, &log[..end + 20]).unwrap();
+    // Killed two steps after a checkpoint: those are taken again, and stand there once, although lines are missing.
+    interrupted(&plan, &opened, 9);
+    let mut log = std::fs::read_to_string(&path).unwrap();
+    log.push_str("{\"step\": 10, \"seconds\": 1e9}\n{\"step\": 11, \"seconds\": 1e9}\n");
+    std::fs::write(&path, log).unwrap();
     experiment::run(&plan, &opened, &Own::built_in(), 3, true, &never, &mut |_| ()).unwrap();
     let steps: Vec<u64> = lines(&plan).iter().map(|line| line["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, [1, 2, 3, 6, 7, 8, 9, 10, 11, 12]);
+
+    // A log that cannot be read is no empty one.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let error = experiment::run(&plan, &opened, &Own::built_in(), 3, true, &never, &mut |_| ()).unwrap_err();
+    assert!(error.to_string().contains("steps.jsonl: cannot read"), "{error}");
+}
+
+#[test]
+fn judging_again_leaves_what_somebody_writes_beside() {
+    let _alone = generator();
+    let folder = tempfile::tempdir().unwrap();
+    features(&folder.path().join("data"));
+    let plan = planned(folder.path(), "runs");
+    let never = AtomicBool::new(false);
+    let opened = experiment::open(&plan, &never, &mut |_| ()).unwrap();
+    experiment::run(&plan, &opened, &Own::built_in(), 3, false, &never, &mut |_| ()).unwrap();
+    let writing = plan.run_folder(3).join("checkpoints/step-000009.tmp");
+    std::fs::create_dir(&writing).unwrap();
+    experiment::judge_again(&plan, &opened, &Own::built_in(), 3, false).unwrap();
+    assert!(writing.exists(), "its writer may be at work");
+    experiment::run(&plan, &opened, &Own::built_in(), 3, true, &never, &mut |_| ()).unwrap();
+    assert!(!writing.exists(), "whoever holds the run's lock knows that nobody is");
 }
 
 #[test]
