@@ -14,7 +14,9 @@ mod store;
 mod train;
 mod verify;
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tvr_experiment::{ExperimentError, device};
@@ -107,15 +109,21 @@ impl Command {
     }
 }
 
-/// A flag that Ctrl-C raises, and SIGTERM and SIGHUP: the work writes a checkpoint and stops, and says how to go on. A second Ctrl-C ends the
-/// process on the spot; a run resumes from that as well.
+/// Signals so close to each other are one: `timeout` and batch systems send theirs to a process and to its group.
+const AT_ONCE: Duration = Duration::from_millis(200);
+
+/// A flag that Ctrl-C raises, and SIGTERM and SIGHUP: the work writes a checkpoint and stops, and says how to go on. A second
+/// Ctrl-C ends the process on the spot; a run resumes from that as well.
 fn stop() -> Result<&'static AtomicBool, ExperimentError> {
     static STOP: AtomicBool = AtomicBool::new(false);
+    static FIRST: OnceLock<Instant> = OnceLock::new();
     ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
+        let first = FIRST.get_or_init(Instant::now);
+        match STOP.swap(true, Ordering::Relaxed) {
+            false => exit::say("stopping after this step; press Ctrl-C again to stop at once"),
+            true if first.elapsed() < AT_ONCE => {}
+            true => std::process::exit(130),
         }
-        exit::say("stopping after this step; press Ctrl-C again to stop at once");
     })
     .map_err(|cause| ExperimentError::work(format!("Ctrl-C cannot be watched: {cause}")))?;
     Ok(&STOP)

@@ -142,7 +142,10 @@ fn interrupted(command: &mut Command, signal: &str, runs: &OsStr) -> (String, St
         command.args(given).arg(runs).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     assert!(lines.any(|line| line == "step 9"));
-    Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+    // Twice, as `timeout` does: to the process, and to its group.
+    let process = child.id();
+    let twice = format!("kill -s {signal} {process} && kill -s {signal} {process}");
+    assert!(Command::new("sh").args(["-c", &twice]).status().unwrap().success());
     let rest: Vec<String> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(1));
     let last = rest.iter().find(|line| line.starts_with("error: ")).unwrap();
